@@ -1,0 +1,99 @@
+//! A typed array on a device: the only place that knows CubeCL's array arguments, and the only `unsafe`.
+
+use std::marker::PhantomData;
+
+use cubecl::{prelude::*, server::Handle};
+
+use crate::{Error, Result};
+
+/// An array of `len` elements in the memory of one device.
+///
+/// Cloning shares the memory. Reading back waits for every launch before it and returns their errors.
+pub struct Buffer<R: Runtime, E: CubeElement> {
+    client: ComputeClient<R>,
+    handle: Handle,
+    len: usize,
+    element: PhantomData<E>,
+}
+
+impl<R: Runtime, E: CubeElement> Clone for Buffer<R, E> {
+    fn clone(&self) -> Self {
+        Self { client: self.client.clone(), handle: self.handle.clone(), len: self.len, element: PhantomData }
+    }
+}
+
+impl<R: Runtime, E: CubeElement> std::fmt::Debug for Buffer<R, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer<{}>[{}]", E::type_name(), self.len)
+    }
+}
+
+impl<R: Runtime, E: CubeElement> Buffer<R, E> {
+    /// Copies `values` to the device.
+    pub fn from_slice(client: &ComputeClient<R>, values: &[E]) -> Self {
+        // A zero-sized allocation is no valid binding on every backend: hold one element, say zero.
+        let handle = if values.is_empty() {
+            client.empty(size_of::<E>())
+        } else {
+            client.create_from_slice(E::as_bytes(values))
+        };
+        Self { client: client.clone(), handle, len: values.len(), element: PhantomData }
+    }
+
+    /// `len` elements of recycled memory: whoever asks for it writes every element.
+    pub(crate) fn uninit(client: &ComputeClient<R>, len: usize) -> Self {
+        let handle = client.empty(len.max(1) * size_of::<E>());
+        Self { client: client.clone(), handle, len, element: PhantomData }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of device memory.
+    pub fn bytes(&self) -> usize {
+        self.len * size_of::<E>()
+    }
+
+    /// Waits for the device and copies the elements to the host.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when any launch since the last read-back failed.
+    pub fn read(&self) -> Result<Vec<E>> {
+        if self.len == 0 {
+            return Ok(Vec::new());
+        }
+        // A failed launch leaves stale memory behind that reads without an error; only a flush tells.
+        self.client.flush()?;
+        let bytes = self.client.read_one(self.handle.clone())?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// The first element.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when there is none; [`Error::Device`].
+    pub fn read_one(&self) -> Result<E> {
+        let values = self.read()?;
+        values.first().copied().ok_or(Error::Length { what: "scalar", expected: 1, got: 0 })
+    }
+
+    /// Checks the length.
+    pub(crate) fn expect(&self, what: &'static str, expected: usize) -> Result<()> {
+        if self.len == expected { Ok(()) } else { Err(Error::Length { what, expected, got: self.len }) }
+    }
+
+    /// The launch argument.
+    #[allow(unsafe_code)]
+    pub(crate) fn arg(&self) -> ArrayArg<R> {
+        // SAFETY: `handle` was allocated with at least `len` elements of `E` in the constructors above and the pair
+        // never changes; launches are the checked kind, which test every index against `len`.
+        unsafe { ArrayArg::from_raw_parts(self.handle.clone(), self.len.max(1)) }
+    }
+}

@@ -1,0 +1,212 @@
+//! A device with a chosen precision, admitted only after it computed a few known values correctly.
+
+use std::marker::PhantomData;
+
+use cubecl::{calculate_cube_count_elemwise, prelude::*};
+
+use crate::{
+    Error, Result,
+    buffer::Buffer,
+    real::{HostReal, Precision, Real, Single},
+};
+
+/// One device and the precision in which it works.
+///
+/// Every stage is generic over both and infers them from the device it is given.
+pub struct Device<R: Runtime, P: Precision = Single> {
+    client: ComputeClient<R>,
+    name: String,
+    precision: PhantomData<P>,
+}
+
+impl<R: Runtime, P: Precision> Clone for Device<R, P> {
+    fn clone(&self) -> Self {
+        Self { client: self.client.clone(), name: self.name.clone(), precision: PhantomData }
+    }
+}
+
+impl<R: Runtime, P: Precision> std::fmt::Debug for Device<R, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Device({}, {})", self.name, P::NAME)
+    }
+}
+
+impl<R: Runtime> Device<R, Single> {
+    /// Admits a device of any CubeCL runtime.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedFloat`] when the device fails the numeric self-check in `f32`.
+    pub fn new(device: &R::Device) -> Result<Self> {
+        let client = R::client(device);
+        let name = format!("{} {device:?}", R::name(&client));
+        let device = Self { client, name, precision: PhantomData };
+        device.self_check()?;
+        Ok(device)
+    }
+}
+
+impl<R: Runtime, P: Precision> Device<R, P> {
+    /// The same device in another precision: [`Single`], [`crate::Half`], [`crate::BFloat`] or [`crate::Double`].
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedFloat`] when the device lacks the type or fails the numeric self-check: some drivers claim
+    /// `f64` and return garbage for `exp`.
+    pub fn with_precision<Q: Precision>(&self, _precision: Q) -> Result<Device<R, Q>> {
+        let device =
+            Device::<R, Q> { client: self.client.clone(), name: self.name.clone(), precision: PhantomData };
+        device.self_check()?;
+        Ok(device)
+    }
+
+    /// Runtime and device, as the driver names them.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn named(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// CubeCL's client, for launches of your own.
+    pub fn client(&self) -> &ComputeClient<R> {
+        &self.client
+    }
+
+    /// Copies `values` to the device.
+    pub fn upload<E: CubeElement>(&self, values: &[E]) -> Buffer<R, E> {
+        Buffer::from_slice(&self.client, values)
+    }
+
+    /// Copies `values` to the device, rounded to the precision's float.
+    pub fn upload_f64(&self, values: &[f64]) -> Buffer<R, P::Real> {
+        let rounded: Vec<P::Real> = values.iter().map(|&v| P::Real::cast_from_f64(v)).collect();
+        self.upload(&rounded)
+    }
+
+    /// `len` elements of recycled memory, for an operation that writes them all.
+    pub(crate) fn uninit<E: CubeElement>(&self, len: usize) -> Buffer<R, E> {
+        Buffer::uninit(&self.client, len)
+    }
+
+    /// `len` times `value`.
+    pub fn filled<E: CubeElement>(&self, value: E, len: usize) -> Buffer<R, E> {
+        self.upload(&vec![value; len])
+    }
+
+    /// Waits until everything launched so far is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when a launch failed.
+    pub fn wait(&self) -> Result<()> {
+        self.client.flush()?;
+        Ok(cubecl::future::block_on(self.client.sync())?)
+    }
+
+    /// A launch of one unit per element.
+    pub(crate) fn per_unit(&self, units: usize) -> (CubeCount, CubeDim) {
+        let dim = CubeDim::new_1d(UNITS);
+        (calculate_cube_count_elemwise(&self.client, units, dim), dim)
+    }
+
+    /// A launch of one cube of `TILE x TILE` units per tile.
+    pub(crate) fn per_tile(&self, tiles: usize) -> (CubeCount, CubeDim) {
+        let dim = CubeDim::new_1d(crate::bins::TILE * crate::bins::TILE);
+        let units = tiles * dim.num_elems() as usize;
+        (calculate_cube_count_elemwise(&self.client, units, dim), dim)
+    }
+
+    fn self_check(&self) -> Result<()> {
+        check_float::<R, P::Real>(self)?;
+        if P::Weight::type_name() == P::Real::type_name() {
+            return Ok(());
+        }
+        check_storage::<R, P::Real, P::Weight>(self)
+    }
+}
+
+/// Units of a one-dimensional cube: a multiple of every plane size seen (8 on lavapipe, 32, 64).
+const UNITS: u32 = 64;
+
+#[cube(launch)]
+fn known_values<F: Real>(inputs: &Array<F>, outputs: &mut Array<F>) {
+    if ABSOLUTE_POS < inputs.len() {
+        let x = inputs[ABSOLUTE_POS];
+        let at = ABSOLUTE_POS * 4;
+        outputs[at] = x.exp();
+        outputs[at + 1] = x.ln();
+        outputs[at + 2] = x.sqrt();
+        outputs[at + 3] = x.cos() * x.sin();
+    }
+}
+
+#[cube(launch)]
+fn stored_and_back<F: Real, W: Real>(inputs: &Array<F>, stored: &mut Array<W>, outputs: &mut Array<F>) {
+    if ABSOLUTE_POS < inputs.len() {
+        stored[ABSOLUTE_POS] = W::cast_from(inputs[ABSOLUTE_POS]);
+        outputs[ABSOLUTE_POS] = F::cast_from(stored[ABSOLUTE_POS]);
+    }
+}
+
+const PROBES: [f64; 6] = [0.0625, 0.3, 1.0, 2.5, 7.75, 20.0];
+
+fn refuse<R: Runtime, P: Precision>(device: &Device<R, P>, float: &'static str, reason: String) -> Error {
+    Error::UnsupportedFloat { float, device: device.name.clone(), reason }
+}
+
+fn require_type<R: Runtime, P: Precision, F: Real>(device: &Device<R, P>) -> Result<()> {
+    if F::supported_uses(&device.client).is_empty() {
+        return Err(refuse(device, F::type_name(), "the driver does not offer the type".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_float<R: Runtime, F: Real>(device: &Device<R, impl Precision>) -> Result<()> {
+    require_type::<R, _, F>(device)?;
+    let inputs: Vec<F> = PROBES.iter().map(|&p| F::cast_from_f64(p)).collect();
+    let (input, output) = (device.upload(&inputs), device.filled(F::cast_from_f64(-7.0), inputs.len() * 4));
+    let (count, dim) = device.per_unit(inputs.len());
+    known_values::launch::<F, R>(&device.client, count, dim, input.arg(), output.arg());
+    let outputs = output.read().map_err(|e| refuse(device, F::type_name(), e.to_string()))?;
+    for (i, &input) in inputs.iter().enumerate() {
+        let x = input.cast_to_f64();
+        let wanted = [x.exp(), x.ln(), x.sqrt(), x.cos() * x.sin()];
+        for (name, (want, got)) in ["exp", "ln", "sqrt", "sin cos"].iter().zip(wanted.iter().zip(&outputs[4 * i..])) {
+            let got = got.cast_to_f64();
+            // Vulkan allows exp an error of (3 + 2|x|) u and sin, cos 2^-11 absolute; CUDA is tighter. A type that is
+            // merely claimed is off by far more than 2^-10 of the value.
+            if (got - want).abs().is_nan() || (got - want).abs() > want.abs().max(1.0) / 1024.0 {
+                return Err(refuse(device, F::type_name(), format!("{name}({x}) gave {got}, not {want}")));
+            }
+            // f64 that was computed in f32 is no f64.
+            let unit = F::EPSILON.cast_to_f64();
+            if *name == "exp" && (got - want).abs() > want * unit * (8.0 + 4.0 * x.abs()) {
+                return Err(refuse(device, F::type_name(), format!("{name}({x}) gave {got}, not {want}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_storage<R: Runtime, F: Real, W: Real>(device: &Device<R, impl Precision>) -> Result<()> {
+    require_type::<R, _, W>(device)?;
+    let inputs: Vec<F> = PROBES.iter().map(|&p| F::cast_from_f64(p)).collect();
+    let (stored, output) = (device.uninit::<W>(inputs.len()), device.filled(F::cast_from_f64(-7.0), inputs.len()));
+    let (count, dim) = device.per_unit(inputs.len());
+    stored_and_back::launch::<F, W, R>(
+        &device.client,
+        count,
+        dim,
+        device.upload(&inputs).arg(),
+        stored.arg(),
+        output.arg(),
+    );
+    let outputs = output.read().map_err(|e| refuse(device, W::type_name(), e.to_string()))?;
+    for (input, got) in inputs.iter().zip(outputs) {
+        let (want, got) = (input.cast_to_f64(), got.cast_to_f64());
+        if (got - want).abs().is_nan() || (got - want).abs() > want * W::EPSILON.cast_to_f64() {
+            return Err(refuse(device, W::type_name(), format!("stored {want}, read {got}")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+use cubecl::server::ServerError;
+
+/// What can go wrong on a device or at its border.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device refused or failed a launch, an allocation or a copy.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// First line of the driver's or compiler's own message.
+        reason: String,
+    },
+    /// No device of the wanted kind answers.
+    #[error("no {kind} device found: {hint}")]
+    NoDevice {
+        /// The kind of device that was asked for.
+        kind: &'static str,
+        /// What to install or to choose instead.
+        hint: &'static str,
+    },
+    /// The device does not compute with this float type, or computes wrongly.
+    #[error("{device} does not support {float}: {reason}")]
+    UnsupportedFloat {
+        /// The float type, `f16` for example.
+        float: &'static str,
+        /// The device's name.
+        device: String,
+        /// What the self-check saw.
+        reason: String,
+    },
+    /// Two arrays that belong together have different lengths.
+    #[error("{what}: expected {expected} elements, got {got}")]
+    Length {
+        /// The array.
+        what: &'static str,
+        /// Elements needed.
+        expected: usize,
+        /// Elements given.
+        got: usize,
+    },
+    /// More elements than a 32-bit index can address.
+    #[error("{what}: more than {} elements do not fit a 32-bit index", u32::MAX - 1)]
+    TooLarge {
+        /// The array that would be too large.
+        what: &'static str,
+    },
+}
+
+/// Result of a device operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<ServerError> for Error {
+    fn from(error: ServerError) -> Self {
+        Self::Device { reason: cause(&error.to_string()) }
+    }
+}
+
+/// CubeCL's messages are many lines with a backtrace; the cause is the line after "Caused by:".
+fn cause(message: &str) -> String {
+    let lines: Vec<&str> = message.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let after = lines.iter().rposition(|l| l.starts_with("Caused by")).map_or(0, |i| i + 1);
+    lines.get(after).or(lines.first()).map_or_else(String::new, |l| (*l).to_owned())
+}

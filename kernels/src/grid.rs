@@ -1,0 +1,121 @@
+//! A grid of cells over an image, and the tiles that cover it.
+
+use cubecl::prelude::*;
+
+use crate::{
+    bins::TILE,
+    gaussian::{Area, Point},
+    real::Real,
+};
+
+/// Cells of a density: `columns x rows` squares of `stride` px whose first corner is at (`left`, `top`).
+///
+/// Cell `(row, column)` is centred on `(left + (column + ½) stride, top + (row + ½) stride)`, in px of the image whose
+/// top-left pixel is centred on (0.5, 0.5). Cells are numbered row by row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cells {
+    /// Left edge, px.
+    pub left: f64,
+    /// Top edge, px.
+    pub top: f64,
+    /// Side of a cell, px.
+    pub stride: f64,
+    /// Cells in a row.
+    pub columns: u32,
+    /// Rows.
+    pub rows: u32,
+}
+
+impl Cells {
+    /// One cell per pixel of an image.
+    pub fn pixels(width: u32, height: u32) -> Self {
+        Self { left: 0.0, top: 0.0, stride: 1.0, columns: width, rows: height }
+    }
+
+    /// Number of cells.
+    pub fn len(&self) -> usize {
+        self.columns as usize * self.rows as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Centre of cell `index`, px.
+    pub fn centre(&self, index: usize) -> [f64; 2] {
+        let (row, column) = (index / self.columns as usize, index % self.columns as usize);
+        [self.left + (column as f64 + 0.5) * self.stride, self.top + (row as f64 + 0.5) * self.stride]
+    }
+
+    pub(crate) fn launch<F: Real, R: Runtime>(&self) -> LatticeLaunch<F, R> {
+        use crate::real::real;
+        LatticeLaunch::new(real(self.left), real(self.top), real(self.stride), self.columns, self.rows)
+    }
+}
+
+/// [`Cells`] as device functions see them.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(crate) struct Lattice<F: Real> {
+    pub left: F,
+    pub top: F,
+    pub stride: F,
+    pub columns: u32,
+    pub rows: u32,
+}
+
+#[cube]
+impl<F: Real> Lattice<F> {
+    pub fn centre(&self, column: u32, row: u32) -> Point<F> {
+        let half = F::new(0.5);
+        Point::<F> {
+            x: self.left + (F::cast_from(column) + half) * self.stride,
+            y: self.top + (F::cast_from(row) + half) * self.stride,
+        }
+    }
+
+    /// Tiles of `side` cells in a row.
+    pub fn across(&self, #[comptime] side: u32) -> u32 {
+        self.columns.div_ceil(side)
+    }
+
+    /// Tiles of `side` cells in all.
+    pub fn tiles(&self, #[comptime] side: u32) -> u32 {
+        self.across(side) * self.rows.div_ceil(side)
+    }
+
+    /// The box spanned by the cell centres of a tile of `side` cells.
+    pub fn area(&self, tile: u32, #[comptime] side: u32) -> Area<F> {
+        let across = self.across(side);
+        let (column, row) = ((tile % across) * side, (tile / across) * side);
+        Area::<F> {
+            low: self.centre(column, row),
+            high: self.centre(
+                u32::min(column + side, self.columns) - 1u32,
+                u32::min(row + side, self.rows) - 1u32,
+            ),
+        }
+    }
+}
+
+/// The cell that unit `UNIT_POS` of the cube on `tile` owns; `inside` is false beyond the grid's edge.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Cell {
+    pub column: u32,
+    pub row: u32,
+    pub index: u32,
+    pub inside: bool,
+}
+
+#[cube]
+pub(crate) fn cell_of_unit<F: Real>(lattice: &Lattice<F>, tile: u32, unit: u32) -> Cell {
+    let across = lattice.across(TILE);
+    let column = (tile % across) * TILE + unit % TILE;
+    let row = (tile / across) * TILE + unit / TILE;
+    Cell {
+        column,
+        row,
+        index: row * lattice.columns + column,
+        inside: tile < lattice.tiles(TILE) && column < lattice.columns && row < lattice.rows,
+    }
+}

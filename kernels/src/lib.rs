@@ -1,0 +1,30 @@
+//! Device maths of Splatport, written once in CubeCL and generic over runtime and float.
+#![deny(missing_docs, unsafe_code)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+pub mod adam;
+mod backend;
+pub mod bins;
+mod buffer;
+pub mod correspondence;
+pub mod descent;
+mod device;
+mod error;
+pub mod gaussian;
+mod grid;
+pub mod nearest;
+pub mod rasterize;
+mod real;
+pub mod reduce;
+pub mod scan;
+pub mod softplus;
+pub mod transport;
+
+pub use backend::*;
+pub use buffer::Buffer;
+pub use cubecl;
+pub use device::Device;
+pub use error::{Error, Result};
+pub use gaussian::Gaussians;
+pub use grid::Cells;
+pub use real::{BFloat, Double, Half, HostReal, Precision, Real, Single};

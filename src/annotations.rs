@@ -1,0 +1,195 @@
+//! Points that were marked on a photo, and what was noted about each.
+
+mod read;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use num_traits::Float;
+
+use crate::error::{Error, Result, check_length};
+
+/// The annotations of one image: a point each, and the further columns of their file.
+///
+/// Points are in px, x to the right and y down, the centre of the top-left pixel at (0.5, 0.5).
+/// No points, one, equal points and points outside the image are all valid.
+///
+/// ```
+/// use splatport::Annotations;
+///
+/// let annotations = Annotations::new([[10.5, 4.0], [90.0, 4.0], [10.5, 4.0]])?;
+/// assert_eq!(annotations.len(), 3);
+/// assert_eq!(annotations.duplicates(), [2]);
+/// assert_eq!(annotations.outside(64, 32), [1]);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Annotations {
+    points: Vec<[f64; 2]>,
+    columns: Vec<Column>,
+    /// The file, for errors about a column that are found later.
+    path: Option<PathBuf>,
+}
+
+/// A column of a file beside x and y: one text for every point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    name: String,
+    values: Vec<String>,
+}
+
+impl Column {
+    /// The name in the header.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The text of every point, without the white space around it.
+    pub fn values(&self) -> &[String] {
+        &self.values
+    }
+}
+
+impl Annotations {
+    /// Annotations at `points`, each x then y, px.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the first row that is NaN or infinite.
+    pub fn new(points: impl Into<Vec<[f64; 2]>>) -> Result<Self> {
+        let points = points.into();
+        for (what, axis) in [("x", 0), ("y", 1)] {
+            if let Some(index) = points.iter().position(|point| !point[axis].is_finite()) {
+                return Err(Error::NotFinite { what, index, value: points[index][axis] });
+            }
+        }
+        Ok(Self { points, ..Self::default() })
+    }
+
+    /// Annotations at `(xs[i], ys[i])`, px.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the slices differ in length, and as [`new`](Self::new).
+    ///
+    /// ```
+    /// use splatport::Annotations;
+    ///
+    /// let annotations = Annotations::from_slices(&[1.5_f32, 2.5], &[3.0, 4.0])?;
+    /// assert_eq!(annotations.points(), [[1.5, 3.0], [2.5, 4.0]]);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    pub fn from_slices<F: Float>(xs: &[F], ys: &[F]) -> Result<Self> {
+        check_length("ys", xs.len(), ys.len())?;
+        // A value without an f64 is rejected as the NaN it becomes.
+        let convert = |value: &F| value.to_f64().unwrap_or(f64::NAN);
+        let points = xs.iter().zip(ys).map(|(x, y)| [convert(x), convert(y)]);
+        Self::new(points.collect::<Vec<_>>())
+    }
+
+    /// Reads a CSV file with a header that names the columns `x` and `y`, at any place.
+    ///
+    /// White space around fields, blank lines, a byte-order mark and Windows line ends are
+    /// ignored; further columns are kept as text.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the file cannot be read, [`Error::Format`] naming the column that is
+    /// missing or the line that is wrong, [`Error::In`] around [`Error::NotFinite`] with the row,
+    /// counted from 0 below the header.
+    ///
+    /// ```
+    /// use splatport::Annotations;
+    ///
+    /// let path = std::env::temp_dir().join("splatport-doc-points.csv");
+    /// std::fs::write(&path, "area,x,y\n12,1.5,2\n7,3,4.25\n").expect("a writable folder");
+    /// let annotations = Annotations::from_csv(&path)?;
+    /// assert_eq!(annotations.points(), [[1.5, 2.0], [3.0, 4.25]]);
+    /// assert_eq!(annotations.numeric("area")?, [12.0, 7.0]);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    pub fn from_csv(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (points, columns) = read::csv(path)?;
+        let annotations = Self::new(points).map_err(|error| error.within(path))?;
+        Ok(Self { columns, path: Some(path.into()), ..annotations })
+    }
+
+    /// Reads a NumPy array `[n, 2]` of any number type and byte order, x then y.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the file cannot be read, [`Error::Format`] if it is not such an array,
+    /// [`Error::In`] around [`Error::NotFinite`] with the row.
+    pub fn from_npy(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let points = read::npy(path)?;
+        let annotations = Self::new(points).map_err(|error| error.within(path))?;
+        Ok(Self { path: Some(path.into()), ..annotations })
+    }
+
+    /// The number of points.
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Whether there is no point.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// The points, x then y, px.
+    pub fn points(&self) -> &[[f64; 2]] {
+        &self.points
+    }
+
+    /// The further columns of the file, in its order.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// A further column as numbers, one for every point.
+    ///
+    /// # Errors
+    /// [`Error::Column`] if there is no such column or one of its values is not a finite number;
+    /// [`Error::In`] around it if the annotations came from a file.
+    pub fn numeric(&self, name: &str) -> Result<Vec<f64>> {
+        self.parse_column(name).map_err(|reason| {
+            let error = Error::Column { name: name.into(), reason };
+            match &self.path {
+                Some(path) => error.within(path),
+                None => error,
+            }
+        })
+    }
+
+    fn parse_column(&self, name: &str) -> std::result::Result<Vec<f64>, String> {
+        let Some(column) = self.columns.iter().find(|column| column.name == name) else {
+            let names = self.columns.iter().map(Column::name);
+            return Err(format!("missing; further columns: {}", listed(names)));
+        };
+        let parse = |(row, text): (usize, &String)| match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ => Err(format!("row {row} is `{text}`, not a finite number")),
+        };
+        column.values.iter().enumerate().map(parse).collect()
+    }
+
+    /// The rows, ascending, of all points that equal an earlier one.
+    pub fn duplicates(&self) -> Vec<usize> {
+        // Adding 0 makes -0 equal to 0.
+        let key = |point: &[f64; 2]| point.map(|value| (value + 0.0).to_bits());
+        let mut seen = HashSet::with_capacity(self.len());
+        let repeated = |row: &usize| !seen.insert(key(&self.points[*row]));
+        (0..self.len()).filter(repeated).collect()
+    }
+
+    /// The rows, ascending, of all points not in `0 <= x < width`, `0 <= y < height`, px.
+    pub fn outside(&self, width: u32, height: u32) -> Vec<usize> {
+        let (width, height) = (f64::from(width), f64::from(height));
+        let outside = |[x, y]: [f64; 2]| !(0.0..width).contains(&x) || !(0.0..height).contains(&y);
+        (0..self.len()).filter(|&row| outside(self.points[row])).collect()
+    }
+}
+
+/// Names for a message.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

@@ -1,0 +1,157 @@
+//! Pictures of a splat and a kernel, from plain numbers: eight bits, three channels.
+//!
+//! Everything is given in px with the centre of the top-left pixel at (0.5, 0.5), so a point lies in
+//! the pixel whose index is its floor.
+
+mod canvas;
+
+use std::f64::consts::TAU;
+
+use self::canvas::{BLACK, Canvas, WHITE, hue, scaled};
+use crate::error::{Error, Result, check_finite, check_length};
+use crate::image::Image;
+
+/// The straight pieces of an outline: at 48 their distance from the ellipse is 0.2 % of its radius.
+const SEGMENTS: u32 = 48;
+
+/// The radius of the dot at a mean or an annotation, px.
+const DOT: f64 = 1.5;
+
+/// The white columns between two pictures, px.
+const GAP: u32 = 4;
+
+/// The photo with the outline of every Gaussian, `deviations` standard deviations from its mean,
+/// and a dot at the mean.
+///
+/// `means` and `scales` are `[n, 2]` px, `rotations` `[n]` rad from the x axis towards y. A Gaussian
+/// has the same colour in all pictures: it depends on its index alone.
+///
+/// # Errors
+/// [`Error::Length`] if the slices differ in length, [`Error::NotFinite`] with the first Gaussian
+/// that is NaN or infinite, [`Error::Option`] unless `deviations` is finite and positive.
+///
+/// ```
+/// use splatport::{Image, draw};
+///
+/// let photo = Image::from_u8(16, 16, 1, vec![128; 256])?;
+/// let picture = draw::ellipses(&photo, &[[8.0, 8.0]], &[[2.0, 1.0]], &[0.0], 3.0)?;
+/// assert_eq!((picture.width(), picture.channels()), (16, 3));
+/// # Ok::<(), splatport::Error>(())
+/// ```
+pub fn ellipses(
+    image: &Image,
+    means: &[[f32; 2]],
+    scales: &[[f32; 2]],
+    rotations: &[f32],
+    deviations: f32,
+) -> Result<Image> {
+    check_length("scales", means.len(), scales.len())?;
+    check_length("rotations", means.len(), rotations.len())?;
+    check_finite("means", 2, means.as_flattened())?;
+    check_finite("scales", 2, scales.as_flattened())?;
+    check_finite("rotations", 1, rotations)?;
+    if !(deviations.is_finite() && deviations > 0.0) {
+        let (name, value) = ("deviations", f64::from(deviations));
+        return Err(Error::Option { name, value, why: "must be finite and positive" });
+    }
+    let mut canvas = Canvas::of(image);
+    for (index, ((mean, scale), &rotation)) in means.iter().zip(scales).zip(rotations).enumerate() {
+        let mean = mean.map(f64::from);
+        let radii = scale.map(|scale| f64::from(scale) * f64::from(deviations));
+        let corners = (0..=SEGMENTS).map(|step| {
+            let (sin, cos) = (TAU * f64::from(step) / f64::from(SEGMENTS)).sin_cos();
+            on_ellipse(mean, [radii[0] * cos, radii[1] * sin], rotation.into())
+        });
+        canvas.polyline(corners, hue(index));
+        canvas.dot(mean, DOT, hue(index));
+    }
+    canvas.finish()
+}
+
+/// The point `offset` from `mean` along axes turned by `rotation`.
+fn on_ellipse(mean: [f64; 2], offset: [f64; 2], rotation: f64) -> [f64; 2] {
+    let (sin, cos) = rotation.sin_cos();
+    [mean[0] + cos * offset[0] - sin * offset[1], mean[1] + sin * offset[0] + cos * offset[1]]
+}
+
+/// The map of the paper's Figure 5: which annotation every cell goes to.
+///
+/// `owner` and `strength` hold `width * height` cells, row-major. A cell is a square of `stride` px
+/// in its owner's colour, as bright as its strength (0, black, to 1; clamped); without an owner it
+/// is white. `points` are `[n, 2]` px from the upper left corner of the grid, a black dot each.
+///
+/// # Errors
+/// [`Error::Empty`] without any cell, [`Error::Length`] if a slice has another length,
+/// [`Error::NotFinite`] if a strength or a point is NaN or infinite, [`Error::Option`] if `stride`
+/// is 0 or makes the picture larger than 2^32 px a side.
+///
+/// ```
+/// use splatport::draw;
+///
+/// let picture = draw::ownership(2, 1, &[Some(0), None], &[0.5, 0.0], 8, &[[4.0, 4.0]])?;
+/// assert_eq!((picture.width(), picture.height()), (16, 8));
+/// # Ok::<(), splatport::Error>(())
+/// ```
+pub fn ownership(
+    width: u32,
+    height: u32,
+    owner: &[Option<u32>],
+    strength: &[f32],
+    stride: u32,
+    points: &[[f32; 2]],
+) -> Result<Image> {
+    let cells = (width as usize).saturating_mul(height as usize);
+    if cells == 0 {
+        return Err(Error::Empty { what: "grid" });
+    }
+    check_length("owner", cells, owner.len())?;
+    check_length("strength", cells, strength.len())?;
+    check_finite("strength", 1, strength)?;
+    check_finite("points", 2, points.as_flattened())?;
+    let option = |why| Error::Option { name: "stride", value: stride.into(), why };
+    if stride == 0 {
+        return Err(option("must be at least 1"));
+    }
+    let (Some(across), Some(down)) = (width.checked_mul(stride), height.checked_mul(stride)) else {
+        return Err(option("makes the picture too large"));
+    };
+    let mut canvas = Canvas::filled(across, down, |x, y| {
+        let cell = (y / stride) as usize * width as usize + (x / stride) as usize;
+        owner[cell].map_or(WHITE, |point| scaled(hue(point as usize), strength[cell]))
+    });
+    for point in points {
+        canvas.dot(point.map(f64::from), DOT, BLACK);
+    }
+    canvas.finish()
+}
+
+/// The pictures side by side, tops aligned, with a white gap; grey ones become RGB.
+///
+/// # Errors
+/// [`Error::Empty`] without any picture, [`Error::Length`] if they are wider than 2^32 px together.
+pub fn beside(images: &[&Image]) -> Result<Image> {
+    let height = images.iter().map(|image| image.height()).max();
+    let height = height.ok_or(Error::Empty { what: "images" })?;
+    let gaps = u64::from(GAP) * (images.len() as u64 - 1);
+    let width = images.iter().map(|image| u64::from(image.width())).sum::<u64>() + gaps;
+    let got = usize::try_from(width).unwrap_or(usize::MAX);
+    let too_wide = Error::Length { what: "images side by side", expected: u32::MAX as usize, got };
+    let width = u32::try_from(width).map_err(|_| too_wide)?;
+    let mut canvas = Canvas::filled(width, height, |_, _| WHITE);
+    let mut left = 0;
+    for image in images {
+        canvas.paste(&Canvas::of(image), left);
+        left += image.width() + GAP;
+    }
+    canvas.finish()
+}
+
+/// The image that a splat renders: `values` holds `height * width * channels`, clamped to 0..=1.
+///
+/// # Errors
+/// As [`Image::from_f32`], except that every finite value is in range.
+pub fn reconstruction(width: u32, height: u32, channels: u8, values: &[f32]) -> Result<Image> {
+    check_finite("values", 1, values)?;
+    let bytes: Vec<u8> = values.iter().map(|&value| canvas::byte(value)).collect();
+    Canvas::of(&Image::from_u8(width, height, channels, bytes)?).finish()
+}

@@ -1,0 +1,167 @@
+//! What can go wrong, one variant each, carrying the values that are wrong.
+
+use std::path::{Path, PathBuf};
+
+/// What every fallible function of this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The cause of a failed read or write: an I/O error or a decoder's error.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Every error of this crate.
+///
+/// A message is one line and never repeats its [`source`](std::error::Error::source), so a caller
+/// that prints the whole chain prints nothing twice.
+///
+/// ```
+/// use splatport::Error;
+///
+/// let error = Error::Length { what: "pixels", expected: 12, got: 11 };
+/// assert_eq!(error.to_string(), "pixels: expected 12 values, got 11");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A device is missing, refuses the precision, or failed.
+    #[error(transparent)]
+    Device(#[from] splatport_kernels::Error),
+    /// A file cannot be opened, read or decoded.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// A file cannot be written; whatever was at `path` before is unchanged.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// A file was read, but it does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The line, column or array that is wrong, and how.
+        reason: String,
+    },
+    /// A named column of annotations is missing or is not numeric.
+    #[error("column `{name}`: {reason}")]
+    Column {
+        /// The column.
+        name: String,
+        /// The row that is wrong and its text, or the columns there are.
+        reason: String,
+    },
+    /// Something that must hold at least one value holds none.
+    #[error("{what} is empty")]
+    Empty {
+        /// What is empty.
+        what: &'static str,
+    },
+    /// A slice does not have the length its companions ask for.
+    #[error("{what}: expected {expected} values, got {got}")]
+    Length {
+        /// The slice.
+        what: &'static str,
+        /// The number of values it needs.
+        expected: usize,
+        /// The number of values it has.
+        got: usize,
+    },
+    /// A value is NaN or infinite.
+    #[error("{what}[{index}] is {value}, not a finite number")]
+    NotFinite {
+        /// The slice.
+        what: &'static str,
+        /// The row, from 0.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A value is finite, but outside its range.
+    #[error("{what}[{index}] is {value}, outside {min}..={max}")]
+    OutOfRange {
+        /// The slice.
+        what: &'static str,
+        /// The row, from 0.
+        index: usize,
+        /// The value.
+        value: f64,
+        /// The smallest value allowed.
+        min: f64,
+        /// The largest value allowed.
+        max: f64,
+    },
+    /// An image or a colour has a number of channels other than 1 or 3.
+    #[error("expected 1 or 3 channels, got {got}")]
+    Channels {
+        /// The number of channels.
+        got: usize,
+    },
+    /// An option was set to a value it cannot have.
+    #[error("option `{name}` is {value}: {why}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// The value.
+        value: f64,
+        /// What it must be.
+        why: &'static str,
+    },
+    /// Another error, about a value that came from a file.
+    ///
+    /// `error` is part of the message and hence not a `source`; it is always a variant about
+    /// values, which has no source of its own.
+    #[error("{}: {error}", path.display())]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        error: Box<Error>,
+    },
+}
+
+impl Error {
+    /// Names the file that the wrong value came from.
+    pub(crate) fn within(self, path: &Path) -> Self {
+        Self::In { path: path.into(), error: Box::new(self) }
+    }
+
+    /// A file that cannot be read, and why.
+    pub(crate) fn read(path: &Path, source: impl Into<Source>) -> Self {
+        Self::Read { path: path.into(), source: source.into() }
+    }
+
+    /// A file that cannot be written, and why.
+    pub(crate) fn write(path: &Path, source: impl Into<Source>) -> Self {
+        Self::Write { path: path.into(), source: source.into() }
+    }
+
+    /// A file that does not hold what it should.
+    pub(crate) fn format(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Format { path: path.into(), reason: reason.into() }
+    }
+}
+
+/// Rejects a length other than `expected`.
+pub(crate) fn check_length(what: &'static str, expected: usize, got: usize) -> Result<()> {
+    if got == expected { Ok(()) } else { Err(Error::Length { what, expected, got }) }
+}
+
+/// Rejects NaN and infinities; the index in the error is the row, of `per_row` values.
+pub(crate) fn check_finite(what: &'static str, per_row: usize, values: &[f32]) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let index = at / per_row.max(1);
+            Err(Error::NotFinite { what, index, value: f64::from(values[at]) })
+        }
+    }
+}

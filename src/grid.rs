@@ -1,0 +1,107 @@
+//! The cells of a density over an image.
+
+use splatport_kernels::Cells;
+
+use crate::{Error, Image, Result};
+
+/// Square cells of `stride` px over an image or over a crop of it; one entry of the density and one row of the kernel each.
+///
+/// Cell `(row, column)` is centred on `(left + (column + ½) stride, top + (row + ½) stride)` px of the whole image, whose
+/// top-left pixel is centred on (0.5, 0.5). There are `ceil(width / stride) x ceil(height / stride)` of them: the last ones
+/// reach over the edge. They are numbered row by row.
+///
+/// ```
+/// use splatport::{Grid, Image};
+///
+/// let image = Image::from_u8(20, 10, 1, vec![0; 200])?;
+/// let grid = Grid::strided(&image, 8);
+/// assert_eq!((grid.columns(), grid.rows()), (3, 2));
+/// assert_eq!(grid.centre(4), [12.0, 12.0]);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    image: [u32; 2],
+    corner: [u32; 2],
+    size: [u32; 2],
+    stride: u32,
+}
+
+impl Grid {
+    /// Cells of `stride` px over the whole image.
+    pub fn strided(image: &Image, stride: u32) -> Self {
+        Self::over(image.width(), image.height(), stride)
+    }
+
+    /// Cells of `stride` px over an image of `width x height` px.
+    pub fn over(width: u32, height: u32, stride: u32) -> Self {
+        Self { image: [width, height], corner: [0, 0], size: [width, height], stride }
+    }
+
+    /// The cells of a crop: `width x height` px whose first corner is pixel (`left`, `top`).
+    pub fn crop(self, left: u32, top: u32, width: u32, height: u32) -> Self {
+        Self { corner: [left, top], size: [width, height], ..self }
+    }
+
+    /// Cells in a row.
+    pub fn columns(&self) -> u32 {
+        self.size[0].div_ceil(self.stride.max(1))
+    }
+
+    /// Rows of cells.
+    pub fn rows(&self) -> u32 {
+        self.size[1].div_ceil(self.stride.max(1))
+    }
+
+    /// Number of cells.
+    pub fn len(&self) -> usize {
+        self.columns() as usize * self.rows() as usize
+    }
+
+    /// Whether there is no cell.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Side of a cell, px.
+    pub fn stride(&self) -> u32 {
+        self.stride
+    }
+
+    /// First corner, px.
+    pub fn corner(&self) -> [u32; 2] {
+        self.corner
+    }
+
+    /// Centre of cell `index`, px.
+    pub fn centre(&self, index: usize) -> [f64; 2] {
+        self.cells().centre(index)
+    }
+
+    pub(crate) fn cells(&self) -> Cells {
+        Cells {
+            left: f64::from(self.corner[0]),
+            top: f64::from(self.corner[1]),
+            stride: f64::from(self.stride),
+            columns: self.columns(),
+            rows: self.rows(),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.stride == 0 {
+            return Err(Error::Option { name: "stride", value: 0.0, why: "must be at least 1" });
+        }
+        if self.is_empty() {
+            return Err(Error::Empty { what: "grid" });
+        }
+        for axis in 0..2 {
+            let (first, last) = (f64::from(self.corner[axis]), f64::from(self.image[axis]));
+            if first + f64::from(self.size[axis]) > last {
+                let (value, max) = (first + f64::from(self.size[axis]), last);
+                return Err(Error::OutOfRange { what: "end of the crop, axis", index: axis, value, min: 0.0, max });
+            }
+        }
+        Ok(())
+    }
+}

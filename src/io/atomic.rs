@@ -1,0 +1,82 @@
+//! A file is written beside its place and moved there when it is complete.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result, Source};
+
+/// Writes `path` with what `fill` writes; when anything fails, `path` is as it was before.
+///
+/// # Errors
+/// [`Error::Write`].
+pub(crate) fn write(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> std::result::Result<(), Source>,
+) -> Result<()> {
+    replace(path, fill).map_err(|source| Error::write(path, source))
+}
+
+fn replace(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> std::result::Result<(), Source>,
+) -> std::result::Result<(), Source> {
+    let target = target(path)?;
+    let (mut temporary, file) = Temporary::beside(&target)?;
+    let mut file = BufWriter::new(file);
+    fill(&mut file)?;
+    file.flush()?;
+    // Without it a crash of the machine could leave the new name on an incomplete file.
+    file.get_ref().sync_all()?;
+    // Windows does not move a file that is open.
+    drop(file);
+    fs::rename(&temporary.path, &target)?;
+    temporary.moved = true;
+    Ok(())
+}
+
+/// The file to replace: a link is followed, and only a regular file is ever replaced (renaming onto
+/// a device such as `/dev/null` would remove the device).
+fn target(path: &Path) -> io::Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(existing) if existing.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(existing) if !existing.is_file() => Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file")),
+        Ok(_) => fs::canonicalize(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(path.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file that is removed again unless it was moved to its place.
+struct Temporary {
+    path: PathBuf,
+    moved: bool,
+}
+
+impl Temporary {
+    /// A new file in the folder of `target`: a rename is atomic only within one file system.
+    fn beside(target: &Path) -> io::Result<(Self, File)> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!(".splatport-{}-{number}.tmp", std::process::id());
+            let path = target.with_file_name(name);
+            match File::create_new(&path) {
+                Ok(file) => return Ok((Self { path, moved: false }, file)),
+                // Left by a process of the same number that was killed.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.moved {
+            // The error that matters is already on its way to the caller.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

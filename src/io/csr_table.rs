@@ -1,0 +1,171 @@
+//! A transport kernel as a file that SciPy reads.
+
+use std::path::Path;
+
+use super::npz::{self, Input};
+use crate::error::{Error, Result, check_finite, check_length};
+
+/// A sparse matrix in compressed rows, and what it was built with: a file keeps every bit.
+///
+/// Row `r` has the values `data[indptr[r]..indptr[r + 1]]` in the columns at the same places of
+/// `indices`. The arrays of the file are named as the fields, with `shape` (`[rows, cols]`),
+/// `format` (`csr`) and `version` ([`VERSION`](super::VERSION)) beside them, so that
+/// `scipy.sparse.load_npz` reads the matrix and `numpy.load` the rest, without pickles.
+/// The matrix may have no columns and no entries.
+///
+/// ```
+/// use splatport::CsrTable;
+///
+/// let table = CsrTable {
+///     rows: 2,
+///     cols: 3,
+///     indptr: vec![0, 2, 3],
+///     indices: vec![0, 2, 1],
+///     data: vec![0.25, 0.75, 1.0],
+///     grid_width: 2,
+///     grid_height: 1,
+///     stride: 8,
+///     ..CsrTable::default()
+/// };
+/// let path = std::env::temp_dir().join("splatport-doc-kernel.npz");
+/// table.save(&path)?;
+/// assert_eq!(CsrTable::open(&path)?, table);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CsrTable {
+    /// The number of rows: `grid_width * grid_height` cells.
+    pub rows: usize,
+    /// The number of columns.
+    pub cols: usize,
+    /// Where every row begins, and the number of entries: `rows + 1` values, from 0 upwards.
+    pub indptr: Vec<u32>,
+    /// The column of every entry, below `cols`.
+    pub indices: Vec<u32>,
+    /// The value of every entry.
+    pub data: Vec<f32>,
+    /// The value below which an entry was dropped.
+    pub tau: f64,
+    /// The largest sum that any row lost.
+    pub worst_dropped: f64,
+    /// What no row can have lost more than.
+    pub bound: f64,
+    /// The profile the kernel was built with.
+    pub profile: String,
+    /// The side of a cell, px.
+    pub stride: u32,
+    /// The left edge of the grid, px.
+    pub left: f64,
+    /// The upper edge of the grid, px.
+    pub top: f64,
+    /// The cells of a row of the grid.
+    pub grid_width: u32,
+    /// The cells of a column of the grid.
+    pub grid_height: u32,
+}
+
+impl CsrTable {
+    /// Writes a `.npz` file, whole or not at all. Equal tables give equal files.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] if the table does not fit
+    /// together; [`Error::Write`] if the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.check()?;
+        let entries = self.data.len();
+        npz::write(path.as_ref(), |output| {
+            output.bytes("format", b"csr")?;
+            output.array("shape", &[2], &[self.rows as u64, self.cols as u64])?;
+            output.array("indptr", &[self.indptr.len()], &self.indptr)?;
+            output.array("indices", &[entries], &self.indices)?;
+            output.array("data", &[entries], &self.data)?;
+            output.scalar("tau", self.tau)?;
+            output.scalar("worst_dropped", self.worst_dropped)?;
+            output.scalar("bound", self.bound)?;
+            output.text("profile", &self.profile)?;
+            output.scalar("stride", self.stride)?;
+            output.scalar("left", self.left)?;
+            output.scalar("top", self.top)?;
+            output.scalar("grid_width", self.grid_width)?;
+            output.scalar("grid_height", self.grid_height)
+        })
+    }
+
+    /// Reads a file that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] naming the array that is
+    /// missing, damaged or of another shape, type or version; [`Error::In`] around what
+    /// [`save`](Self::save) rejects.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut input = Input::open(path)?;
+        if input.bytes("format")? != b"csr" {
+            return Err(input.wrong("format", "not `csr`"));
+        }
+        let shape = input.u32s("shape", &[Some(2)])?.values;
+        let data = input.f32s("data", &[None])?;
+        let table = Self {
+            rows: shape[0] as usize,
+            cols: shape[1] as usize,
+            indptr: input.u32s("indptr", &[Some(shape[0] as usize + 1)])?.values,
+            indices: input.u32s("indices", &[Some(data.values.len())])?.values,
+            data: data.values,
+            tau: input.f64("tau")?,
+            worst_dropped: input.f64("worst_dropped")?,
+            bound: input.f64("bound")?,
+            profile: input.text("profile")?,
+            stride: input.u32("stride")?,
+            left: input.f64("left")?,
+            top: input.f64("top")?,
+            grid_width: input.u32("grid_width")?,
+            grid_height: input.u32("grid_height")?,
+        };
+        table.check().map_err(|error| error.within(path))?;
+        Ok(table)
+    }
+
+    fn check(&self) -> Result<()> {
+        let cells = (self.grid_width as usize).saturating_mul(self.grid_height as usize);
+        check_length("rows", cells, self.rows)?;
+        check_length("indptr", self.rows.saturating_add(1), self.indptr.len())?;
+        check_length("indices", self.data.len(), self.indices.len())?;
+        self.check_indptr()?;
+        if let Some(index) = self.indices.iter().position(|&column| column as usize >= self.cols) {
+            let max = self.cols as f64 - 1.0;
+            return Err(outside("indices", index, self.indices[index], 0.0, max));
+        }
+        let scalars = [
+            ("tau", self.tau),
+            ("worst_dropped", self.worst_dropped),
+            ("bound", self.bound),
+            ("left", self.left),
+            ("top", self.top),
+        ];
+        // A kernel without a bound has an infinite one; nothing else may be infinite.
+        let wrong = |(name, value): &(_, f64)| value.is_nan() || value.is_infinite() && *name != "bound";
+        if let Some((what, value)) = scalars.into_iter().find(wrong) {
+            return Err(Error::NotFinite { what, index: 0, value });
+        }
+        check_finite("data", 1, &self.data)
+    }
+
+    /// Rows begin at 0, never run backwards and end with the last entry.
+    fn check_indptr(&self) -> Result<()> {
+        let entries = self.data.len();
+        let mut least = 0;
+        for (index, &start) in self.indptr.iter().enumerate() {
+            let most = if index == 0 { 0 } else { entries };
+            let least_here = if index == self.rows { entries } else { least };
+            if (start as usize) < least_here || start as usize > most {
+                return Err(outside("indptr", index, start, least_here as f64, most as f64));
+            }
+            least = start as usize;
+        }
+        Ok(())
+    }
+}
+
+fn outside(what: &'static str, index: usize, value: u32, min: f64, max: f64) -> Error {
+    Error::OutOfRange { what, index, value: value.into(), min, max }
+}

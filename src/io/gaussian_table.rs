@@ -1,0 +1,141 @@
+//! The Gaussians of a splat as a file.
+
+use std::path::Path;
+
+use super::npz::{self, Input};
+use crate::error::{Error, Result, check_finite, check_length};
+
+/// The `n` Gaussians of one image, as the device holds them: a file keeps every bit.
+///
+/// | array | type | shape |
+/// |---|---|---|
+/// | `means` | `f32`, px | `[n, 2]` |
+/// | `scales` | `f32`, px | `[n, 2]` |
+/// | `rotations` | `f32`, rad | `[n]` |
+/// | `colors` | `f32` | `[n, channels]` |
+/// | `opacities` | `f32` | `[n]` |
+/// | `size` | `u32`, px: width, height | `[2]` |
+/// | `profile` | text | `[]` |
+/// | `version` | `u32`, [`VERSION`](super::VERSION) | `[]` |
+///
+/// `numpy.load` reads all of them without pickles. `n` may be 0.
+///
+/// ```
+/// use splatport::GaussianTable;
+///
+/// let table = GaussianTable {
+///     means: vec![[10.5, 20.25]],
+///     scales: vec![[2.0, 1.0]],
+///     rotations: vec![0.5],
+///     colors: vec![0.75],
+///     channels: 1,
+///     opacities: vec![1.0],
+///     profile: "recommended".into(),
+///     width: 64,
+///     height: 32,
+/// };
+/// let path = std::env::temp_dir().join("splatport-doc-gaussians.npz");
+/// table.save(&path)?;
+/// assert_eq!(GaussianTable::open(&path)?, table);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GaussianTable {
+    /// The centres, x then y, px.
+    pub means: Vec<[f32; 2]>,
+    /// The standard deviations along the two axes, px.
+    pub scales: Vec<[f32; 2]>,
+    /// The angle from the x axis to the first axis, towards y, rad.
+    pub rotations: Vec<f32>,
+    /// The colours, `channels` values a Gaussian.
+    pub colors: Vec<f32>,
+    /// The values of a colour: 1 or 3.
+    pub channels: u8,
+    /// The opacities, 0 to 1.
+    pub opacities: Vec<f32>,
+    /// The profile the Gaussians were fitted with.
+    pub profile: String,
+    /// The width of the image, px.
+    pub width: u32,
+    /// The height of the image, px.
+    pub height: u32,
+}
+
+impl GaussianTable {
+    /// Writes a `.npz` file, whole or not at all. Equal tables give equal files.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::NotFinite`], [`Error::Channels`] or [`Error::Empty`] if the table
+    /// does not fit together; [`Error::Write`] if the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.check()?;
+        let n = self.means.len();
+        npz::write(path.as_ref(), |output| {
+            output.array("means", &[n, 2], self.means.as_flattened())?;
+            output.array("scales", &[n, 2], self.scales.as_flattened())?;
+            output.array("rotations", &[n], &self.rotations)?;
+            output.array("colors", &[n, self.channels.into()], &self.colors)?;
+            output.array("opacities", &[n], &self.opacities)?;
+            output.array("size", &[2], &[self.width, self.height])?;
+            output.text("profile", &self.profile)
+        })
+    }
+
+    /// Reads a file that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] naming the array that is
+    /// missing, damaged or of another shape, type or version; [`Error::In`] around what
+    /// [`save`](Self::save) rejects.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut input = Input::open(path)?;
+        let means = input.f32s("means", &[None, Some(2)])?;
+        let n = Some(means.shape[0]);
+        let colors = input.f32s("colors", &[n, None])?;
+        let size = input.u32s("size", &[Some(2)])?.values;
+        let table = Self {
+            means: pairs(&means.values),
+            scales: pairs(&input.f32s("scales", &[n, Some(2)])?.values),
+            rotations: input.f32s("rotations", &[n])?.values,
+            // More than 255 is not 1 or 3 either.
+            channels: u8::try_from(colors.shape[1]).unwrap_or(u8::MAX),
+            colors: colors.values,
+            opacities: input.f32s("opacities", &[n])?.values,
+            profile: input.text("profile")?,
+            width: size[0],
+            height: size[1],
+        };
+        table.check().map_err(|error| error.within(path))?;
+        Ok(table)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.width == 0 || self.height == 0 {
+            return Err(Error::Empty { what: "size" });
+        }
+        if self.channels != 1 && self.channels != 3 {
+            return Err(Error::Channels { got: self.channels.into() });
+        }
+        let (n, channels) = (self.means.len(), usize::from(self.channels));
+        check_length("scales", n, self.scales.len())?;
+        check_length("rotations", n, self.rotations.len())?;
+        check_length("colors", n * channels, self.colors.len())?;
+        check_length("opacities", n, self.opacities.len())?;
+        check_finite("means", 2, self.means.as_flattened())?;
+        check_finite("scales", 2, self.scales.as_flattened())?;
+        if let Some(at) = self.scales.as_flattened().iter().position(|&scale| scale <= 0.0) {
+            let value = f64::from(self.scales.as_flattened()[at]);
+            let (min, max) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));
+            return Err(Error::OutOfRange { what: "scales", index: at / 2, value, min, max });
+        }
+        check_finite("rotations", 1, &self.rotations)?;
+        check_finite("colors", channels, &self.colors)?;
+        check_finite("opacities", 1, &self.opacities)
+    }
+}
+
+/// Rows of two values.
+fn pairs(values: &[f32]) -> Vec<[f32; 2]> {
+    values.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()
+}

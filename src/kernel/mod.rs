@@ -1,0 +1,169 @@
+//! Stage two: the transport kernel, a sparse matrix from cells to annotations and background.
+
+mod options;
+mod recipe;
+
+use splatport_kernels::{
+    Buffer, Device, Gaussians, HostReal, Precision, Single,
+    correspondence::Correspondence,
+    cubecl::Runtime,
+    transport,
+};
+
+pub use options::*;
+pub use recipe::{KernelRecipe, OnRecipe, OnSplat};
+
+use crate::{CsrTable, Grid, Loss, Profile, Result};
+
+/// The transport kernel `K` of one image (paper, Eq. 5), on a device.
+///
+/// `K_in` is the share of cell `i` that belongs to annotation `n`. Rows are the cells of a [`Grid`], columns the annotations
+/// in their order and **the background last**; every row sums to 1. It is stored sparse in both orders: by cell for the
+/// gradient, by annotation for the sums. What was not stored is [certified](Kernel::certificate).
+#[derive(Debug)]
+pub struct Kernel<R: Runtime, P: Precision = Single> {
+    pub(crate) device: Device<R, P>,
+    pub(crate) entries: Correspondence<R, P>,
+    pub(crate) gaussians: Gaussians<R, P::Real>,
+    annotations: usize,
+    grid: Grid,
+    options: KernelOptions,
+}
+
+/// What a kernel left out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Certificate {
+    /// Tolerated L1 error of a row.
+    pub tau: f64,
+    /// Largest mass that any row was seen to drop, before its rest was scaled up to 1 again.
+    pub worst_dropped: f64,
+    /// Largest mass that any row can have dropped, with what was excluded unseen by a bound. A row's L1 error is twice its
+    /// dropped mass: `2 bound <= tau`.
+    pub bound: f64,
+    /// Stored weights, the background's aside.
+    pub entries: usize,
+    /// Device memory of the kernel, in both orders.
+    pub bytes: usize,
+}
+
+/// Who owns each cell of a grid: the column with the largest weight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Owners {
+    /// Annotation, or none for the background, `[cells]`.
+    pub owner: Vec<Option<u32>>,
+    /// Its weight, 0..1, `[cells]`.
+    pub weight: Vec<f32>,
+}
+
+impl<R: Runtime, P: Precision> Kernel<R, P> {
+    /// Number of annotations: columns without the background.
+    pub fn annotations(&self) -> usize {
+        self.annotations
+    }
+
+    /// The cells.
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// The options it was built with.
+    pub fn options(&self) -> &KernelOptions {
+        &self.options
+    }
+
+    /// The device that holds it.
+    pub fn device(&self) -> &Device<R, P> {
+        &self.device
+    }
+
+    /// The matrix on the device, for functions of your own.
+    pub fn entries(&self) -> &Correspondence<R, P> {
+        &self.entries
+    }
+
+    /// What was left out.
+    pub fn certificate(&self) -> Certificate {
+        Certificate {
+            tau: self.options.tau,
+            worst_dropped: self.entries.worst_dropped,
+            bound: self.entries.bound,
+            entries: self.entries.columns.len(),
+            bytes: self.entries.bytes(),
+        }
+    }
+
+    /// `K' z`: the mass of `density` (`[cells]`) that each annotation gets, `[annotations + 1]`, background last.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] with the lengths when `density` has not one value per cell.
+    pub fn push_forward(&self, density: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
+        Ok(transport::push_forward(&self.device, &self.entries, density)?)
+    }
+
+    /// `K v`: values on the annotations (`[annotations + 1]`, background last) carried back to the cells, `[cells]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] with the lengths when `values` has not one value per column.
+    pub fn pull_back(&self, values: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
+        Ok(transport::pull_back(&self.device, &self.entries, values)?)
+    }
+
+    /// Who owns each cell; ties go to the background, then to the lowest index.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    pub fn owners(&self) -> Result<Owners> {
+        let found = transport::ownership(&self.device, &self.entries);
+        let owner = found.owner.read()?.into_iter().map(|n| (n != u32::MAX).then_some(n)).collect();
+        let weight = found.weight.read()?.into_iter().map(|w| w.cast_to_f64() as f32).collect();
+        Ok(Owners { owner, weight })
+    }
+
+    /// Copies the matrix to the host, the background as its last column.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    pub fn table(&self) -> Result<CsrTable> {
+        let starts = self.entries.row_starts.read()?;
+        let columns = self.entries.columns.read()?;
+        let weights = self.entries.weights.read()?;
+        let background = self.entries.background.read()?;
+        let mut table = CsrTable {
+            rows: self.grid.len(),
+            cols: self.annotations + 1,
+            indptr: vec![0],
+            tau: self.options.tau,
+            worst_dropped: self.entries.worst_dropped,
+            bound: self.entries.bound,
+            profile: self.options.profile.name().to_owned(),
+            stride: self.grid.stride(),
+            left: f64::from(self.grid.corner()[0]),
+            top: f64::from(self.grid.corner()[1]),
+            grid_width: self.grid.columns(),
+            grid_height: self.grid.rows(),
+            ..CsrTable::default()
+        };
+        for (row, weight) in background.iter().enumerate() {
+            let range = starts[row] as usize..starts[row + 1] as usize;
+            table.indices.extend(&columns[range.clone()]);
+            table.data.extend(weights[range].iter().map(|w| w.cast_to_f64() as f32));
+            if weight.cast_to_f64() > 0.0 {
+                table.indices.push(self.annotations as u32);
+                table.data.push(weight.cast_to_f64() as f32);
+            }
+            table.indptr.push(table.data.len() as u32);
+        }
+        Ok(table)
+    }
+
+    /// The profile its options came from.
+    pub fn profile(&self) -> Profile {
+        self.options.profile
+    }
+
+    /// Goes on to the training loss `sum_n |(K' z)_n - t_n|` with one unit of mass for every annotation and none for the
+    /// background (paper, Eq. 6).
+    pub fn loss(self) -> Loss<R, P> {
+        Loss::new(self)
+    }
+}

@@ -1,0 +1,131 @@
+//! How a transport kernel is made from a splat.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Profile, Result};
+
+/// Where the background's odds against the nearest Gaussian are even.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CutOff {
+    /// The paper's Eq. 11 as written: even at `cut_off / sqrt(2)` standard deviations (`b = cut_off^2 / 2`).
+    Exponent,
+    /// Even at `cut_off` standard deviations (`b = cut_off^2`).
+    Crossover,
+}
+
+/// What a cell far from every Gaussian belongs to.
+///
+/// All soft rules are one: with `q*` the squared Mahalanobis distance to the nearest Gaussian and `b` its constant, the
+/// background's odds against it are `exp(q* - b)`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Background {
+    /// To the annotations all the same.
+    None,
+    /// Softly to the background (paper, Eq. 11).
+    Soft {
+        /// Distance `d` in standard deviations.
+        cut_off: f64,
+        /// What the distance means.
+        rule: CutOff,
+    },
+    /// The authors' code: `b = cut_off^2 / 2 + ln|Sigma| / 2 - ln kappa`. Not invariant to a change of scale.
+    Ratio {
+        /// Distance `d` in standard deviations.
+        cut_off: f64,
+        /// Their `background_ratio`, px².
+        kappa: f64,
+    },
+    /// Wholly to the background beyond `cut_off` standard deviations, not at all within.
+    Hard {
+        /// Distance in standard deviations.
+        cut_off: f64,
+    },
+}
+
+/// Limits of the scales that the kernel uses, so that no annotation starves between cells.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ScaleClip {
+    /// None.
+    None,
+    /// At least `stride / sqrt(2 b)`: an isolated Gaussian owns a cell wherever its mean falls between cell centres.
+    Coverage,
+    /// Each within `stride / post_min ..= post_max` px: the authors' code.
+    Range {
+        /// Divisor of the stride.
+        post_min: f64,
+        /// Largest scale, px.
+        post_max: f64,
+    },
+}
+
+/// Everything about a kernel but the splat and the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct KernelOptions {
+    /// Where the options came from.
+    pub profile: Profile,
+    /// Background rule.
+    pub background: Background,
+    /// Limits of scales.
+    pub scale_clip: ScaleClip,
+    /// Largest L1 error of a row due to what is not stored.
+    pub tau: f64,
+}
+
+impl KernelOptions {
+    pub(crate) fn check(&self) -> Result<()> {
+        let positive = |name, value: f64| match value {
+            v if v.is_finite() && v > 0.0 => Ok(()),
+            _ => Err(Error::Option { name, value, why: "must be positive and finite" }),
+        };
+        match self.background {
+            Background::None => {}
+            Background::Soft { cut_off, .. } | Background::Hard { cut_off } => positive("cut_off", cut_off)?,
+            Background::Ratio { cut_off, kappa } => {
+                positive("cut_off", cut_off)?;
+                positive("kappa", kappa)?;
+            }
+        }
+        if let ScaleClip::Range { post_min, post_max } = self.scale_clip {
+            positive("post_min", post_min)?;
+            positive("post_max", post_max)?;
+        }
+        match self.tau {
+            tau if tau > 0.0 && tau < 1.0 => Ok(()),
+            value => Err(Error::Option { name: "tau", value, why: "must lie between 0 and 1" }),
+        }
+    }
+
+    /// `b` of the background rule: constant part, and part per `ln|Sigma|`.
+    pub(crate) fn threshold(&self) -> [f64; 2] {
+        match self.background {
+            Background::None => [0.0, 0.0],
+            Background::Soft { cut_off, rule: CutOff::Exponent } => [cut_off * cut_off / 2.0, 0.0],
+            Background::Soft { cut_off, rule: CutOff::Crossover } | Background::Hard { cut_off } => {
+                [cut_off * cut_off, 0.0]
+            }
+            Background::Ratio { cut_off, kappa } => [cut_off * cut_off / 2.0 - kappa.ln(), 0.5],
+        }
+    }
+
+    /// Limits of both scales on cells of `stride` px.
+    pub(crate) fn scale_limits(&self, stride: f64) -> [f64; 2] {
+        match self.scale_clip {
+            ScaleClip::None => [0.0, f64::from(f32::MAX)],
+            ScaleClip::Coverage => [self.least_scale(stride), f64::from(f32::MAX)],
+            // As torch.clamp does, the upper limit wins where the two cross.
+            ScaleClip::Range { post_min, post_max } => [(stride / post_min).min(post_max), post_max],
+        }
+    }
+
+    /// Without a background there is no boundary to keep away. Where `b` grows with the scale, its value for a Gaussian of
+    /// 1 px is taken: larger ones need less.
+    fn least_scale(&self, stride: f64) -> f64 {
+        match self.background {
+            Background::None => 0.0,
+            _ => stride / (2.0 * self.threshold()[0].max(0.5)).sqrt(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Three complete sets of options: what to recommend, what the paper says, what its authors' code does.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    kernel::{Background, CutOff, KernelOptions, ScaleClip},
+    splat::{
+        BackgroundImage, Cleanup, ExtraGaussians, InitialColor, InitialScale, Opacity, Prior, Reconstruction,
+        ReconstructionNorm, RotationMap, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver, SplatOptions,
+    },
+};
+
+/// A named set of options for every stage; single options can be changed afterwards.
+///
+/// Artefacts store the name of the profile they were made with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Profile {
+    /// What measured best: an inpainted background, Gauss-Newton, the half boundary at 1.5 standard deviations.
+    #[default]
+    Recommended,
+    /// The paper's text, literally; where it is silent, as recommended.
+    Paper,
+    /// What the authors' released code does.
+    Reference,
+}
+
+impl Profile {
+    /// Name as written in artefacts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recommended => "recommended",
+            Self::Paper => "paper",
+            Self::Reference => "reference",
+        }
+    }
+
+    /// The profile of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Recommended, Self::Paper, Self::Reference].into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// Options of the fit.
+    pub fn splat(self) -> SplatOptions {
+        let recommended = SplatOptions {
+            profile: self,
+            background_image: BackgroundImage::Inpainted,
+            reconstruction: Reconstruction::Mse,
+            reconstruction_norm: ReconstructionNorm::AllPixels,
+            initial_scale: InitialScale::NeighbourFraction { divisor: 6.0 },
+            initial_color: InitialColor::AtPoint,
+            scale_map: ScaleMap::Softplus { least: 0.5 },
+            rotation_map: RotationMap::Free,
+            opacity: Opacity::Fixed,
+            extra_gaussians: ExtraGaussians::None,
+            shape: Shape { weight: 0.2, limit: 1.5, on: ShapeOn::Activated, reduce: ShapeReduce::Max },
+            prior: Some(Prior { size: 0.1, aspect: 0.1 }),
+            cleanup: Cleanup::None,
+            solver: Solver::GaussNewton { steps: 60 },
+            support: SUPPORT,
+        };
+        match self {
+            Self::Recommended => recommended,
+            Self::Paper => SplatOptions {
+                background_image: BackgroundImage::None,
+                opacity: Opacity::Learned,
+                extra_gaussians: ExtraGaussians::UpToTotal(256),
+                prior: None,
+                solver: Solver::adam(),
+                ..recommended
+            },
+            Self::Reference => SplatOptions {
+                background_image: BackgroundImage::KnnMask,
+                reconstruction: Reconstruction::L1,
+                reconstruction_norm: ReconstructionNorm::Foreground,
+                initial_scale: InitialScale::LogNeighbour,
+                initial_color: InitialColor::Transposed,
+                scale_map: ScaleMap::ReluPlusOne,
+                rotation_map: RotationMap::PiSigmoid,
+                shape: Shape { on: ShapeOn::Raw, ..recommended.shape },
+                prior: None,
+                cleanup: Cleanup::ShrinkToShort { limit: 1.5 },
+                solver: Solver::adam(),
+                ..recommended
+            },
+        }
+    }
+
+    /// Options of the transport kernel.
+    pub fn kernel(self) -> KernelOptions {
+        let recommended = KernelOptions {
+            profile: self,
+            background: Background::Soft { cut_off: 1.5, rule: CutOff::Crossover },
+            scale_clip: ScaleClip::Coverage,
+            tau: 1e-3,
+        };
+        match self {
+            Self::Recommended => recommended,
+            Self::Paper => KernelOptions {
+                background: Background::Soft { cut_off: 3.0, rule: CutOff::Exponent },
+                scale_clip: ScaleClip::None,
+                ..recommended
+            },
+            Self::Reference => KernelOptions {
+                background: Background::Ratio { cut_off: 3.0, kappa: 0.015 },
+                scale_clip: ScaleClip::Range { post_min: 1.0, post_max: 20.0 },
+                ..recommended
+            },
+        }
+    }
+}
+
+/// Squared Mahalanobis distance at which a Gaussian is below one 8-bit level: `2 ln 255`.
+const SUPPORT: f64 = 11.082_527_147_345_985;

@@ -1,0 +1,203 @@
+//! Stage one: Gaussians bound to the annotations, fitted to the photo.
+
+mod backdrop;
+mod fit;
+mod initial;
+mod options;
+mod recipe;
+mod report;
+
+use splatport_kernels::{
+    Buffer, Device, Gaussians, HostReal, Precision, Single,
+    cubecl::Runtime,
+    gaussian::{self, Framing},
+    nearest::{self, Nearest},
+};
+
+pub use options::*;
+pub use recipe::{Inputs, SplatRecipe, Unbound};
+pub use report::{Progress, Report};
+
+use crate::{
+    Annotations, Error, Grid, Image, Profile, Result,
+    io::GaussianTable,
+    kernel::{KernelRecipe, OnSplat},
+};
+
+/// The Gaussians of one image, on a device: one bound to each annotation, in their order, then the free ones.
+///
+/// Made by [`Splat::of`] from a photo, or by [`Splat::round`] and [`Splat::from_table`] from known scales.
+#[derive(Debug)]
+pub struct Splat<R: Runtime, P: Precision = Single> {
+    device: Device<R, P>,
+    gaussians: Gaussians<R, P::Real>,
+    annotations: usize,
+    size: [u32; 2],
+    profile: Profile,
+    report: Report,
+    /// What the Gaussians are drawn over, `[pixels, channels]`.
+    backdrop: Option<Buffer<R, P::Real>>,
+    support: f64,
+}
+
+impl<R: Runtime, P: Precision> Splat<R, P> {
+    /// Starts a fit of `image` with one Gaussian bound to each of `annotations`.
+    ///
+    /// Options are setters of the returned recipe; [`SplatRecipe::fit`] runs it.
+    ///
+    /// ```
+    /// use splatport::{Annotations, Image, Splat, Vulkan};
+    ///
+    /// // A white 3x3 square on black, annotated at its centre.
+    /// let mut pixels = vec![0u8; 16 * 16];
+    /// for row in 6..9 {
+    ///     pixels[row * 16 + 6..row * 16 + 9].fill(255);
+    /// }
+    /// let image = Image::from_u8(16, 16, 1, pixels)?;
+    /// let points = Annotations::new(vec![[7.5, 7.5]])?;
+    ///
+    /// let splat = Splat::of(&image, &points).fit(&Vulkan::best()?)?;
+    /// let fitted = splat.table()?;
+    /// assert_eq!(fitted.means, [[7.5, 7.5]]);
+    /// assert!(fitted.scales[0][0] > 0.5 && fitted.scales[0][0] < 3.0);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    pub fn of<'a>(image: &'a Image, annotations: &'a Annotations) -> SplatRecipe<Inputs<'a, R, P>> {
+        SplatRecipe::of(image, annotations)
+    }
+
+    /// Round Gaussians of one scale (px) at the annotations, without a photo: the heuristic plan of the paper's Table 4
+    /// has `scale = 8`.
+    ///
+    /// # Errors
+    /// [`Error::Option`] when `scale` is not positive and finite.
+    pub fn round(device: &Device<R, P>, annotations: &Annotations, size: [u32; 2], scale: f64) -> Result<Self> {
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(Error::Option { name: "scale", value: scale, why: "must be positive and finite" });
+        }
+        let rows = annotations.points().iter().flat_map(|&[x, y]| [x, y, scale, scale, 0.0, 1.0, 1.0]);
+        Ok(Self::known(device, rows.collect(), 1, size, Profile::Recommended))
+    }
+
+    /// Gaussians made elsewhere, or read from a file, all bound to annotations in their order.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row.
+    pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
+        table.check()?;
+        let channels = usize::from(table.channels);
+        let mut rows = Vec::with_capacity(table.means.len() * (6 + channels));
+        for (n, (mean, scales)) in table.means.iter().zip(&table.scales).enumerate() {
+            let fixed = [mean[0], mean[1], scales[0], scales[1], table.rotations[n], table.opacities[n]];
+            rows.extend(fixed.iter().chain(&table.colors[n * channels..(n + 1) * channels]).map(|&v| f64::from(v)));
+        }
+        let profile = Profile::named(&table.profile).unwrap_or_default();
+        Ok(Self::known(device, rows, channels as u32, [table.width, table.height], profile))
+    }
+
+    fn known(device: &Device<R, P>, rows: Vec<f64>, channels: u32, size: [u32; 2], profile: Profile) -> Self {
+        let gaussians = Gaussians { parameters: device.upload_f64(&rows), channels };
+        Self {
+            device: device.clone(),
+            annotations: gaussians.len(),
+            gaussians,
+            size,
+            profile,
+            report: Report::default(),
+            backdrop: None,
+            support: profile.splat().support,
+        }
+    }
+
+    /// Number of Gaussians, free ones included.
+    pub fn len(&self) -> usize {
+        self.gaussians.len()
+    }
+
+    /// Whether there is no Gaussian.
+    pub fn is_empty(&self) -> bool {
+        self.gaussians.is_empty()
+    }
+
+    /// Number of annotations; the first Gaussians are bound to them in order.
+    pub fn annotations(&self) -> usize {
+        self.annotations
+    }
+
+    /// Width and height of the image, px.
+    pub fn size(&self) -> [u32; 2] {
+        self.size
+    }
+
+    /// What the fit did.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The profile that the fit's options came from.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// The device that holds it.
+    pub fn device(&self) -> &Device<R, P> {
+        &self.device
+    }
+
+    /// The parameters on the device, for functions of your own.
+    pub fn gaussians(&self) -> &Gaussians<R, P::Real> {
+        &self.gaussians
+    }
+
+    /// Copies the parameters to the host.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device failed.
+    pub fn table(&self) -> Result<GaussianTable> {
+        let rows = self.gaussians.parameters.read()?;
+        let mut table = GaussianTable {
+            channels: self.gaussians.channels as u8,
+            profile: self.profile.name().to_owned(),
+            width: self.size[0],
+            height: self.size[1],
+            ..GaussianTable::default()
+        };
+        for row in rows.chunks_exact(self.gaussians.stride()) {
+            let value = |k: usize| row[k].cast_to_f64() as f32;
+            table.means.push([value(0), value(1)]);
+            table.scales.push([value(2), value(3)]);
+            table.rotations.push(value(4));
+            table.opacities.push(value(5));
+            table.colors.extend((6..row.len()).map(value));
+        }
+        Ok(table)
+    }
+
+    /// Draws the Gaussians over what they were fitted over: `[height, width, channels]`.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] when the splat was not fitted to a photo; [`Error::Device`].
+    pub fn reconstruction(&self) -> Result<Vec<f32>> {
+        let Some(backdrop) = &self.backdrop else {
+            return Err(Error::Empty { what: "the photo of a splat that was not fitted" });
+        };
+        let image = fit::draw(&self.device, &self.gaussians, backdrop, self.size, self.support)?;
+        Ok(image.read()?.into_iter().map(|v| v.cast_to_f64() as f32).collect())
+    }
+
+    /// The nearest Gaussian of every cell by Mahalanobis distance, free ones included; ties go to the lowest index.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn nearest(&self, grid: Grid) -> Result<Nearest<R, P::Real>> {
+        let frames = gaussian::frames(&self.device, &self.gaussians, self.len(), Framing::default())?;
+        Ok(nearest::nearest(&self.device, &frames, grid.cells())?)
+    }
+
+    /// Starts a transport kernel from the cells of `grid` to the annotations.
+    ///
+    /// Options are setters of the returned recipe; [`KernelRecipe::build`] runs it.
+    pub fn kernel(&self, grid: Grid) -> KernelRecipe<OnSplat<'_, R, P>> {
+        KernelRecipe::on(self, grid, self.profile.kernel())
+    }
+}

@@ -1,0 +1,278 @@
+//! How a splat is fitted: one type per choice (the rows of the table in DESIGN.md).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Profile, Result};
+
+/// What the Gaussians are drawn over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum BackgroundImage {
+    /// Black; colors in 0..1.
+    None,
+    /// The photo outside discs around the annotations (radius from their neighbours), black inside: the authors' code.
+    /// Colors in 0..1.
+    KnnMask,
+    /// The photo outside those discs, inside them what surrounds them; a Gaussian carries the signed difference, colors
+    /// in -1..1.
+    Inpainted,
+}
+
+/// How a residual counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Reconstruction {
+    /// Mean squared error (paper).
+    Mse,
+    /// Mean absolute error (the authors' code).
+    L1,
+}
+
+/// Over how many values the reconstruction error is averaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ReconstructionNorm {
+    /// All of the image.
+    AllPixels,
+    /// Those inside the discs of [`BackgroundImage::KnnMask`]; errors outside are still added.
+    Foreground,
+}
+
+/// Where scales start.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum InitialScale {
+    /// `clamp(d / divisor, 2, 0.015 max(width, height))` with `d` the rms distance to the three nearest neighbours, px.
+    NeighbourFraction {
+        /// Divisor of the distance.
+        divisor: f64,
+    },
+    /// `max(ln d, 2) + 1`: the authors' code.
+    LogNeighbour,
+}
+
+/// Where colors start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum InitialColor {
+    /// The photo's color at the annotation.
+    AtPoint,
+    /// At the annotation with x and y exchanged: the authors' code.
+    Transposed,
+}
+
+/// How Adam's raw number becomes a scale. Gauss-Newton works on logarithms and keeps scales above `least`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ScaleMap {
+    /// `max(raw, 0) + 1` px: the authors' code.
+    ReluPlusOne,
+    /// `ln(1 + exp(raw)) + least` px.
+    Softplus {
+        /// Least scale, px.
+        least: f64,
+    },
+    /// `exp(raw)` px.
+    Exp,
+}
+
+/// How Adam's raw number becomes a rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RotationMap {
+    /// The angle itself.
+    Free,
+    /// `pi sigmoid(raw)`: the authors' code; cannot wrap.
+    PiSigmoid,
+}
+
+/// Opacity, which only multiplies the color where Gaussians are added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Opacity {
+    /// 1.
+    Fixed,
+    /// A sigmoid, learned by Adam from ½ on. Gauss-Newton keeps it: color and opacity are one number to it.
+    Learned,
+}
+
+/// Gaussians bound to no annotation, whose means are learned too. They start at random places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ExtraGaussians {
+    /// None.
+    None,
+    /// This many.
+    Count(u32),
+    /// As many as bring the total to this, none if the annotations reach it.
+    UpToTotal(u32),
+}
+
+impl ExtraGaussians {
+    pub(crate) fn count(self, annotations: usize) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Count(count) => count as usize,
+            Self::UpToTotal(total) => (total as usize).saturating_sub(annotations),
+        }
+    }
+}
+
+/// On which numbers the deformity loss works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ShapeOn {
+    /// The scales (paper).
+    Activated,
+    /// Adam's raw numbers (the authors' code).
+    Raw,
+}
+
+/// Over which Gaussians the deformity loss is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ShapeReduce {
+    /// The worst one (paper).
+    Max,
+    /// The mean of all.
+    Mean,
+}
+
+/// Deformity elimination: `weight max_m max(long / short - limit, 0)` (paper, Eq. 10). Gauss-Newton takes the limit as a
+/// bound.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Factor of the loss.
+    pub weight: f64,
+    /// Largest aspect that costs nothing.
+    pub limit: f64,
+    /// On scales or raw numbers.
+    pub on: ShapeOn,
+    /// Over the worst or all.
+    pub reduce: ShapeReduce,
+}
+
+/// Weak priors: `r^2 [((ln s0 + ln s1 - 2 ln s_initial) / 2 size)^2 + ((ln s0 - ln s1) / aspect)^2]` is added to the squared
+/// error, `r^2` being the mean squared residual.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Prior {
+    /// Tolerated deviation of the mean log scale from its start.
+    pub size: f64,
+    /// Tolerated log aspect.
+    pub aspect: f64,
+}
+
+/// What is done to the fitted scales.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Cleanup {
+    /// Nothing.
+    None,
+    /// Both scales become the shorter one where the aspect exceeds `limit`: the authors' code.
+    ShrinkToShort {
+        /// Aspect that is left alone.
+        limit: f64,
+    },
+}
+
+/// Who minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Solver {
+    /// Kingma and Ba's method, as the paper uses it.
+    Adam {
+        /// Steps.
+        steps: u32,
+        /// Step size.
+        rate: f64,
+    },
+    /// Damped Gauss-Newton steps, one small system per Gaussian.
+    GaussNewton {
+        /// Steps at most; a rejected one counts.
+        steps: u32,
+    },
+}
+
+impl Solver {
+    /// The paper's: 4000 steps of 0.01.
+    pub fn adam() -> Self {
+        Self::Adam { steps: 4000, rate: 0.01 }
+    }
+}
+
+/// Everything about a fit but the image and the annotations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SplatOptions {
+    /// Where the options came from.
+    pub profile: Profile,
+    /// What the Gaussians are drawn over.
+    pub background_image: BackgroundImage,
+    /// How a residual counts.
+    pub reconstruction: Reconstruction,
+    /// What the error is averaged over.
+    pub reconstruction_norm: ReconstructionNorm,
+    /// Where scales start.
+    pub initial_scale: InitialScale,
+    /// Where colors start.
+    pub initial_color: InitialColor,
+    /// Adam's scales.
+    pub scale_map: ScaleMap,
+    /// Adam's rotations.
+    pub rotation_map: RotationMap,
+    /// Opacity.
+    pub opacity: Opacity,
+    /// Free Gaussians.
+    pub extra_gaussians: ExtraGaussians,
+    /// Deformity elimination.
+    pub shape: Shape,
+    /// Weak priors.
+    pub prior: Option<Prior>,
+    /// After the fit.
+    pub cleanup: Cleanup,
+    /// Who minimises.
+    pub solver: Solver,
+    /// Squared Mahalanobis distance beyond which a Gaussian counts as zero.
+    pub support: f64,
+}
+
+impl SplatOptions {
+    pub(crate) fn check(&self) -> Result<()> {
+        let positive = |name, value: f64| match value {
+            v if v.is_finite() && v > 0.0 => Ok(()),
+            _ => Err(Error::Option { name, value, why: "must be positive and finite" }),
+        };
+        positive("support", self.support)?;
+        if let InitialScale::NeighbourFraction { divisor } = self.initial_scale {
+            positive("initial scale divisor", divisor)?;
+        }
+        if let ScaleMap::Softplus { least } = self.scale_map {
+            positive("least scale", least)?;
+        }
+        if let Some(prior) = self.prior {
+            positive("size prior", prior.size)?;
+            positive("aspect prior", prior.aspect)?;
+        }
+        if let Solver::Adam { rate, .. } = self.solver {
+            positive("adam rate", rate)?;
+        }
+        let limits = match self.cleanup {
+            Cleanup::None => [self.shape.limit, self.shape.limit],
+            Cleanup::ShrinkToShort { limit } => [self.shape.limit, limit],
+        };
+        for value in limits {
+            if !(value.is_finite() && value >= 1.0) {
+                return Err(Error::Option { name: "aspect limit", value, why: "must be at least 1" });
+            }
+        }
+        if !(self.shape.weight.is_finite() && self.shape.weight >= 0.0) {
+            let value = self.shape.weight;
+            return Err(Error::Option { name: "shape weight", value, why: "must not be negative" });
+        }
+        Ok(())
+    }
+
+    /// Whether colors are differences from the background, in -1..1.
+    pub(crate) fn signed(&self) -> bool {
+        self.background_image == BackgroundImage::Inpainted
+    }
+}

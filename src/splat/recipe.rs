@@ -1,0 +1,145 @@
+//! A fit before it runs: options, and (or not yet) an image with its annotations.
+
+use std::{marker::PhantomData, ops::ControlFlow};
+
+use serde::{Deserialize, Serialize};
+use splatport_kernels::{Device, Precision, cubecl::Runtime};
+
+use super::*;
+use crate::kernel::OnRecipe;
+
+/// How to fit a splat; `D` says to what.
+///
+/// [`Splat::of`] gives one with its [`Inputs`], ready to [`fit`](SplatRecipe::fit). [`crate::recipe`] gives one that is
+/// [`Unbound`]: a value that needs neither device nor image, can be stored, and goes on with
+/// [`kernel`](SplatRecipe::kernel).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[must_use = "a recipe does nothing until `fit` or `run` is called"]
+pub struct SplatRecipe<D = Unbound> {
+    pub(crate) options: SplatOptions,
+    #[serde(skip)]
+    data: D,
+}
+
+/// Not bound to an image yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unbound;
+
+/// What [`Inputs::on_step`] calls.
+pub(crate) type OnStep<'a> = Box<dyn FnMut(Progress) -> ControlFlow<()> + 'a>;
+
+/// An image, its annotations, and who wants to hear of the progress.
+pub struct Inputs<'a, R: Runtime, P: Precision> {
+    pub(crate) image: &'a Image,
+    pub(crate) annotations: &'a Annotations,
+    pub(crate) on_step: Option<OnStep<'a>>,
+    device: PhantomData<(R, P)>,
+}
+
+impl<R: Runtime, P: Precision> std::fmt::Debug for Inputs<'_, R, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inputs").field("annotations", &self.annotations.len()).finish_non_exhaustive()
+    }
+}
+
+impl SplatRecipe {
+    pub(crate) fn unbound() -> Self {
+        Self { options: Profile::default().splat(), data: Unbound }
+    }
+
+    /// Goes on with a transport kernel on cells of `stride` px.
+    pub fn kernel(self, stride: u32) -> KernelRecipe<OnRecipe> {
+        let options = self.options.profile.kernel();
+        KernelRecipe::after(self, stride, options)
+    }
+
+    pub(crate) fn bind<'a, R: Runtime, P: Precision>(
+        &self,
+        image: &'a Image,
+        annotations: &'a Annotations,
+    ) -> SplatRecipe<Inputs<'a, R, P>> {
+        SplatRecipe { options: self.options, data: SplatRecipe::of(image, annotations).data }
+    }
+}
+
+impl<'a, R: Runtime, P: Precision> SplatRecipe<Inputs<'a, R, P>> {
+    pub(crate) fn of(image: &'a Image, annotations: &'a Annotations) -> Self {
+        let data = Inputs { image, annotations, on_step: None, device: PhantomData };
+        Self { options: Profile::default().splat(), data }
+    }
+
+    /// Calls `on_step` for every step, in order, some steps late (losses are read from the device in bunches).
+    /// [`ControlFlow::Break`] stops the fit, which keeps what it has.
+    pub fn on_step(mut self, on_step: impl FnMut(Progress) -> ControlFlow<()> + 'a) -> Self {
+        self.data.on_step = Some(Box::new(on_step));
+        self
+    }
+
+    /// Runs the fit.
+    ///
+    /// No annotation is no error: the splat is empty then.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for an option out of range, [`Error::Device`] when the device failed.
+    pub fn fit(self, device: &Device<R, P>) -> Result<Splat<R, P>> {
+        self.options.check()?;
+        fit::fit(device, &self.options, self.data)
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
+        impl<D> SplatRecipe<D> {
+            $(
+                $(#[$doc])*
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.options.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+setters! {
+    /// What the Gaussians are drawn over. Default: [`BackgroundImage::Inpainted`].
+    background_image: BackgroundImage;
+    /// How a residual counts. Default: [`Reconstruction::Mse`].
+    reconstruction: Reconstruction;
+    /// What the error is averaged over. Default: [`ReconstructionNorm::AllPixels`].
+    reconstruction_norm: ReconstructionNorm;
+    /// Where scales start. Default: a sixth of the neighbours' distance.
+    initial_scale: InitialScale;
+    /// Where colors start. Default: [`InitialColor::AtPoint`].
+    initial_color: InitialColor;
+    /// Adam's map to scales, and the least scale. Default: softplus from 0.5 px.
+    scale_map: ScaleMap;
+    /// Adam's map to rotations. Default: [`RotationMap::Free`].
+    rotation_map: RotationMap;
+    /// Whether opacity is learned. Default: [`Opacity::Fixed`].
+    opacity: Opacity;
+    /// Gaussians without an annotation. Default: none.
+    extra_gaussians: ExtraGaussians;
+    /// Deformity elimination. Default: 0.2 times the worst aspect above 1.5.
+    shape: Shape;
+    /// Weak priors. Default: 0.1 on size and on aspect.
+    prior: Option<Prior>;
+    /// After the fit. Default: nothing.
+    cleanup: Cleanup;
+    /// Who minimises. Default: Gauss-Newton, at most 60 steps.
+    solver: Solver;
+    /// Squared Mahalanobis distance beyond which a Gaussian counts as zero. Default: `2 ln 255`.
+    support: f64;
+}
+
+impl<D> SplatRecipe<D> {
+    /// Replaces all options by those of a profile.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.options = profile.splat();
+        self
+    }
+
+    /// All options.
+    pub fn options(&self) -> &SplatOptions {
+        &self.options
+    }
+}

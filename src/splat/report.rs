@@ -1,0 +1,36 @@
+//! What a fit tells while it runs and when it is done.
+
+/// A step of a running fit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Steps done, from 1.
+    pub step: u32,
+    /// Steps at most.
+    pub steps: u32,
+    /// Reconstruction error before the step, averaged as the options say.
+    pub loss: f64,
+}
+
+/// What a fit did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    /// Reconstruction error before every step, and after the last.
+    pub losses: Vec<f64>,
+    /// Steps done.
+    pub steps: u32,
+    /// Largest ratio of a Gaussian's longer to its shorter scale, at the end.
+    pub largest_aspect: f64,
+    /// Steps of single Gaussians that were not finite and were left out.
+    pub repairs: u64,
+    /// Annotations that lie outside the photo.
+    pub outside: usize,
+    /// Annotations at the same place as an earlier one.
+    pub duplicates: usize,
+}
+
+impl Report {
+    /// Reconstruction error at the end, if there was anything to fit.
+    pub fn loss(&self) -> Option<f64> {
+        self.losses.last().copied()
+    }
+}

@@ -1,0 +1,10 @@
+//! The host side: images, annotations, tables and pictures.
+
+mod annotations;
+mod atomic;
+mod damage;
+mod draw;
+mod errors;
+mod files;
+mod image;
+mod tables;

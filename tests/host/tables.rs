@@ -1,0 +1,116 @@
+//! Tables come back bit for bit, and a table that does not fit together is not written.
+
+use std::fs;
+
+use splatport::{CsrTable, GaussianTable};
+
+use crate::files::{all_equal, folder};
+
+/// Values whose bits a careless conversion would change.
+pub fn gaussians() -> GaussianTable {
+    GaussianTable {
+        means: vec![[-0.0, 0.1], [f32::MAX, f32::MIN_POSITIVE]],
+        scales: vec![[1e-45, 2.0], [3.3, 1.0 / 3.0]],
+        rotations: vec![-3.0, 0.5],
+        colors: vec![0.1, 0.2, 0.3, -1.0, 2.0, 0.0],
+        channels: 3,
+        opacities: vec![0.5, 1.0],
+        profile: "empfohlen: schön".into(),
+        width: 64,
+        height: 48,
+    }
+}
+
+/// As [`gaussians`], with an empty row.
+pub fn kernel() -> CsrTable {
+    CsrTable {
+        rows: 4,
+        cols: 3,
+        indptr: vec![0, 2, 2, 3, 4],
+        indices: vec![2, 0, 1, 2],
+        data: vec![0.1, 1e-45, -0.0, 1.0],
+        tau: 1e-6,
+        worst_dropped: 0.1 + 0.2,
+        bound: f64::INFINITY,
+        profile: "paper".into(),
+        stride: 8,
+        left: -0.0,
+        top: 0.25,
+        grid_width: 2,
+        grid_height: 2,
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn gaussians_keep_every_bit() {
+    let path = folder("gaussians").join("g.npz");
+    let none = GaussianTable { channels: 1, width: 1, height: 1, ..Default::default() };
+    for table in [gaussians(), none] {
+        table.save(&path).unwrap();
+        let first = fs::read(&path).unwrap();
+        let back = GaussianTable::open(&path).unwrap();
+        assert_eq!(back, table);
+        assert_eq!(bits(back.means.as_flattened()), bits(table.means.as_flattened()));
+        assert_eq!(bits(back.scales.as_flattened()), bits(table.scales.as_flattened()));
+        back.save(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first, "equal tables, unequal files");
+    }
+}
+
+#[test]
+fn kernels_keep_every_bit() {
+    let path = folder("kernel").join("k.npz");
+    let no_rows = CsrTable { indptr: vec![0], ..Default::default() };
+    let no_columns = CsrTable { rows: 2, indptr: vec![0; 3], grid_width: 2, grid_height: 1, ..Default::default() };
+    for table in [kernel(), no_rows, no_columns] {
+        table.save(&path).unwrap();
+        let first = fs::read(&path).unwrap();
+        let back = CsrTable::open(&path).unwrap();
+        assert_eq!(back, table);
+        assert_eq!(bits(&back.data), bits(&table.data));
+        assert_eq!(back.left.to_bits(), table.left.to_bits());
+        back.save(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first, "equal tables, unequal files");
+    }
+}
+
+#[test]
+fn tables_that_do_not_fit_together_are_rejected() {
+    let path = folder("misfit").join("t.npz");
+    let gaussian = |change: fn(&mut GaussianTable)| {
+        let mut table = gaussians();
+        change(&mut table);
+        table.save(&path).unwrap_err().to_string()
+    };
+    let csr = |change: fn(&mut CsrTable)| {
+        let mut table = kernel();
+        change(&mut table);
+        table.save(&path).unwrap_err().to_string()
+    };
+    all_equal(&[
+        (gaussian(|t| t.scales.clear()), "scales: expected 2 values, got 0"),
+        (gaussian(|t| t.rotations.push(0.0)), "rotations: expected 2 values, got 3"),
+        (gaussian(|t| t.colors.truncate(5)), "colors: expected 6 values, got 5"),
+        (gaussian(|t| t.opacities.clear()), "opacities: expected 2 values, got 0"),
+        (gaussian(|t| t.channels = 2), "expected 1 or 3 channels, got 2"),
+        (gaussian(|t| t.height = 0), "size is empty"),
+        (gaussian(|t| t.means[1][0] = f32::NAN), "means[1] is NaN, not a finite number"),
+        (gaussian(|t| t.colors[5] = f32::INFINITY), "colors[1] is inf, not a finite number"),
+        (csr(|t| t.grid_width = 3), "rows: expected 6 values, got 4"),
+        (csr(|t| t.indptr.truncate(4)), "indptr: expected 5 values, got 4"),
+        (csr(|t| t.indices.truncate(3)), "indices: expected 4 values, got 3"),
+        (csr(|t| t.indptr[0] = 1), "indptr[0] is 1, outside 0..=0"),
+        (csr(|t| t.indptr[2] = 1), "indptr[2] is 1, outside 2..=4"),
+        (csr(|t| t.indptr[4] = 3), "indptr[4] is 3, outside 4..=4"),
+        (csr(|t| t.indptr[1] = 9), "indptr[1] is 9, outside 0..=4"),
+        (csr(|t| t.indices[3] = 3), "indices[3] is 3, outside 0..=2"),
+        (csr(|t| t.data[2] = f32::NAN), "data[2] is NaN, not a finite number"),
+        (csr(|t| t.tau = f64::INFINITY), "tau[0] is inf, not a finite number"),
+        (csr(|t| t.bound = f64::NAN), "bound[0] is NaN, not a finite number"),
+    ]);
+    assert!(!path.exists());
+}
