@@ -85,6 +85,8 @@ pub struct Maps {
 pub struct Objective {
     /// Factor of the summed penalty: one over the number of values for a mean. (The squared penalty's derivative has a 2.)
     pub norm: f64,
+    /// One over the number of values that the mean penalty, the priors' unit, is taken over.
+    pub residual_norm: f64,
     /// Factor of the deformity loss.
     pub shape_weight: f64,
     /// Aspect above which it acts.
@@ -235,6 +237,7 @@ pub fn descend<R: Runtime, P: Precision>(
         descent.repairs.arg(),
         TermsLaunch::new(
             real(objective.norm),
+            real(objective.residual_norm),
             real(objective.shape_weight),
             real(objective.aspect_limit),
             real(objective.size_prior),
@@ -262,6 +265,7 @@ struct SlotSums<F: Real> {
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 struct Terms<F: Real> {
     norm: F,
+    residual_norm: F,
     shape_weight: F,
     aspect_limit: F,
     size_prior: F,
@@ -368,7 +372,7 @@ fn step_gaussians<F: Real>(
         let (s0, s1) = (parameters[row + 2], parameters[row + 3]);
         let (raw0, raw1) = (state[raw + 2], state[raw + 3]);
 
-        let prior = terms.norm * slots.penalties[terms.at as usize] * terms.norm;
+        let prior = terms.norm * terms.residual_norm * slots.penalties[terms.at as usize];
         let size = (s0.ln() + s1.ln() - initial[row + 2].ln() - initial[row + 3].ln()) / F::new(2.0);
         let spread = F::new(2.0) * terms.aspect_prior * (s0.ln() - s1.ln());
         by[2] += prior * (terms.size_prior * size + spread) / s0;

@@ -10,6 +10,7 @@ pub mod correspondence;
 pub mod descent;
 mod device;
 mod error;
+pub mod gauss_newton;
 pub mod gaussian;
 mod grid;
 pub mod nearest;

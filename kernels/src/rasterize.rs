@@ -223,7 +223,7 @@ impl Sums {
 /// Sums over the pixels of every slot: with `w = exp(-q/2)`, whitened displacement `v`, amplitude `A`, residual `E` and
 /// `G = E` (squared) or `E / max(|E|, floor)` (absolute):
 /// `w G_c` per channel; `w (A . G)` times `v0^2, v0 v1, v1^2`, and with means times `v0, v1`;
-/// curvature `k = w coverage` (over `max(|E|, floor)` if absolute) times
+/// curvature `k = w (w + coverage) / 2` (times the channels' mean of `1 / max(|E|, floor)` if absolute) times
 /// `1, v0^2, v0 v1, v1^2, v0^4, v0^3 v1, v0^2 v1^2, v0 v1^3, v1^4`, and with means times
 /// `v0, v1, v0^3, v0^2 v1, v0 v1^2, v1^3`.
 pub struct Moments<R: Runtime, F: Real> {
@@ -326,9 +326,10 @@ fn sum_slots<F: Real>(
                     }
                     add_gradient::<F>(&mut sum, v, w * along, sums);
                     if comptime!(sums.curvature) {
+                        let shared = w * (w + coverage[pixel]) / F::new(2.0);
                         let k = match comptime!(sums.penalty) {
-                            Penalty::Squared => w * coverage[pixel],
-                            Penalty::Absolute => w * coverage[pixel] * weight / F::cast_from(comptime!(sums.channels)),
+                            Penalty::Squared => shared,
+                            Penalty::Absolute => shared * weight / F::cast_from(comptime!(sums.channels)),
                         };
                         add_curvature::<F>(&mut sum, v, k, sums);
                     }

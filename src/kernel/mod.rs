@@ -1,6 +1,7 @@
 //! Stage two: the transport kernel, a sparse matrix from cells to annotations and background.
 
 mod options;
+mod owners;
 mod recipe;
 
 use splatport_kernels::{
@@ -11,6 +12,7 @@ use splatport_kernels::{
 };
 
 pub use options::*;
+pub use owners::Owners;
 pub use recipe::{KernelRecipe, OnRecipe, OnSplat};
 
 use crate::{CsrTable, Grid, Loss, Profile, Result};
@@ -44,15 +46,6 @@ pub struct Certificate {
     pub entries: usize,
     /// Device memory of the kernel, in both orders.
     pub bytes: usize,
-}
-
-/// Who owns each cell of a grid: the column with the largest weight.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Owners {
-    /// Annotation, or none for the background, `[cells]`.
-    pub owner: Vec<Option<u32>>,
-    /// Its weight, 0..1, `[cells]`.
-    pub weight: Vec<f32>,
 }
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {

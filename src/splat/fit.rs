@@ -26,6 +26,8 @@ struct Problem<'a, R: Runtime, P: Precision> {
     gap: Buffer<R, P::Real>,
     /// Factor of the summed penalty.
     norm: f64,
+    /// One over the number of values among which the priors' unit, the mean penalty, is taken.
+    residual_norm: f64,
     /// Gaussians bound to annotations.
     bound: usize,
     initial: Initial,
@@ -47,9 +49,10 @@ pub(super) fn fit<R: Runtime, P: Precision>(
     let backdrop = Backdrop::new(image, annotations, options.background_image);
     let photo = image.to_f32();
     let gap: Vec<f64> = backdrop.values.iter().zip(&photo).map(|(&b, &p)| f64::from(b) - f64::from(p)).collect();
+    let foreground = backdrop.masked.max(1) * usize::from(image.channels());
     let values = match options.reconstruction_norm {
         ReconstructionNorm::AllPixels => photo.len(),
-        ReconstructionNorm::Foreground => backdrop.masked.max(1) * usize::from(image.channels()),
+        ReconstructionNorm::Foreground => foreground,
     };
     let problem = Problem {
         device,
@@ -57,6 +60,7 @@ pub(super) fn fit<R: Runtime, P: Precision>(
         cells: Cells::pixels(image.width(), image.height()),
         gap: device.upload_f64(&gap),
         norm: 1.0 / values as f64,
+        residual_norm: 1.0 / foreground as f64,
         bound: annotations.len(),
         initial: Initial::new(image, annotations, &backdrop.values, options),
     };

@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rstar::{RTree, primitives::GeomWithData};
 
-use super::{InitialColor, InitialScale, Opacity, SplatOptions};
+use super::{InitialColor, InitialScale, Opacity, Solver, SplatOptions};
 use crate::{Annotations, Image};
 
 /// Neighbours whose distance counts.
@@ -37,7 +37,6 @@ pub(crate) fn neighbour_fraction(distance: f64, divisor: f64, image: &Image) -> 
 pub(crate) struct Initial {
     pub rows: Vec<f64>,
     pub stride: usize,
-    pub bound: usize,
 }
 
 impl Initial {
@@ -72,7 +71,7 @@ impl Initial {
                 initial_color(photo[at], backdrop[at], options)
             }));
         }
-        Self { rows, stride: 6 + channels, bound: annotations.len() }
+        Self { rows, stride: 6 + channels }
     }
 }
 
@@ -82,9 +81,9 @@ fn initial_rotation(index: usize) -> f64 {
 }
 
 fn initial_opacity(options: &SplatOptions) -> f64 {
-    match options.opacity {
-        Opacity::Fixed => 1.0,
-        Opacity::Learned => 0.5,
+    match (options.opacity, options.solver) {
+        (Opacity::Learned, Solver::Adam { .. }) => 0.5,
+        _ => 1.0,
     }
 }
 

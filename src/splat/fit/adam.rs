@@ -89,6 +89,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let prior = |width: Option<f64>| width.map_or(0.0, |width| 1.0 / (width * width));
         Objective {
             norm: self.norm,
+            residual_norm: self.residual_norm,
             shape_weight: shape.weight,
             aspect_limit: shape.limit,
             size_prior: prior(self.options.prior.map(|p| p.size)),

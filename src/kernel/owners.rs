@@ -1,0 +1,52 @@
+//! Who owns which cell, and how well that matches known objects.
+
+use crate::{Result, error::check_length};
+
+/// Who owns each cell of a grid: the column with the largest weight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Owners {
+    /// Annotation, or none for the background, `[cells]`.
+    pub owner: Vec<Option<u32>>,
+    /// Its weight, 0..1, `[cells]`.
+    pub weight: Vec<f32>,
+}
+
+impl Owners {
+    /// Mean over the annotations of the intersection over union of "cells owned by `n`" and "cells of label
+    /// `label_of[n]`". `labels` has one label per cell; an annotation with neither an owned nor a labelled cell is left out.
+    /// None if all are.
+    ///
+    /// ```
+    /// use splatport::kernel::Owners;
+    ///
+    /// let owners = Owners { owner: vec![Some(0), Some(0), None, Some(1)], weight: vec![1.0; 4] };
+    /// // Label 7 is found exactly; of label 9 one cell of two.
+    /// assert_eq!(owners.mean_iou(&[7, 7, 9, 9], &[7, 9])?, Some(0.75));
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when there is not one label per cell.
+    pub fn mean_iou(&self, labels: &[u32], label_of: &[u32]) -> Result<Option<f64>> {
+        check_length("labels", self.owner.len(), labels.len())?;
+        let mut owned = vec![0u32; label_of.len()];
+        let mut shared = vec![0u32; label_of.len()];
+        let mut labelled = std::collections::HashMap::<u32, u32>::new();
+        for (owner, &label) in self.owner.iter().zip(labels) {
+            *labelled.entry(label).or_default() += 1;
+            if let Some(n) = owner.map(|n| n as usize).filter(|&n| n < label_of.len()) {
+                owned[n] += 1;
+                shared[n] += u32::from(label_of[n] == label);
+            }
+        }
+        let overlaps: Vec<f64> = label_of
+            .iter()
+            .enumerate()
+            .filter_map(|(n, label)| {
+                let union = owned[n] + labelled.get(label).copied().unwrap_or(0) - shared[n];
+                (union > 0).then(|| f64::from(shared[n]) / f64::from(union))
+            })
+            .collect();
+        Ok((!overlaps.is_empty()).then(|| overlaps.iter().sum::<f64>() / overlaps.len() as f64))
+    }
+}
