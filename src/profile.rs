@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     kernel::{Background, CutOff, KernelOptions, ScaleClip},
     splat::{
-        BackgroundImage, Cleanup, ExtraGaussians, InitialColor, InitialScale, Opacity, Prior, Reconstruction,
+        BackgroundImage, Cleanup, ExtraGaussians, InitialColor, InitialScale, Opacity, Reconstruction,
         ReconstructionNorm, RotationMap, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver, SplatOptions,
     },
 };
@@ -54,7 +54,7 @@ impl Profile {
             opacity: Opacity::Fixed,
             extra_gaussians: ExtraGaussians::None,
             shape: Shape { weight: 0.2, limit: 1.5, on: ShapeOn::Activated, reduce: ShapeReduce::Max },
-            prior: Some(Prior { size: 0.1, aspect: 0.1 }),
+            prior: None,
             cleanup: Cleanup::None,
             solver: Solver::GaussNewton { steps: 60 },
             support: SUPPORT,
@@ -65,7 +65,6 @@ impl Profile {
                 background_image: BackgroundImage::None,
                 opacity: Opacity::Learned,
                 extra_gaussians: ExtraGaussians::UpToTotal(256),
-                prior: None,
                 solver: Solver::adam(),
                 ..recommended
             },
@@ -78,7 +77,6 @@ impl Profile {
                 scale_map: ScaleMap::ReluPlusOne,
                 rotation_map: RotationMap::PiSigmoid,
                 shape: Shape { on: ShapeOn::Raw, ..recommended.shape },
-                prior: None,
                 cleanup: Cleanup::ShrinkToShort { limit: 1.5 },
                 solver: Solver::adam(),
                 ..recommended

@@ -50,17 +50,34 @@ impl Wgpu {
 
 #[cfg(feature = "wgpu")]
 fn best_wgpu() -> Result<Device<WgpuRuntime>> {
-    use cubecl::Runtime;
-    use cubecl_wgpu::{AutoGraphicsApi, GraphicsApi, WgpuDevice};
+    use cubecl_wgpu::WgpuDevice;
 
-    // Asking for a client without an adapter panics inside CubeCL: look first.
-    if WgpuRuntime::enumerate_all_devices(&AutoGraphicsApi::backend()).is_empty() {
-        return Err(crate::Error::NoDevice {
-            kind: "Vulkan",
-            hint: "install a GPU driver, or on Debian `apt-get install mesa-vulkan-drivers libvulkan1` for a software one",
-        });
-    }
-    Device::new(&WgpuDevice::default())
+    let missing = || crate::Error::NoDevice {
+        kind: "Vulkan",
+        hint: "install a GPU driver, or on Debian `apt-get install mesa-vulkan-drivers libvulkan1` for a software one",
+    };
+    // Asking CubeCL for a client without an adapter, or with an override that names none, panics: look first.
+    let name = adapter_name().ok_or_else(missing)?;
+    let device = std::panic::catch_unwind(|| Device::new(&WgpuDevice::default())).map_err(|_| missing())??;
+    Ok(device.named(name))
+}
+
+/// The adapter that CubeCL will choose, as its driver calls it.
+#[cfg(feature = "wgpu")]
+fn adapter_name() -> Option<String> {
+    use cubecl_wgpu::{AutoGraphicsApi, GraphicsApi};
+
+    let backends = AutoGraphicsApi::backend().into();
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let power_preference = wgpu::PowerPreference::HighPerformance;
+    let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+    let info = cubecl::future::block_on(instance.request_adapter(&options)).ok()?.get_info();
+    let compiler = if cfg!(feature = "vulkan") { "SPIR-V" } else { "WGSL" };
+    let chosen = std::env::var("CUBECL_WGPU_DEFAULT_DEVICE").unwrap_or(info.name);
+    Some(format!("{chosen} ({} {}, {compiler})", info.driver, info.driver_info))
 }
 
 /// CUDA devices.

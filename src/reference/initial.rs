@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn few_points_and_duplicates() {
-        assert_eq!(neighbour_distances::<f64>(&[]), []);
+        assert!(neighbour_distances::<f64>(&[]).is_empty());
         assert_eq!(neighbour_distances(&[[3.0, 4.0]]), [8.0_f64]);
         let three = neighbour_distances(&[[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]);
         [13.0_f64, 21.5, 9.5]

@@ -121,7 +121,7 @@ setters! {
     extra_gaussians: ExtraGaussians;
     /// Deformity elimination. Default: 0.2 times the worst aspect above 1.5.
     shape: Shape;
-    /// Weak priors. Default: 0.1 on size and on aspect.
+    /// Weak priors. Default: none.
     prior: Option<Prior>;
     /// After the fit. Default: nothing.
     cleanup: Cleanup;
