@@ -17,12 +17,14 @@ pub mod splat;
 pub mod strategies;
 pub mod train;
 
-pub use splatport_kernels::{BFloat, Buffer, Device, Double, Gaussians, Half, HostReal, Precision, Real, Single, cubecl::Runtime};
 pub use splatport_kernels as kernels;
-#[cfg(feature = "cuda")]
-pub use splatport_kernels::{Cuda, CudaRuntime};
 #[cfg(feature = "vulkan")]
 pub use splatport_kernels::Vulkan;
+pub use splatport_kernels::{
+    BFloat, Buffer, Device, Double, Gaussians, Half, HostReal, Precision, Real, Single, cubecl::Runtime,
+};
+#[cfg(feature = "cuda")]
+pub use splatport_kernels::{Cuda, CudaRuntime};
 #[cfg(feature = "wgpu")]
 pub use splatport_kernels::{Wgpu, WgpuRuntime};
 

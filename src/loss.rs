@@ -8,11 +8,7 @@ use splatport_kernels::{
     transport,
 };
 
-use crate::{
-    Annotations, Error, Image, Kernel, KernelRecipe, Result,
-    error::check_length,
-    kernel::OnRecipe,
-};
+use crate::{Annotations, Error, Image, Kernel, KernelRecipe, Result, error::check_length, kernel::OnRecipe};
 
 /// The Gaussian Spatial Transport loss of one image (paper, Eq. 6), on a device:
 /// `L(z) = sum_n |(K' z)_n - t_n| + weight <z, c>`.

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Profile {
-    /// What measured best: an inpainted background, Gauss-Newton, the half boundary at 1.5 standard deviations.
+    /// What measured best: an inpainted background, Gauss-Newton, annotations own cells within 1.5 standard deviations.
     #[default]
     Recommended,
     /// The paper's text, literally; where it is silent, as recommended.
@@ -88,7 +88,7 @@ impl Profile {
     pub fn kernel(self) -> KernelOptions {
         let recommended = KernelOptions {
             profile: self,
-            background: Background::Soft { cut_off: 1.5, rule: CutOff::Crossover },
+            background: Background::Hard { cut_off: 1.5 },
             scale_clip: ScaleClip::Coverage,
             tau: 1e-3,
         };

@@ -42,23 +42,15 @@ fn point(width: usize, height: usize) -> impl Strategy<Value = [f64; 2]> {
 /// 0 to `max_n` annotations `[x, y]` px for a `width` x `height` image, with duplicates and points outside the image.
 pub fn points(max_n: usize, width: usize, height: usize) -> impl Strategy<Value = Vec<[f64; 2]>> {
     // The second entry names an earlier point to repeat; it does so in one case of six.
-    vec(
-        (
-            point(width, height),
-            proptest::option::weighted(1.0 / 6.0, any::<prop::sample::Index>()),
-        ),
-        0..=max_n,
-    )
-    .prop_map(|drawn| {
-        let mut points: Vec<[f64; 2]> = Vec::with_capacity(drawn.len());
-        for (fresh, repeat) in drawn {
-            let earlier = repeat
-                .filter(|_| !points.is_empty())
-                .map(|index| *index.get(&points));
-            points.push(earlier.unwrap_or(fresh));
-        }
-        points
-    })
+    vec((point(width, height), proptest::option::weighted(1.0 / 6.0, any::<prop::sample::Index>())), 0..=max_n)
+        .prop_map(|drawn| {
+            let mut points: Vec<[f64; 2]> = Vec::with_capacity(drawn.len());
+            for (fresh, repeat) in drawn {
+                let earlier = repeat.filter(|_| !points.is_empty()).map(|index| *index.get(&points));
+                points.push(earlier.unwrap_or(fresh));
+            }
+            points
+        })
 }
 
 /// Shape and paint of a gaussian at the origin: its short scale from 0.7 px to a quarter of `size`, its aspect 1 to `aspect`.
@@ -68,28 +60,18 @@ fn centred(size: usize, aspect: f64) -> impl Strategy<Value = Gaussian<f64>> {
     let ratio = prop_oneof![1 => Just(1.0), 5 => (0.0..=aspect.ln()).prop_map(f64::exp)];
     let rotation = prop_oneof![1 => select(vec![0.0, FRAC_PI_2, PI]), 5 => -PI..=PI];
     let opacity = prop_oneof![1 => Just(1.0), 2 => 0.01..=1.0];
-    (
-        short,
-        ratio,
-        any::<bool>(),
-        rotation,
-        [-1.0..=1.0, -1.0..=1.0, -1.0..=1.0],
-        opacity,
-    )
-        .prop_map(|(short, ratio, upright, rotation, color, opacity)| {
+    (short, ratio, any::<bool>(), rotation, [-1.0..=1.0, -1.0..=1.0, -1.0..=1.0], opacity).prop_map(
+        |(short, ratio, upright, rotation, color, opacity)| {
             let [short, long] = [single(short), single(short * ratio)];
             Gaussian {
                 mean: [0.0; 2],
-                scales: if upright {
-                    [short, long]
-                } else {
-                    [long, short]
-                },
+                scales: if upright { [short, long] } else { [long, short] },
                 rotation: single(rotation),
                 color: color.map(single),
                 opacity: single(opacity),
             }
-        })
+        },
+    )
 }
 
 /// One gaussian near a `width` x `height` px image; see [`gaussians`].
@@ -97,8 +79,7 @@ fn centred(size: usize, aspect: f64) -> impl Strategy<Value = Gaussian<f64>> {
 /// # Panics
 /// If `aspect` is below 1.
 pub fn gaussian(width: usize, height: usize, aspect: f64) -> impl Strategy<Value = Gaussian<f64>> {
-    (point(width, height), centred(width.max(height), aspect))
-        .prop_map(|(mean, shape)| Gaussian { mean, ..shape })
+    (point(width, height), centred(width.max(height), aspect)).prop_map(|(mean, shape)| Gaussian { mean, ..shape })
 }
 
 /// 0 to `max_n` gaussians at [`points`], long axis at most `aspect` (>= 1) times the short one, up to `f32` rounding.
@@ -109,19 +90,10 @@ pub fn gaussian(width: usize, height: usize, aspect: f64) -> impl Strategy<Value
 ///
 /// # Panics
 /// If `aspect` is below 1.
-pub fn gaussians(
-    max_n: usize,
-    width: usize,
-    height: usize,
-    aspect: f64,
-) -> impl Strategy<Value = Vec<Gaussian<f64>>> {
+pub fn gaussians(max_n: usize, width: usize, height: usize, aspect: f64) -> impl Strategy<Value = Vec<Gaussian<f64>>> {
     points(max_n, width, height).prop_flat_map(move |points| {
         vec(centred(width.max(height), aspect), points.len()).prop_map(move |shapes| {
-            shapes
-                .into_iter()
-                .zip(&points)
-                .map(|(shape, &mean)| Gaussian { mean, ..shape })
-                .collect()
+            shapes.into_iter().zip(&points).map(|(shape, &mean)| Gaussian { mean, ..shape }).collect()
         })
     })
 }
@@ -130,18 +102,13 @@ pub fn gaussians(
 ///
 /// A `tile` of 0 or 1 allows every size; 1 x 1 comes up in one case of ten at least.
 pub fn grid_sizes(tile: usize) -> impl Strategy<Value = (usize, usize)> {
-    let sizes: Vec<usize> = (1..=70)
-        .filter(|size| tile <= 1 || size % tile != 0)
-        .collect();
+    let sizes: Vec<usize> = (1..=70).filter(|size| tile <= 1 || size % tile != 0).collect();
     prop_oneof![1 => Just((1, 1)), 9 => (select(sizes.clone()), select(sizes))]
 }
 
 /// A density of `len` cells, mass 0..2 per cell, a third of them exactly 0; rounded to `f32`.
 pub fn density(len: usize) -> impl Strategy<Value = Vec<f64>> {
-    vec(
-        prop_oneof![1 => Just(0.0), 2 => (0.0..=2.0).prop_map(single)],
-        len,
-    )
+    vec(prop_oneof![1 => Just(0.0), 2 => (0.0..=2.0).prop_map(single)], len)
 }
 
 /// A photo of `height` x `width` x `channels` entries in 0..1: 8-bit levels over 255, rounded to `f32`.
@@ -159,14 +126,7 @@ mod tests {
     /// 300 draws of a strategy, the same on every run.
     fn draws<S: Strategy>(strategy: S) -> Vec<S::Value> {
         let mut runner = TestRunner::deterministic();
-        (0..300)
-            .map(|_| {
-                strategy
-                    .new_tree(&mut runner)
-                    .expect("no rejection")
-                    .current()
-            })
-            .collect()
+        (0..300).map(|_| strategy.new_tree(&mut runner).expect("no rejection").current()).collect()
     }
 
     #[test]
@@ -175,21 +135,14 @@ mod tests {
         let outside = |p: &[f64; 2]| !(0.0..=32.0).contains(&p[0]) || !(0.0..=16.0).contains(&p[1]);
         assert!(sets.iter().any(Vec::is_empty) && sets.iter().any(|set| set.len() == 8));
         assert!(sets.iter().flatten().any(outside));
-        assert!(
-            sets.iter()
-                .any(|set| set.iter().enumerate().any(|(n, p)| set[..n].contains(p)))
-        );
+        assert!(sets.iter().any(|set| set.iter().enumerate().any(|(n, p)| set[..n].contains(p))));
     }
 
     #[test]
     fn sizes_and_densities_cover_the_special_cases() {
         let sizes = draws(grid_sizes(8));
         assert!(sizes.contains(&(1, 1)) && sizes.iter().any(|&(rows, cols)| rows.max(cols) > 64));
-        assert!(
-            sizes
-                .iter()
-                .all(|&(rows, cols)| rows % 8 != 0 && cols % 8 != 0)
-        );
+        assert!(sizes.iter().all(|&(rows, cols)| rows % 8 != 0 && cols % 8 != 0));
         assert!(draws(density(10)).iter().flatten().any(|&z| z == 0.0));
         assert!(draws(image(5, 3, 3)).iter().all(|photo| photo.len() == 45));
     }

@@ -14,6 +14,9 @@ pub use free_density::FreeDensity;
 
 use crate::{Batch, Error, Result, error::check_length};
 
+/// Gradients by a model's parameters, in their order; none for a parameter that had no part.
+pub type Gradients<R, P> = Vec<Option<Buffer<R, <P as Precision>::Real>>>;
+
 /// Something with parameters that predicts a density for every image.
 pub trait DensityModel<R: Runtime, P: Precision> {
     /// The density of image `index`, `[cells]`, on the device.
@@ -23,11 +26,11 @@ pub trait DensityModel<R: Runtime, P: Precision> {
     fn density(&mut self, index: usize) -> Result<Buffer<R, P::Real>>;
 
     /// Takes the loss's gradient by the density of image `index` and gives those by the parameters, in the order of
-    /// [`parameters`](DensityModel::parameters); none for a parameter that had no part.
+    /// [`parameters`](DensityModel::parameters).
     ///
     /// # Errors
     /// The implementation's own.
-    fn backward(&mut self, index: usize, gradient: &Buffer<R, P::Real>) -> Result<Vec<Option<Buffer<R, P::Real>>>>;
+    fn backward(&mut self, index: usize, gradient: &Buffer<R, P::Real>) -> Result<Gradients<R, P>>;
 
     /// The parameters, always in the same order. The trainer changes them in place.
     fn parameters(&self) -> Vec<Parameter<R, P>>;
@@ -139,15 +142,13 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     /// Adds up the images' gradients and steps.
     fn step(&mut self, steps: &[crate::loss::Step<R, P>]) -> Result<()> {
         let parameters = self.model.parameters();
-        let mut totals: Vec<Option<Buffer<R, P::Real>>> = vec![None; parameters.len()];
+        let mut totals: Gradients<R, P> = vec![None; parameters.len()];
         for (index, step) in steps.iter().enumerate() {
             let gradients = self.model.backward(index, step.gradient())?;
             check_length("gradients of the parameters", parameters.len(), gradients.len())?;
             for (total, gradient) in totals.iter_mut().zip(gradients) {
                 *total = match (total.take(), gradient) {
-                    (Some(a), Some(b)) => {
-                        Some(splatport_kernels::transport::combine(&self.device, &a, &b, 1.0, 1.0)?)
-                    }
+                    (Some(a), Some(b)) => Some(splatport_kernels::transport::combine(&self.device, &a, &b, 1.0, 1.0)?),
                     (a, b) => a.or(b),
                 };
             }

@@ -99,7 +99,8 @@ impl Cuda {
             hint: "it needs an NVIDIA driver and libnvrtc on the library path",
         };
         // cudarc loads the driver lazily and panics where there is none.
-        let count = std::panic::catch_unwind(|| CudaRuntime::enumerate_all_devices(&()).len()).map_err(|_| missing())?;
+        let count =
+            std::panic::catch_unwind(|| CudaRuntime::enumerate_all_devices(&()).len()).map_err(|_| missing())?;
         if index >= count {
             return Err(missing());
         }

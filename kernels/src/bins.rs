@@ -223,9 +223,7 @@ impl<F: Real> Criterion<F> {
         match comptime!(bound) {
             Bound::Within => reach.nearness + self.range >= F::new(0.0),
             Bound::Nearest => reach.nearness >= reached.nearness,
-            Bound::Posterior => {
-                reach.nearness >= reached.nearness || reach.logit + self.range >= reached.logit
-            }
+            Bound::Posterior => reach.nearness >= reached.nearness || reach.logit + self.range >= reached.logit,
         }
     }
 }

@@ -415,7 +415,8 @@ fn step_gaussians<F: Real>(
             for k in 0..stride {
                 let moves = comptime!(k > 1 && k != 5 || k == 5 && maps.opacity);
                 if moves || comptime!(k < 2 && sums.means) && n as u32 >= terms.free_from {
-                    let before = AdamMoments::<F> { first: state[raw + stride + k], second: state[raw + 2 * stride + k] };
+                    let before =
+                        AdamMoments::<F> { first: state[raw + stride + k], second: state[raw + 2 * stride + k] };
                     let step = rule.step(by[k], before);
                     state[raw + stride + k] = step.moments.first;
                     state[raw + 2 * stride + k] = step.moments.second;
@@ -425,9 +426,7 @@ fn step_gaussians<F: Real>(
             activate::<F>(parameters, state, row, raw, terms, sums, maps);
             aspects[n] = match comptime!(maps.shape_on) {
                 ShapeOn::Activated => aspect_of::<F>(parameters[row + 2], parameters[row + 3]),
-                ShapeOn::Raw => {
-                    aspect_of::<F>(state[raw + 2] + F::new(1.0e-10), state[raw + 3] + F::new(1.0e-10))
-                }
+                ShapeOn::Raw => aspect_of::<F>(state[raw + 2] + F::new(1.0e-10), state[raw + 3] + F::new(1.0e-10)),
             };
         } else {
             repairs[n] += 1u32;

@@ -281,27 +281,19 @@ impl<F: Real> Frame<F> {
         let c = self.w01 * self.w01 + self.w11 * self.w11;
         let side_x = clamp(self.mean.x, area.low.x, area.high.x);
         let side_y = clamp(self.mean.y, area.low.y, area.high.y);
-        let on_vertical = Point::<F> {
-            x: side_x,
-            y: clamp(self.mean.y - b / c * (side_x - self.mean.x), area.low.y, area.high.y),
-        };
-        let on_horizontal = Point::<F> {
-            x: clamp(self.mean.x - b / a * (side_y - self.mean.y), area.low.x, area.high.x),
-            y: side_y,
-        };
+        let on_vertical =
+            Point::<F> { x: side_x, y: clamp(self.mean.y - b / c * (side_x - self.mean.x), area.low.y, area.high.y) };
+        let on_horizontal =
+            Point::<F> { x: clamp(self.mean.x - b / a * (side_y - self.mean.y), area.low.x, area.high.x), y: side_y };
         min(self.mahalanobis_sq(on_vertical), self.mahalanobis_sq(on_horizontal))
     }
 
     /// Largest squared Mahalanobis distance over the box: convex, so at a corner.
     pub fn farthest_in(&self, area: Area<F>) -> F {
-        let left = max(
-            self.mahalanobis_sq(area.low),
-            self.mahalanobis_sq(Point::<F> { x: area.low.x, y: area.high.y }),
-        );
-        let right = max(
-            self.mahalanobis_sq(area.high),
-            self.mahalanobis_sq(Point::<F> { x: area.high.x, y: area.low.y }),
-        );
+        let left =
+            max(self.mahalanobis_sq(area.low), self.mahalanobis_sq(Point::<F> { x: area.low.x, y: area.high.y }));
+        let right =
+            max(self.mahalanobis_sq(area.high), self.mahalanobis_sq(Point::<F> { x: area.high.x, y: area.low.y }));
         max(left, right)
     }
 }

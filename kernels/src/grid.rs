@@ -90,10 +90,7 @@ impl<F: Real> Lattice<F> {
         let (column, row) = ((tile % across) * side, (tile / across) * side);
         Area::<F> {
             low: self.centre(column, row),
-            high: self.centre(
-                u32::min(column + side, self.columns) - 1u32,
-                u32::min(row + side, self.rows) - 1u32,
-            ),
+            high: self.centre(u32::min(column + side, self.columns) - 1u32, u32::min(row + side, self.rows) - 1u32),
         }
     }
 }

@@ -165,12 +165,7 @@ pub fn penalty<R: Runtime, P: Precision>(
 const PENALTY_CHUNK: u32 = 64;
 
 #[cube(launch)]
-fn add_penalties<F: Real>(
-    residual: &Array<F>,
-    partial: &mut Array<F>,
-    length: u32,
-    #[comptime] penalty: Penalty,
-) {
+fn add_penalties<F: Real>(residual: &Array<F>, partial: &mut Array<F>, length: u32, #[comptime] penalty: Penalty) {
     if ABSOLUTE_POS < partial.len() {
         let first = ABSOLUTE_POS as u32 * PENALTY_CHUNK;
         let mut sum = F::new(0.0);
@@ -249,11 +244,7 @@ pub fn moments<R: Runtime, P: Precision>(
             dim,
             scene.frames.packed.arg(),
             scene.frames.amplitudes.arg(),
-            SlotsLaunch::new(
-                scene.bins.slot_tiles.arg(),
-                scene.bins.slot_owners.arg(),
-                scene.bins.cells.launch(),
-            ),
+            SlotsLaunch::new(scene.bins.slot_tiles.arg(), scene.bins.slot_owners.arg(), scene.bins.cells.launch()),
             raster.image.arg(),
             raster.coverage.arg(),
             partial.arg(),
@@ -380,12 +371,7 @@ fn add_curvature<F: Real>(sum: &mut Array<F>, v: Point<F>, k: F, #[comptime] sum
 
 /// A Gaussian's total: its slots, added in order.
 #[cube]
-pub(crate) fn total<F: Real>(
-    partial: &Array<F>,
-    slot_starts: &Array<u32>,
-    n: u32,
-    #[comptime] sums: Sums,
-) -> Array<F> {
+pub(crate) fn total<F: Real>(partial: &Array<F>, slot_starts: &Array<u32>, n: u32, #[comptime] sums: Sums) -> Array<F> {
     let kinds = comptime!(sums.count() as usize);
     let mut sum = Array::<F>::new(kinds);
     #[unroll]

@@ -81,13 +81,7 @@ fn total_of_chunk(counts: &Array<u32>, totals: &mut Array<u32>) {
 }
 
 #[cube(launch)]
-fn scan_chunk(
-    counts: &Array<u32>,
-    offsets: &Array<u32>,
-    starts: &mut Array<u32>,
-    total: &mut Array<u32>,
-    length: u32,
-) {
+fn scan_chunk(counts: &Array<u32>, offsets: &Array<u32>, starts: &mut Array<u32>, total: &mut Array<u32>, length: u32) {
     let first = ABSOLUTE_POS as u32 * CHUNK;
     if first < length || ABSOLUTE_POS == 0 {
         let mut sum = offsets[ABSOLUTE_POS];

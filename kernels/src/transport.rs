@@ -93,12 +93,7 @@ fn weigh<F: Real, W: Real>(weights: &Array<W>, density: &Array<F>, products: &mu
 }
 
 #[cube(launch)]
-fn sum_slots<F: Real>(
-    slot_starts: &Array<u32>,
-    partial: &Array<F>,
-    background: &Array<F>,
-    mass: &mut Array<F>,
-) {
+fn sum_slots<F: Real>(slot_starts: &Array<u32>, partial: &Array<F>, background: &Array<F>, mass: &mut Array<F>) {
     let n = ABSOLUTE_POS;
     if n < mass.len() - 1 {
         let mut sum = F::new(0.0);

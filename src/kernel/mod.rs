@@ -5,10 +5,7 @@ mod owners;
 mod recipe;
 
 use splatport_kernels::{
-    Buffer, Device, Gaussians, HostReal, Precision, Single,
-    correspondence::Correspondence,
-    cubecl::Runtime,
-    transport,
+    Buffer, Device, Gaussians, HostReal, Precision, Single, correspondence::Correspondence, cubecl::Runtime, transport,
 };
 
 pub use options::*;

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Device, Precision,
-    correspondence,
+    Device, Precision, correspondence,
     cubecl::Runtime,
     gaussian::{self, Framing},
 };
@@ -78,8 +77,7 @@ impl<'a, R: Runtime, P: Precision> KernelRecipe<OnSplat<'a, R, P>> {
         let device = splat.device();
         let [threshold, threshold_per_log_det] = self.options.threshold();
         let [least_scale, largest_scale] = self.options.scale_limits(f64::from(grid.stride()));
-        let framing =
-            Framing { threshold, threshold_per_log_det, least_scale, largest_scale, ..Framing::default() };
+        let framing = Framing { threshold, threshold_per_log_det, least_scale, largest_scale, ..Framing::default() };
         let frames = gaussian::frames(device, splat.gaussians(), splat.annotations(), framing)?;
         let rule = match self.options.background {
             Background::None => correspondence::Background::None,
@@ -99,7 +97,7 @@ impl<'a, R: Runtime, P: Precision> KernelRecipe<OnSplat<'a, R, P>> {
 }
 
 impl<D> KernelRecipe<D> {
-    /// What a cell far from every Gaussian belongs to. Default: the soft rule, even at 1.5 standard deviations.
+    /// What a cell far from every Gaussian belongs to. Default: to the background beyond 1.5 standard deviations.
     pub fn background(mut self, background: Background) -> Self {
         self.options.background = background;
         self

@@ -26,12 +26,7 @@ pub struct Adam<T> {
 impl<T: Scalar> Default for Adam<T> {
     /// Rate 0.01 (the paper's fit), 0.9, 0.999, 1e-8 (Kingma and Ba 2015).
     fn default() -> Self {
-        Self {
-            rate: real(0.01),
-            beta1: real(0.9),
-            beta2: real(0.999),
-            epsilon: real(1e-8),
-        }
+        Self { rate: real(0.01), beta1: real(0.9), beta2: real(0.999), epsilon: real(1e-8) }
     }
 }
 
@@ -71,12 +66,7 @@ mod tests {
 
     #[test]
     fn two_steps_by_hand() {
-        let adam = Adam {
-            rate: 0.1,
-            beta1: 0.5,
-            beta2: 0.75,
-            epsilon: 0.0,
-        };
+        let adam = Adam { rate: 0.1, beta1: 0.5, beta2: 0.75, epsilon: 0.0 };
         let (mut p, mut m, mut v) = ([0.0, 5.0], [0.0; 2], [0.0; 2]);
         adam_step(&mut p, &[2.0, -1.0], &mut m, &mut v, 1, &adam);
         assert_eq!((m, v), ([1.0, -0.5], [1.0, 0.25]));
@@ -84,11 +74,7 @@ mod tests {
         close(p[1], 5.1, 1e-15);
         adam_step(&mut p, &[0.0, -1.0], &mut m, &mut v, 2, &adam);
         assert_eq!((m, v), ([0.5, -0.75], [0.75, 0.4375]));
-        close(
-            p[0],
-            -0.1 - 0.1 * (0.5 / 0.75) / (0.75_f64 / 0.4375).sqrt(),
-            1e-16,
-        );
+        close(p[0], -0.1 - 0.1 * (0.5 / 0.75) / (0.75_f64 / 0.4375).sqrt(), 1e-16);
         close(p[1], 5.2, 1e-15);
     }
 

@@ -60,52 +60,26 @@ mod tests {
 
     #[test]
     fn nothing_in_front_shows_the_background() {
-        assert_eq!(
-            alpha_over::<f64>(&[], 2, 1, 1, &[0.25, 0.75], 9.0),
-            [0.25, 0.75]
-        );
+        assert_eq!(alpha_over::<f64>(&[], 2, 1, 1, &[0.25, 0.75], 9.0), [0.25, 0.75]);
         let far = Gaussian::round([100.0, 0.5], 1.0);
-        assert_eq!(
-            alpha_over::<f64>(&[far], 2, 1, 1, &[0.25, 0.75], 9.0),
-            [0.25, 0.75]
-        );
+        assert_eq!(alpha_over::<f64>(&[far], 2, 1, 1, &[0.25, 0.75], 9.0), [0.25, 0.75]);
     }
 
     #[test]
     fn order_matters_and_alpha_saturates() {
         let white = Gaussian::round([0.5, 0.5], 1.0);
-        let black = Gaussian {
-            color: [0.0; 3],
-            ..white
-        };
-        close(
-            alpha_over(&[white, black], 1, 1, 1, &[1.0], 9.0)[0],
-            0.999 + 1e-6,
-            1e-15,
-        );
-        close(
-            alpha_over(&[black, white], 1, 1, 1, &[1.0], 9.0)[0],
-            0.001 * 0.999 + 1e-6,
-            1e-15,
-        );
+        let black = Gaussian { color: [0.0; 3], ..white };
+        close(alpha_over(&[white, black], 1, 1, 1, &[1.0], 9.0)[0], 0.999 + 1e-6, 1e-15);
+        close(alpha_over(&[black, white], 1, 1, 1, &[1.0], 9.0)[0], 0.001 * 0.999 + 1e-6, 1e-15);
     }
 
     #[test]
     fn equal_colours_hide_the_order() {
-        let set: Vec<_> = trio()
-            .into_iter()
-            .map(|g| Gaussian {
-                color: [0.7; 3],
-                ..g
-            })
-            .collect();
+        let set: Vec<_> = trio().into_iter().map(|g| Gaussian { color: [0.7; 3], ..g }).collect();
         let image = alpha_over(&set, 9, 7, 3, &[0.7; 189], f64::INFINITY);
         image.iter().for_each(|&entry| close(entry, 0.7, 1e-15));
         let reversed: Vec<_> = set.iter().rev().copied().collect();
-        let (a, b) = (
-            alpha_over(&set, 9, 7, 1, &photo(63), 9.0),
-            alpha_over(&reversed, 9, 7, 1, &photo(63), 9.0),
-        );
+        let (a, b) = (alpha_over(&set, 9, 7, 1, &photo(63), 9.0), alpha_over(&reversed, 9, 7, 1, &photo(63), 9.0));
         a.iter().zip(b).for_each(|(&a, b)| close(a, b, 1e-15));
     }
 }

@@ -28,27 +28,15 @@ pub const WINDOW_SUPPORT: usize = 30;
 ///
 /// # Panics
 /// If there is not one scale per point.
-pub fn knn_mask<T: Scalar>(
-    points: &[[T; 2]],
-    scales: &[T],
-    width: usize,
-    height: usize,
-) -> Vec<bool> {
+pub fn knn_mask<T: Scalar>(points: &[[T; 2]], scales: &[T], width: usize, height: usize) -> Vec<bool> {
     assert_eq!(scales.len(), points.len(), "length of scales");
     let radius_sq = real::<T>(MASK_RADIUS * MASK_RADIUS);
     let reaches = |centre: [T; 2], point: [T; 2], scale: T| {
         let q: T = distance_sq(centre, point) / (scale * scale);
         q <= radius_sq && (-q / real(2.0)).exp() >= real(MASK_ALPHA)
     };
-    let masked = |centre| {
-        points
-            .iter()
-            .zip(scales)
-            .any(|(&point, &scale)| reaches(centre, point, scale))
-    };
-    pixels(width, height)
-        .map(|(_, centre)| masked(centre))
-        .collect()
+    let masked = |centre| points.iter().zip(scales).any(|(&point, &scale)| reaches(centre, point, scale));
+    pixels(width, height).map(|(_, centre)| masked(centre)).collect()
 }
 
 /// The `KnnMask` background: the photo where unmasked, 0 where masked (spec 1.4 row 7, the authors' code).
@@ -57,11 +45,7 @@ pub fn knn_mask<T: Scalar>(
 /// If `photo` does not have `channels` entries per entry of `mask`.
 pub fn masked_background<T: Scalar>(photo: &[T], mask: &[bool], channels: usize) -> Vec<T> {
     assert_image("photo", photo, mask.len(), 1, channels);
-    photo
-        .iter()
-        .enumerate()
-        .map(|(index, &p)| if mask[index / channels] { T::zero() } else { p })
-        .collect()
+    photo.iter().enumerate().map(|(index, &p)| if mask[index / channels] { T::zero() } else { p }).collect()
 }
 
 /// The `Inpainted` background: the photo where unmasked, the mean of nearby unmasked pixels where masked (spec 1.10).
@@ -85,10 +69,7 @@ pub fn inpainted_background<T: Scalar>(
     for index in (0..mask.len()).filter(|&index| mask[index]) {
         let support = support(mask, width, height, index);
         for channel in 0..channels {
-            let sum: T = support
-                .iter()
-                .map(|&other| photo[other * channels + channel])
-                .sum();
+            let sum: T = support.iter().map(|&other| photo[other * channels + channel]).sum();
             image[index * channels + channel] = sum / count(support.len());
         }
     }
@@ -132,10 +113,7 @@ mod tests {
     #[test]
     fn masked_background_is_black_inside() {
         let image = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
-        assert_eq!(
-            masked_background(&image, &[true, false], 3),
-            [0.0, 0.0, 0.0, 0.4, 0.5, 0.6]
-        );
+        assert_eq!(masked_background(&image, &[true, false], 3), [0.0, 0.0, 0.0, 0.4, 0.5, 0.6]);
     }
 
     #[test]
@@ -150,11 +128,7 @@ mod tests {
         let image: Vec<f64> = (0..100).map(f64::from).collect();
         let filled = inpainted_background(&image, &mask, 100, 1, 1);
         // Radius 32 around 30 reaches 0..=62: 10 + 12 unmasked, too few; radius 64 reaches 0..=94: 10 + 44.
-        close(
-            filled[30],
-            (45.0 + (51..=94).sum::<i32>() as f64) / 54.0,
-            1e-12,
-        );
+        close(filled[30], (45.0 + (51..=94).sum::<i32>() as f64) / 54.0, 1e-12);
     }
 
     #[test]
@@ -162,10 +136,7 @@ mod tests {
         let image = photo(6 * 3);
         let filled = inpainted_background(&image, &[true; 6], 3, 2, 3);
         for (index, &entry) in filled.iter().enumerate() {
-            let mean = (0..6)
-                .map(|pixel| image[pixel * 3 + index % 3])
-                .sum::<f64>()
-                / 6.0;
+            let mean = (0..6).map(|pixel| image[pixel * 3 + index % 3]).sum::<f64>() / 6.0;
             close(entry, mean, 1e-15);
         }
     }

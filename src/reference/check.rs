@@ -11,53 +11,22 @@ pub const STEP: f64 = 1e-6;
 /// Parameters of a gaussian as (mean, scales, rotation, color, opacity).
 pub fn flatten(g: &Gaussian<f64>) -> [f64; 9] {
     let c = g.color;
-    [
-        g.mean[0],
-        g.mean[1],
-        g.scales[0],
-        g.scales[1],
-        g.rotation,
-        c[0],
-        c[1],
-        c[2],
-        g.opacity,
-    ]
+    [g.mean[0], g.mean[1], g.scales[0], g.scales[1], g.rotation, c[0], c[1], c[2], g.opacity]
 }
 
 /// A gradient in the order of [`flatten`].
 pub fn flatten_gradient(g: &GaussianGradient<f64>) -> [f64; 9] {
     let c = g.color;
-    [
-        g.mean[0],
-        g.mean[1],
-        g.scales[0],
-        g.scales[1],
-        g.rotation,
-        c[0],
-        c[1],
-        c[2],
-        g.opacity,
-    ]
+    [g.mean[0], g.mean[1], g.scales[0], g.scales[1], g.rotation, c[0], c[1], c[2], g.opacity]
 }
 
 /// Inverse of [`flatten`].
 pub fn unflatten(p: [f64; 9]) -> Gaussian<f64> {
-    Gaussian {
-        mean: [p[0], p[1]],
-        scales: [p[2], p[3]],
-        rotation: p[4],
-        color: [p[5], p[6], p[7]],
-        opacity: p[8],
-    }
+    Gaussian { mean: [p[0], p[1]], scales: [p[2], p[3]], rotation: p[4], color: [p[5], p[6], p[7]], opacity: p[8] }
 }
 
 /// Central difference of `f` along parameter `k` of gaussian `m`.
-pub fn difference(
-    gaussians: &[Gaussian<f64>],
-    m: usize,
-    k: usize,
-    f: impl Fn(&[Gaussian<f64>]) -> f64,
-) -> f64 {
+pub fn difference(gaussians: &[Gaussian<f64>], m: usize, k: usize, f: impl Fn(&[Gaussian<f64>]) -> f64) -> f64 {
     let moved = |step: f64| {
         let mut set = gaussians.to_vec();
         let mut p = flatten(&set[m]);
@@ -79,19 +48,13 @@ pub fn trio() -> Vec<Gaussian<f64>> {
 
 /// A fixed, uneven image of `len` entries in 0..1.
 pub fn photo(len: usize) -> Vec<f64> {
-    (0..len)
-        .map(|i| (i as f64 * 0.754_877_666).fract())
-        .collect()
+    (0..len).map(|i| (i as f64 * 0.754_877_666).fract()).collect()
 }
 
 /// Asserts |a - b| <= tolerance.
 #[track_caller]
 pub fn close(a: f64, b: f64, tolerance: f64) {
-    assert!(
-        (a - b).abs() <= tolerance,
-        "{a} and {b} differ by {:e}, allowed {tolerance:e}",
-        (a - b).abs()
-    );
+    assert!((a - b).abs() <= tolerance, "{a} and {b} differ by {:e}, allowed {tolerance:e}", (a - b).abs());
 }
 
 /// The trio's kernel on a 5 x 4 grid of 2 px cells.

@@ -17,27 +17,15 @@ use super::{Scalar, distance_sq};
 ///
 /// # Panics
 /// If `density` or `centres` do not have one entry per row, or `means` one less than there are columns.
-pub fn transport_cost<T: Scalar>(
-    kernel: &[Vec<T>],
-    density: &[T],
-    centres: &[[T; 2]],
-    means: &[[T; 2]],
-) -> Step<T> {
+pub fn transport_cost<T: Scalar>(kernel: &[Vec<T>], density: &[T], centres: &[[T; 2]], means: &[[T; 2]]) -> Step<T> {
     assert_eq!(centres.len(), kernel.len(), "length of centres");
     let one = |(row, &centre): (&Vec<T>, &[T; 2])| {
         assert_eq!(means.len() + 1, row.len(), "columns (length of means + 1)");
-        row.iter()
-            .zip(means)
-            .map(|(&k, &mean)| k * distance_sq(centre, mean))
-            .sum()
+        row.iter().zip(means).map(|(&k, &mean)| k * distance_sq(centre, mean)).sum()
     };
     let gradient: Vec<T> = kernel.iter().zip(centres).map(one).collect();
     let value = gradient.iter().zip(density).map(|(&g, &z)| g * z).sum();
-    Step {
-        value,
-        gradient,
-        mass: push_forward(kernel, density),
-    }
+    Step { value, gradient, mass: push_forward(kernel, density) }
 }
 
 /// The full loss L1 + `lambda` W of one image (Eq. 2; the paper sets `lambda` = 0); `mass` is the same in both.
@@ -46,17 +34,8 @@ pub fn transport_cost<T: Scalar>(
 /// If the two come from different sizes.
 pub fn combined<T: Scalar>(l1: &Step<T>, cost: &Step<T>, lambda: T) -> Step<T> {
     assert_eq!(l1.gradient.len(), cost.gradient.len(), "length of gradient");
-    let gradient = l1
-        .gradient
-        .iter()
-        .zip(&cost.gradient)
-        .map(|(&a, &b)| a + lambda * b)
-        .collect();
-    Step {
-        value: l1.value + lambda * cost.value,
-        gradient,
-        mass: l1.mass.clone(),
-    }
+    let gradient = l1.gradient.iter().zip(&cost.gradient).map(|(&a, &b)| a + lambda * b).collect();
+    Step { value: l1.value + lambda * cost.value, gradient, mass: l1.mass.clone() }
 }
 
 #[cfg(test)]
@@ -70,25 +49,14 @@ mod tests {
         let (kernel, centres, density) = example();
         let target = [1.0, 30.0, 0.3];
         let means: Vec<[f64; 2]> = trio().iter().map(|g| g.mean).collect();
-        let full = |z: &[f64]| {
-            combined(
-                &l1(&kernel, z, &target),
-                &transport_cost(&kernel, z, &centres, &means),
-                0.25,
-            )
-        };
+        let full = |z: &[f64]| combined(&l1(&kernel, z, &target), &transport_cost(&kernel, z, &centres, &means), 0.25);
         check_gradient(&density, &full(&density).gradient, |z| full(z).value);
     }
 
     #[test]
     fn cost_by_hand() {
         let kernel = [vec![0.5, 0.25, 0.25], vec![0.0, 1.0, 0.0]];
-        let step = transport_cost(
-            &kernel,
-            &[2.0, 1.0],
-            &[[0.0, 0.0], [3.0, 4.0]],
-            &[[0.0, 2.0], [3.0, 0.0]],
-        );
+        let step = transport_cost(&kernel, &[2.0, 1.0], &[[0.0, 0.0], [3.0, 4.0]], &[[0.0, 2.0], [3.0, 0.0]]);
         assert_eq!(step.gradient, [2.0 + 2.25, 16.0]);
         assert_eq!(step.value, 24.5);
         assert_eq!(step.mass, [1.0, 1.5, 0.5]);

@@ -32,24 +32,14 @@ pub struct Gaussian<T> {
 impl<T: Scalar> Gaussian<T> {
     /// A round, white, opaque gaussian of standard deviation `scale` px at `mean` px.
     pub fn round(mean: [T; 2], scale: T) -> Self {
-        Self {
-            mean,
-            scales: [scale; 2],
-            rotation: T::zero(),
-            color: [T::one(); 3],
-            opacity: T::one(),
-        }
+        Self { mean, scales: [scale; 2], rotation: T::zero(), color: [T::one(); 3], opacity: T::one() }
     }
 
     /// Covariance S = R diag(s0^2, s1^2) R^T as (xx, xy, yy), px^2 (paper, below Eq. 8).
     pub fn covariance(&self) -> [T; 3] {
         let (sin, cos) = self.rotation.sin_cos();
         let [v0, v1] = self.variances();
-        [
-            cos * cos * v0 + sin * sin * v1,
-            sin * cos * (v0 - v1),
-            sin * sin * v0 + cos * cos * v1,
-        ]
+        [cos * cos * v0 + sin * sin * v1, sin * cos * (v0 - v1), sin * sin * v0 + cos * cos * v1]
     }
 
     /// Conic: the inverse of the covariance as (xx, xy, yy), 1/px^2, by the adjugate over s0^2 s1^2.
@@ -105,16 +95,9 @@ impl<T: Scalar> Gaussian<T> {
         let [u0, u1] = [cos * dx + sin * dy, cos * dy - sin * dx];
         let [s0, s1] = self.scales;
         let [v0, v1] = self.variances();
-        let by_mean = [
-            -two * (u0 / v0 * cos - u1 / v1 * sin),
-            -two * (u0 / v0 * sin + u1 / v1 * cos),
-        ];
+        let by_mean = [-two * (u0 / v0 * cos - u1 / v1 * sin), -two * (u0 / v0 * sin + u1 / v1 * cos)];
         let by_scales = [-two * u0 * u0 / (v0 * s0), -two * u1 * u1 / (v1 * s1)];
-        (
-            by_mean,
-            by_scales,
-            two * u0 * u1 * (T::one() / v0 - T::one() / v1),
-        )
+        (by_mean, by_scales, two * u0 * u1 * (T::one() / v0 - T::one() / v1))
     }
 
     /// Squared scales, px^2.
@@ -132,10 +115,7 @@ mod tests {
 
     #[test]
     fn axis_aligned_by_hand() {
-        let g = Gaussian {
-            scales: [2.0, 4.0],
-            ..Gaussian::round([1.0, 1.0], 1.0)
-        };
+        let g = Gaussian { scales: [2.0, 4.0], ..Gaussian::round([1.0, 1.0], 1.0) };
         assert_eq!(g.covariance(), [4.0, 0.0, 16.0]);
         assert_eq!(g.conic(), [0.25, 0.0, 0.0625]);
         assert_eq!(g.mahalanobis_sq([5.0, 9.0]), 8.0);
@@ -147,11 +127,8 @@ mod tests {
 
     #[test]
     fn first_axis_points_right_and_down() {
-        let g = Gaussian {
-            scales: [3.0, 1.0],
-            rotation: std::f64::consts::FRAC_PI_4,
-            ..Gaussian::round([0.0; 2], 1.0)
-        };
+        let g =
+            Gaussian { scales: [3.0, 1.0], rotation: std::f64::consts::FRAC_PI_4, ..Gaussian::round([0.0; 2], 1.0) };
         for (entry, expected) in g.covariance().into_iter().zip([5.0, 4.0, 5.0]) {
             close(entry, expected, 1e-14);
         }
@@ -163,10 +140,7 @@ mod tests {
         let point = [4.5, 1.5];
         for (m, g) in set.iter().enumerate() {
             let (mean, scales, rotation) = g.mahalanobis_sq_gradient(point);
-            for (k, analytic) in [mean[0], mean[1], scales[0], scales[1], rotation]
-                .into_iter()
-                .enumerate()
-            {
+            for (k, analytic) in [mean[0], mean[1], scales[0], scales[1], rotation].into_iter().enumerate() {
                 let numeric = difference(&set, m, k, |set| set[m].mahalanobis_sq(point));
                 close(analytic, numeric, 1e-8 * (1.0 + analytic.abs()));
             }

@@ -35,13 +35,7 @@ impl<T: Scalar> Grid<T> {
             Some(cells) if stride > T::zero() && stride.is_finite() => cells,
             _ => panic!("stride must be positive and finite"),
         };
-        Self {
-            rows: cells(height),
-            cols: cells(width),
-            left: T::zero(),
-            top: T::zero(),
-            stride,
-        }
+        Self { rows: cells(height), cols: cells(width), left: T::zero(), top: T::zero(), stride }
     }
 
     /// Centre (left + (col + 1/2) stride, top + (row + 1/2) stride) of every cell, px, row by row (spec 0).
@@ -59,20 +53,9 @@ mod tests {
     #[test]
     fn stride_one_gives_pixel_centres_and_crops_shift() {
         let grid = Grid::over(2, 2, 1.0_f64);
-        assert_eq!(
-            grid.centres(),
-            [[0.5, 0.5], [1.5, 0.5], [0.5, 1.5], [1.5, 1.5]]
-        );
-        let crop = Grid {
-            left: 10.0,
-            top: -3.0,
-            stride: 4.0,
-            ..grid
-        };
-        assert_eq!(
-            crop.centres(),
-            [[12.0, -1.0], [16.0, -1.0], [12.0, 3.0], [16.0, 3.0]]
-        );
+        assert_eq!(grid.centres(), [[0.5, 0.5], [1.5, 0.5], [0.5, 1.5], [1.5, 1.5]]);
+        let crop = Grid { left: 10.0, top: -3.0, stride: 4.0, ..grid };
+        assert_eq!(crop.centres(), [[12.0, -1.0], [16.0, -1.0], [12.0, 3.0], [16.0, 3.0]]);
     }
 
     #[test]

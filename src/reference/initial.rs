@@ -49,12 +49,7 @@ pub enum InitialScale<T> {
 }
 
 /// First scale of every gaussian, px, for both axes, from its [`neighbour_distances`] entry in a `width` x `height` image.
-pub fn initial_scales<T: Scalar>(
-    distances: &[T],
-    rule: InitialScale<T>,
-    width: usize,
-    height: usize,
-) -> Vec<T> {
+pub fn initial_scales<T: Scalar>(distances: &[T], rule: InitialScale<T>, width: usize, height: usize) -> Vec<T> {
     let floor = real::<T>(2.0);
     let ceiling = real::<T>(0.015) * count(width.max(height));
     let scale = |&distance: &T| match rule {
@@ -74,17 +69,8 @@ mod tests {
         assert!(neighbour_distances::<f64>(&[]).is_empty());
         assert_eq!(neighbour_distances(&[[3.0, 4.0]]), [8.0_f64]);
         let three = neighbour_distances(&[[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]);
-        [13.0_f64, 21.5, 9.5]
-            .iter()
-            .zip(&three)
-            .for_each(|(sq, &d)| close(d, sq.sqrt(), 1e-15));
-        let five = neighbour_distances(&[
-            [0.0, 0.0],
-            [1.0, 0.0],
-            [2.0, 0.0],
-            [3.0, 0.0],
-            [100.0_f64, 0.0],
-        ]);
+        [13.0_f64, 21.5, 9.5].iter().zip(&three).for_each(|(sq, &d)| close(d, sq.sqrt(), 1e-15));
+        let five = neighbour_distances(&[[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [100.0_f64, 0.0]]);
         close(five[0], (14.0_f64 / 3.0).sqrt(), 1e-15);
         assert_eq!(neighbour_distances(&[[7.0_f64, 7.0]; 4]), [0.0; 4]);
     }
@@ -93,22 +79,11 @@ mod tests {
     fn both_scale_rules() {
         let distances = [0.0, 8.0, 60.0, 5000.0];
         let reference = initial_scales(&distances, InitialScale::RefLogKnn, 1024, 768);
-        let expected = [
-            3.0,
-            8.0_f64.ln() + 1.0,
-            60.0_f64.ln() + 1.0,
-            5000.0_f64.ln() + 1.0,
-        ];
-        reference
-            .iter()
-            .zip(expected)
-            .for_each(|(&a, b)| close(a, b, 1e-15));
+        let expected = [3.0, 8.0_f64.ln() + 1.0, 60.0_f64.ln() + 1.0, 5000.0_f64.ln() + 1.0];
+        reference.iter().zip(expected).for_each(|(&a, b)| close(a, b, 1e-15));
         let fraction = InitialScale::KnnFraction { divisor: 6.0 };
         let clamped = initial_scales(&distances, fraction, 1024, 768);
-        clamped
-            .iter()
-            .zip([2.0, 2.0, 10.0, 15.36])
-            .for_each(|(&a, b)| close(a, b, 1e-14));
+        clamped.iter().zip([2.0, 2.0, 10.0, 15.36]).for_each(|(&a, b)| close(a, b, 1e-14));
         assert_eq!(initial_scales(&[60.0], fraction, 40, 30), [2.0]); // 0.015 * 40 < 2
     }
 }

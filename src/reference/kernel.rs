@@ -34,25 +34,19 @@ pub enum Background<T> {
 impl<T: Scalar> Background<T> {
     /// Eq. 11 as printed, b = cut_off^2 / 2, for `n` gaussians: half at `cut_off`/sqrt 2 standard deviations.
     pub fn exponent(cut_off: T, n: usize) -> Self {
-        Self::Odds {
-            b: vec![cut_off * cut_off / real(2.0); n],
-        }
+        Self::Odds { b: vec![cut_off * cut_off / real(2.0); n] }
     }
 
     /// b = cut_off^2 for `n` gaussians: half at exactly `cut_off` standard deviations (spec 1.4 row 1).
     pub fn crossover(cut_off: T, n: usize) -> Self {
-        Self::Odds {
-            b: vec![cut_off * cut_off; n],
-        }
+        Self::Odds { b: vec![cut_off * cut_off; n] }
     }
 
     /// The authors' code: b_n = cut_off^2 / 2 + log|S_n| / 2 - ln `kappa`, `kappa` in px^2, 0.015 (spec 1.3).
     pub fn ref_ratio(cut_off: T, kappa: T, gaussians: &[Gaussian<T>]) -> Self {
         let two = real::<T>(2.0);
         let b = |g: &Gaussian<T>| (cut_off * cut_off + g.log_det()) / two - kappa.ln();
-        Self::Odds {
-            b: gaussians.iter().map(b).collect(),
-        }
+        Self::Odds { b: gaussians.iter().map(b).collect() }
     }
 }
 
@@ -63,21 +57,13 @@ impl<T: Scalar> Background<T> {
 ///
 /// # Panics
 /// If [`Background::Odds`] does not have one constant per gaussian.
-pub fn row<T: Scalar>(
-    gaussians: &[Gaussian<T>],
-    point: [T; 2],
-    background: &Background<T>,
-) -> Vec<T> {
+pub fn row<T: Scalar>(gaussians: &[Gaussian<T>], point: [T; 2], background: &Background<T>) -> Vec<T> {
     if let Background::Odds { b } = background {
         assert_eq!(b.len(), gaussians.len(), "length of b");
     }
     let Some((n, q)) = nearest(gaussians, point) else {
         // No gaussian: all background. Only NaN distances: NaN, not a guess.
-        return if gaussians.is_empty() {
-            vec![T::one()]
-        } else {
-            vec![T::nan(); gaussians.len() + 1]
-        };
+        return if gaussians.is_empty() { vec![T::one()] } else { vec![T::nan(); gaussians.len() + 1] };
     };
     let behind = match background {
         Background::None => T::neg_infinity(),
@@ -98,24 +84,14 @@ pub fn row<T: Scalar>(
 ///
 /// # Panics
 /// If [`Background::Odds`] does not have one constant per gaussian.
-pub fn dense<T: Scalar>(
-    gaussians: &[Gaussian<T>],
-    centres: &[[T; 2]],
-    background: &Background<T>,
-) -> Vec<Vec<T>> {
-    centres
-        .iter()
-        .map(|&centre| row(gaussians, centre, background))
-        .collect()
+pub fn dense<T: Scalar>(gaussians: &[Gaussian<T>], centres: &[[T; 2]], background: &Background<T>) -> Vec<Vec<T>> {
+    centres.iter().map(|&centre| row(gaussians, centre, background)).collect()
 }
 
 /// exp(l - max) / sum; far cells have logits in the thousands, so the shift is needed even in f64.
 fn softmax<T: Scalar>(logits: &[T]) -> Vec<T> {
     let largest = logits.iter().copied().fold(T::neg_infinity(), T::max);
-    let weights: Vec<T> = logits
-        .iter()
-        .map(|&logit| (logit - largest).exp())
-        .collect();
+    let weights: Vec<T> = logits.iter().map(|&logit| (logit - largest).exp()).collect();
     let sum: T = weights.iter().copied().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
 }
@@ -131,11 +107,7 @@ mod tests {
 
     #[test]
     fn no_gaussian_is_all_background() {
-        for background in [
-            Background::None,
-            Background::Odds { b: vec![] },
-            Background::Hard { cut_off: 3.0 },
-        ] {
+        for background in [Background::None, Background::Odds { b: vec![] }, Background::Hard { cut_off: 3.0 }] {
             assert_eq!(row::<f64>(&[], [1.0, 2.0], &background), [1.0]);
         }
     }
@@ -146,21 +118,12 @@ mod tests {
         for scale in [8.0_f64, 20.0] {
             let g = [Gaussian::round([0.0, 0.0], scale)];
             let reference = Background::ref_ratio(3.0, 0.015, &g);
-            let Background::Odds { b } = &reference else {
-                unreachable!()
-            };
+            let Background::Odds { b } = &reference else { unreachable!() };
             close(b[0].sqrt(), if scale == 8.0 { 3.586 } else { 3.833 }, 5e-4);
-            for (rule, boundary) in [
-                (Background::exponent(3.0, 1), 4.5_f64.sqrt()),
-                (reference.clone(), b[0].sqrt()),
-            ] {
+            for (rule, boundary) in [(Background::exponent(3.0, 1), 4.5_f64.sqrt()), (reference.clone(), b[0].sqrt())] {
                 close(row(&g, [boundary * scale, 0.0], &rule)[1], 0.5, 1e-14);
             }
-            close(
-                row(&g, [0.0, 0.0], &Background::exponent(3.0, 1))[1],
-                1.0 / (1.0 + 4.5_f64.exp()),
-                1e-15,
-            );
+            close(row(&g, [0.0, 0.0], &Background::exponent(3.0, 1))[1], 1.0 / (1.0 + 4.5_f64.exp()), 1e-15);
             if scale == 8.0 {
                 close(row(&g, [0.0, 0.0], &reference)[1], 2.6e-6, 5e-8);
             }
@@ -169,17 +132,11 @@ mod tests {
 
     #[test]
     fn hard_cut_and_far_cells() {
-        let set = [
-            Gaussian::round([0.0, 0.0], 2.0),
-            Gaussian::round([4.0, 0.0], 2.0),
-        ];
+        let set = [Gaussian::round([0.0, 0.0], 2.0), Gaussian::round([4.0, 0.0], 2.0)];
         let hard = Background::Hard { cut_off: 3.0 };
         assert_eq!(row(&set, [-6.0, 0.0], &hard)[2], 0.0); // q* = 9 is inside
         assert_eq!(row(&set, [-6.1, 0.0], &hard), [0.0, 0.0, 1.0]);
-        assert_eq!(
-            row(&set, [1e6, 0.0], &Background::exponent(3.0, 2)),
-            [0.0, 0.0, 1.0]
-        );
+        assert_eq!(row(&set, [1e6, 0.0], &Background::exponent(3.0, 2)), [0.0, 0.0, 1.0]);
         assert_eq!(row(&set, [1e6, 0.0], &Background::None), [0.0, 1.0, 0.0]);
     }
 

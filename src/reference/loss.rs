@@ -67,33 +67,19 @@ pub fn l1<T: Scalar>(kernel: &[Vec<T>], density: &[T], target: &[T]) -> Step<T> 
     if kernel.is_empty() {
         mass = vec![T::zero(); target.len() + 1];
     }
-    assert_eq!(
-        target.len() + 1,
-        mass.len(),
-        "columns (length of target + 1)"
-    );
+    assert_eq!(target.len() + 1, mass.len(), "columns (length of target + 1)");
     let targets = target.iter().copied().chain([T::zero()]);
     let residual: Vec<T> = mass.iter().zip(targets).map(|(&m, t)| m - t).collect();
     let value = residual.iter().map(|r| r.abs()).sum();
     let signs: Vec<T> = residual.into_iter().map(sign).collect();
-    Step {
-        value,
-        gradient: pull_back(kernel, &signs),
-        mass,
-    }
+    Step { value, gradient: pull_back(kernel, &signs), mass }
 }
 
 /// Mean loss over the images of a batch, and per image the gradient of that mean (spec section 0; 0 for no image).
 pub fn batch_mean<T: Scalar>(steps: &[Step<T>]) -> (T, Vec<Vec<T>>) {
     let images = count::<T>(steps.len().max(1));
     let value = steps.iter().map(|step| step.value).sum::<T>() / images;
-    (
-        value,
-        steps
-            .iter()
-            .map(|step| step.gradient.iter().map(|&g| g / images).collect())
-            .collect(),
-    )
+    (value, steps.iter().map(|step| step.gradient.iter().map(|&g| g / images).collect()).collect())
 }
 
 #[cfg(test)]
@@ -109,19 +95,14 @@ mod tests {
     fn gradients_match_differences() {
         let (kernel, _, density) = example();
         let target = [1.0, 30.0, 0.3];
-        check_gradient(&density, &l1(&kernel, &density, &target).gradient, |z| {
-            l1(&kernel, z, &target).value
-        });
+        check_gradient(&density, &l1(&kernel, &density, &target).gradient, |z| l1(&kernel, z, &target).value);
     }
 
     #[test]
     fn no_annotation_pays_for_all_mass() {
         let kernel = vec![vec![1.0]; 3];
         let step = l1(&kernel, &[1.0, 2.0, 0.5], &[]);
-        assert_eq!(
-            (step.value, step.gradient, step.mass),
-            (3.5, vec![1.0; 3], vec![3.5])
-        );
+        assert_eq!((step.value, step.gradient, step.mass), (3.5, vec![1.0; 3], vec![3.5]));
         assert_eq!(l1(&kernel, &[0.0; 3], &[]).gradient, [0.0; 3]); // sgn 0 = 0
         let empty = l1::<f64>(&[], &[], &[1.0, 2.0]);
         assert_eq!((empty.value, empty.mass), (3.0, vec![0.0; 3]));
@@ -129,15 +110,8 @@ mod tests {
 
     #[test]
     fn batch_divides_by_the_images() {
-        let step = |value| Step {
-            value,
-            gradient: vec![1.0, -1.0],
-            mass: vec![],
-        };
-        assert_eq!(
-            batch_mean(&[step(3.0), step(5.0)]),
-            (4.0, vec![vec![0.5, -0.5]; 2])
-        );
+        let step = |value| Step { value, gradient: vec![1.0, -1.0], mass: vec![] };
+        assert_eq!(batch_mean(&[step(3.0), step(5.0)]), (4.0, vec![vec![0.5, -0.5]; 2]));
         assert_eq!(batch_mean::<f64>(&[]), (0.0, vec![]));
     }
 

@@ -96,10 +96,7 @@ fn pixels<T: Scalar>(width: usize, height: usize) -> impl Iterator<Item = (usize
 
 /// Panics unless an image slice has `width * height * channels` entries and 1 or 3 channels.
 fn assert_image<T>(what: &str, image: &[T], width: usize, height: usize, channels: usize) {
-    assert!(
-        channels == 1 || channels == 3,
-        "channels must be 1 or 3, got {channels}"
-    );
+    assert!(channels == 1 || channels == 3, "channels must be 1 or 3, got {channels}");
     assert_eq!(image.len(), width * height * channels, "length of {what}");
 }
 

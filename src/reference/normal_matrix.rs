@@ -32,9 +32,7 @@ pub fn normal_matrix<T: Scalar>(
 ) -> Vec<Vec<T>> {
     let jacobian = jacobian(&gaussians[m], width, height, channels, q_max);
     let entry = |a: usize, b: usize| jacobian.iter().map(|row| row[a] * row[b]).sum();
-    (0..3 + channels)
-        .map(|a| (0..3 + channels).map(|b| entry(a, b)).collect())
-        .collect()
+    (0..3 + channels).map(|a| (0..3 + channels).map(|b| entry(a, b)).collect()).collect()
 }
 
 /// J^T r, the right-hand side of the normal equations J^T J step = -J^T r, for the same parameters.
@@ -55,15 +53,7 @@ pub fn normal_vector<T: Scalar>(
 ) -> Vec<T> {
     assert_image("residual", residual, width, height, channels);
     let jacobian = jacobian(&gaussians[m], width, height, channels, q_max);
-    (0..3 + channels)
-        .map(|a| {
-            jacobian
-                .iter()
-                .zip(residual)
-                .map(|(row, &r)| row[a] * r)
-                .sum()
-        })
-        .collect()
+    (0..3 + channels).map(|a| jacobian.iter().zip(residual).map(|(row, &r)| row[a] * r).sum()).collect()
 }
 
 /// The dense Jacobian of the render by one gaussian's (ln s0, ln s1, rotation, amplitudes): a row per pixel and channel.
@@ -77,10 +67,7 @@ pub fn jacobian<T: Scalar>(
     channels: usize,
     q_max: T,
 ) -> Vec<Vec<T>> {
-    assert!(
-        channels == 1 || channels == 3,
-        "channels must be 1 or 3, got {channels}"
-    );
+    assert!(channels == 1 || channels == 3, "channels must be 1 or 3, got {channels}");
     let mut rows = Vec::with_capacity(width * height * channels);
     for (_, centre) in pixels(width, height) {
         let weight = gaussian.weight(centre, q_max).unwrap_or(T::zero());
@@ -113,14 +100,7 @@ mod tests {
             2 => g.rotation += step,
             _ => g.color[k - 3] += step / g.opacity,
         }
-        render(
-            &[g],
-            9,
-            7,
-            channels,
-            &vec![0.0; 63 * channels],
-            f64::INFINITY,
-        )
+        render(&[g], 9, 7, channels, &vec![0.0; 63 * channels], f64::INFINITY)
     }
 
     #[test]

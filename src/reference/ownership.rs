@@ -35,25 +35,12 @@ pub fn owners<T: Scalar>(kernel: &[Vec<T>]) -> Vec<Option<usize>> {
 ///
 /// # Panics
 /// If `owners` and `labels` differ in length.
-pub fn overlaps<T: Scalar>(
-    owners: &[Option<usize>],
-    labels: &[u32],
-    labels_of: &[u32],
-) -> Vec<Option<T>> {
+pub fn overlaps<T: Scalar>(owners: &[Option<usize>], labels: &[u32], labels_of: &[u32]) -> Vec<Option<T>> {
     assert_eq!(labels.len(), owners.len(), "length of labels");
     let one = |(n, &label): (usize, &u32)| {
-        let cells = || {
-            owners
-                .iter()
-                .zip(labels)
-                .map(|(&owner, &at)| (owner == Some(n), at == label))
-        };
-        let both = cells()
-            .filter(|&(owned, labelled)| owned && labelled)
-            .count();
-        let either = cells()
-            .filter(|&(owned, labelled)| owned || labelled)
-            .count();
+        let cells = || owners.iter().zip(labels).map(|(&owner, &at)| (owner == Some(n), at == label));
+        let both = cells().filter(|&(owned, labelled)| owned && labelled).count();
+        let either = cells().filter(|&(owned, labelled)| owned || labelled).count();
         (either > 0).then(|| count::<T>(both) / count(either))
     };
     labels_of.iter().enumerate().map(one).collect()
@@ -63,15 +50,8 @@ pub fn overlaps<T: Scalar>(
 ///
 /// # Panics
 /// If `owners` and `labels` differ in length.
-pub fn mean_overlap<T: Scalar>(
-    owners: &[Option<usize>],
-    labels: &[u32],
-    labels_of: &[u32],
-) -> Option<T> {
-    let defined: Vec<T> = overlaps(owners, labels, labels_of)
-        .into_iter()
-        .flatten()
-        .collect();
+pub fn mean_overlap<T: Scalar>(owners: &[Option<usize>], labels: &[u32], labels_of: &[u32]) -> Option<T> {
+    let defined: Vec<T> = overlaps(owners, labels, labels_of).into_iter().flatten().collect();
     (!defined.is_empty()).then(|| defined.iter().copied().sum::<T>() / count(defined.len()))
 }
 
@@ -81,12 +61,7 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_lowest_column() {
-        let kernel = [
-            vec![0.25, 0.5, 0.25],
-            vec![0.5, 0.0, 0.5],
-            vec![0.4, 0.4, 0.2],
-            vec![0.2, 0.2, 0.6],
-        ];
+        let kernel = [vec![0.25, 0.5, 0.25], vec![0.5, 0.0, 0.5], vec![0.4, 0.4, 0.2], vec![0.2, 0.2, 0.6]];
         assert_eq!(owners(&kernel), [Some(1), Some(0), Some(0), None]);
         assert_eq!(owners(&[vec![1.0_f64]]), [None]);
     }

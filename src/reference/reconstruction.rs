@@ -27,11 +27,7 @@ pub enum Reconstruction {
 ///
 /// # Panics
 /// If the mask does not have `pixels` entries.
-pub fn reconstruction_norm<T: Scalar>(
-    pixels: usize,
-    channels: usize,
-    foreground: Option<&[bool]>,
-) -> T {
+pub fn reconstruction_norm<T: Scalar>(pixels: usize, channels: usize, foreground: Option<&[bool]>) -> T {
     let kept = foreground.map_or(pixels, |mask| {
         assert_eq!(mask.len(), pixels, "length of foreground");
         mask.iter().filter(|&&inside| inside).count()
@@ -43,12 +39,7 @@ pub fn reconstruction_norm<T: Scalar>(
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn reconstruction_loss<T: Scalar>(
-    rendered: &[T],
-    target: &[T],
-    kind: Reconstruction,
-    norm: T,
-) -> T {
+pub fn reconstruction_loss<T: Scalar>(rendered: &[T], target: &[T], kind: Reconstruction, norm: T) -> T {
     assert_eq!(rendered.len(), target.len(), "length of target");
     let errors = rendered.iter().zip(target).map(|(&r, &t)| r - t);
     let sum: T = match kind {
@@ -62,22 +53,13 @@ pub fn reconstruction_loss<T: Scalar>(
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn pixel_gradient<T: Scalar>(
-    rendered: &[T],
-    target: &[T],
-    kind: Reconstruction,
-    norm: T,
-) -> Vec<T> {
+pub fn pixel_gradient<T: Scalar>(rendered: &[T], target: &[T], kind: Reconstruction, norm: T) -> Vec<T> {
     assert_eq!(rendered.len(), target.len(), "length of target");
     let slope = |error: T| match kind {
         Reconstruction::Mse => real::<T>(2.0) * error,
         Reconstruction::L1 => sign(error),
     };
-    rendered
-        .iter()
-        .zip(target)
-        .map(|(&r, &t)| slope(r - t) / norm)
-        .collect()
+    rendered.iter().zip(target).map(|(&r, &t)| slope(r - t) / norm).collect()
 }
 
 #[cfg(test)]
@@ -87,31 +69,11 @@ mod tests {
     #[test]
     fn losses_by_hand() {
         let (rendered, target) = ([1.0, 0.0, 0.5, 0.5], [0.0, 0.0, 1.0, 0.5]);
-        let [all, fore] =
-            [None, Some(&[true, false, false, false][..])].map(|m| reconstruction_norm(4, 1, m));
-        assert_eq!(
-            (
-                all,
-                fore,
-                reconstruction_norm::<f64>(4, 3, Some(&[false; 4]))
-            ),
-            (4.0, 1.0, 3.0)
-        );
-        assert_eq!(
-            reconstruction_loss(&rendered, &target, Reconstruction::Mse, all),
-            0.3125
-        );
-        assert_eq!(
-            reconstruction_loss(&rendered, &target, Reconstruction::L1, fore),
-            1.5
-        );
-        assert_eq!(
-            pixel_gradient(&rendered, &target, Reconstruction::Mse, all),
-            [0.5, 0.0, -0.25, 0.0]
-        );
-        assert_eq!(
-            pixel_gradient(&rendered, &target, Reconstruction::L1, all),
-            [0.25, 0.0, -0.25, 0.0]
-        );
+        let [all, fore] = [None, Some(&[true, false, false, false][..])].map(|m| reconstruction_norm(4, 1, m));
+        assert_eq!((all, fore, reconstruction_norm::<f64>(4, 3, Some(&[false; 4]))), (4.0, 1.0, 3.0));
+        assert_eq!(reconstruction_loss(&rendered, &target, Reconstruction::Mse, all), 0.3125);
+        assert_eq!(reconstruction_loss(&rendered, &target, Reconstruction::L1, fore), 1.5);
+        assert_eq!(pixel_gradient(&rendered, &target, Reconstruction::Mse, all), [0.5, 0.0, -0.25, 0.0]);
+        assert_eq!(pixel_gradient(&rendered, &target, Reconstruction::L1, all), [0.25, 0.0, -0.25, 0.0]);
     }
 }

@@ -36,13 +36,7 @@ pub fn clip<T: Scalar>(gaussians: &[Gaussian<T>], clip: ScaleClip<T>) -> Vec<Gau
         ScaleClip::Floor(min) => scale.max(min),
         ScaleClip::Range { min, max } => scale.max(min).min(max),
     };
-    gaussians
-        .iter()
-        .map(|g| Gaussian {
-            scales: g.scales.map(limit),
-            ..*g
-        })
-        .collect()
+    gaussians.iter().map(|g| Gaussian { scales: g.scales.map(limit), ..*g }).collect()
 }
 
 /// The smallest scale, px, with which an isolated gaussian owns a cell wherever it lies: stride / sqrt(2 b).
@@ -57,14 +51,7 @@ pub fn coverage_floor<T: Scalar>(stride: T, b: T) -> T {
 pub fn shrink_to_short<T: Scalar>(gaussians: &[Gaussian<T>], limit: T) -> Vec<Gaussian<T>> {
     let shrunk = |g: &Gaussian<T>| {
         let short = g.scales[0].min(g.scales[1]);
-        if aspect(g) > limit {
-            Gaussian {
-                scales: [short; 2],
-                ..*g
-            }
-        } else {
-            *g
-        }
+        if aspect(g) > limit { Gaussian { scales: [short; 2], ..*g } } else { *g }
     };
     gaussians.iter().map(shrunk).collect()
 }
@@ -76,10 +63,7 @@ mod tests {
     use crate::reference::kernel::{Background, row};
 
     fn with_scales(scales: [f64; 2]) -> Gaussian<f64> {
-        Gaussian {
-            scales,
-            ..Gaussian::round([0.0; 2], 1.0)
-        }
+        Gaussian { scales, ..Gaussian::round([0.0; 2], 1.0) }
     }
 
     #[test]
@@ -88,13 +72,7 @@ mod tests {
         let scales = |rule| clip(&set, rule)[0].scales;
         assert_eq!(scales(ScaleClip::None), [1.0, 30.0]);
         assert_eq!(scales(ScaleClip::Floor(2.0)), [2.0, 30.0]);
-        assert_eq!(
-            scales(ScaleClip::Range {
-                min: 8.0,
-                max: 20.0
-            }),
-            [8.0, 20.0]
-        );
+        assert_eq!(scales(ScaleClip::Range { min: 8.0, max: 20.0 }), [8.0, 20.0]);
     }
 
     #[test]

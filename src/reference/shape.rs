@@ -24,11 +24,7 @@ pub fn shape_gradient<T: Scalar>(gaussians: &[Gaussian<T>], limit: T) -> Vec<[T;
     let mut gradient = vec![[T::zero(); 2]; gaussians.len()];
     if let Some((m, _)) = worst(gaussians, limit) {
         let [s0, s1] = gaussians[m].scales;
-        gradient[m] = if s0 >= s1 {
-            [s1.recip(), -s0 / (s1 * s1)]
-        } else {
-            [-s1 / (s0 * s0), s0.recip()]
-        };
+        gradient[m] = if s0 >= s1 { [s1.recip(), -s0 / (s1 * s1)] } else { [-s1 / (s0 * s0), s0.recip()] };
     }
     gradient
 }
@@ -57,19 +53,12 @@ mod tests {
     use crate::reference::check::{close, difference, trio};
 
     fn with_scales(scales: [f64; 2]) -> Gaussian<f64> {
-        Gaussian {
-            scales,
-            ..Gaussian::round([0.0; 2], 1.0)
-        }
+        Gaussian { scales, ..Gaussian::round([0.0; 2], 1.0) }
     }
 
     #[test]
     fn only_the_lowest_worst_is_reached() {
-        let set = [
-            with_scales([1.0, 2.0]),
-            with_scales([6.0, 2.0]),
-            with_scales([1.0, 3.0]),
-        ];
+        let set = [with_scales([1.0, 2.0]), with_scales([6.0, 2.0]), with_scales([1.0, 3.0])];
         assert_eq!(shape_loss(&set, 1.5), 1.5);
         assert_eq!(shape_gradient(&set, 1.5), [[0.0; 2], [0.5, -1.5], [0.0; 2]]);
         assert_eq!(shape_gradient(&set[2..], 1.5), [[-3.0, 1.0]]);
@@ -87,11 +76,7 @@ mod tests {
     fn matches_differences() {
         for (m, analytic) in shape_gradient(&trio(), 1.5).into_iter().enumerate() {
             for (k, entry) in analytic.into_iter().enumerate() {
-                close(
-                    entry,
-                    difference(&trio(), m, 2 + k, |set| shape_loss(set, 1.5)),
-                    1e-8,
-                );
+                close(entry, difference(&trio(), m, 2 + k, |set| shape_loss(set, 1.5)), 1e-8);
             }
         }
     }

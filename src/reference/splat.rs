@@ -43,13 +43,7 @@ impl<T: Scalar> GaussianGradient<T> {
     /// All entries 0.
     pub fn zero() -> Self {
         let zero = T::zero();
-        Self {
-            mean: [zero; 2],
-            scales: [zero; 2],
-            rotation: zero,
-            color: [zero; 3],
-            opacity: zero,
-        }
+        Self { mean: [zero; 2], scales: [zero; 2], rotation: zero, color: [zero; 3], opacity: zero }
     }
 }
 
@@ -112,12 +106,7 @@ pub fn gradient<T: Scalar>(
             for (channel, &slope) in slopes.iter().enumerate() {
                 sum.color[channel] = sum.color[channel] + g.opacity * weight * slope;
             }
-            let by_opacity = weight
-                * slopes
-                    .iter()
-                    .zip(g.color)
-                    .map(|(&slope, c)| c * slope)
-                    .sum::<T>();
+            let by_opacity = weight * slopes.iter().zip(g.color).map(|(&slope, c)| c * slope).sum::<T>();
             sum.opacity = sum.opacity + by_opacity;
             add_shape_terms(&mut sum, g, centre, -g.opacity * by_opacity / real(2.0));
         }
@@ -127,12 +116,7 @@ pub fn gradient<T: Scalar>(
 }
 
 /// Adds `by_q` * dq/d(mean, scales, rotation) at one pixel.
-fn add_shape_terms<T: Scalar>(
-    sum: &mut GaussianGradient<T>,
-    g: &Gaussian<T>,
-    centre: [T; 2],
-    by_q: T,
-) {
+fn add_shape_terms<T: Scalar>(sum: &mut GaussianGradient<T>, g: &Gaussian<T>, centre: [T; 2], by_q: T) {
     let (mean, scales, rotation) = g.mahalanobis_sq_gradient(centre);
     for k in 0..2 {
         sum.mean[k] = sum.mean[k] + by_q * mean[k];
@@ -155,10 +139,7 @@ mod tests {
         let image = render(&[g, g], 2, 1, 3, &[0.25; 6], 1.0);
         let far = (-0.5_f64).exp(); // q = 1 is still inside q_max = 1
         let expected = [1.25, 0.75, -0.75, 0.25 + far, 0.25 + 0.5 * far, 0.25 - far];
-        image
-            .iter()
-            .zip(expected)
-            .for_each(|(&a, b)| close(a, b, 1e-15));
+        image.iter().zip(expected).for_each(|(&a, b)| close(a, b, 1e-15));
         assert_eq!(render(&[g], 2, 1, 3, &[0.25; 6], 0.99)[3..], [0.25; 3]);
         assert_eq!(render::<f64>(&[], 2, 1, 1, &[0.25, 0.5], 9.0), [0.25, 0.5]);
     }
@@ -166,22 +147,15 @@ mod tests {
     #[test]
     fn gradients_match_differences() {
         let (width, height, q_max) = (9, 7, f64::INFINITY);
-        for (channels, kind) in [
-            (1, Reconstruction::Mse),
-            (3, Reconstruction::Mse),
-            (3, Reconstruction::L1),
-        ] {
+        for (channels, kind) in [(1, Reconstruction::Mse), (3, Reconstruction::Mse), (3, Reconstruction::L1)] {
             let len = width * height * channels;
             let (background, target, norm) = (vec![0.1; len], photo(len), 50.0);
-            let draw =
-                |set: &[Gaussian<f64>]| render(set, width, height, channels, &background, q_max);
+            let draw = |set: &[Gaussian<f64>]| render(set, width, height, channels, &background, q_max);
             let upstream = pixel_gradient(&draw(&trio()), &target, kind, norm);
             let analytic = gradient(&trio(), &upstream, width, height, channels, q_max);
             for (m, row) in analytic.iter().enumerate() {
                 for (k, &entry) in flatten_gradient(row).iter().enumerate() {
-                    let loss = |set: &[Gaussian<f64>]| {
-                        reconstruction_loss(&draw(set), &target, kind, norm)
-                    };
+                    let loss = |set: &[Gaussian<f64>]| reconstruction_loss(&draw(set), &target, kind, norm);
                     close(entry, difference(&trio(), m, k, loss), 1e-8);
                 }
             }

@@ -75,7 +75,8 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
         let array = |name: &str, dtype: Dtype, length: usize| -> Result<Vec<u8>> {
             let view = file.tensor(name).map_err(|_| Error::format(path, format!("array `{name}` is missing")))?;
             if view.dtype() != dtype || view.shape() != [length] {
-                let found = format!("array `{name}`: expected {dtype:?} [{length}], got {:?} {:?}", view.dtype(), view.shape());
+                let found =
+                    format!("array `{name}`: expected {dtype:?} [{length}], got {:?} {:?}", view.dtype(), view.shape());
                 return Err(Error::format(path, found));
             }
             Ok(view.data().to_vec())

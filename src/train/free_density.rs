@@ -6,7 +6,7 @@ use splatport_kernels::{
     softplus::{softplus, softplus_backward},
 };
 
-use super::{DensityModel, Parameter};
+use super::{DensityModel, Gradients, Parameter};
 use crate::{Batch, Error, Result};
 
 /// One free number per cell and image; the density is its softplus, `ln(1 + exp(raw))`.
@@ -30,14 +30,26 @@ impl<R: Runtime, P: Precision> FreeDensity<R, P> {
         let cells = |loss: &crate::Loss<R, P>| device.filled(raw, loss.kernel().grid().len());
         Ok(Self { device: device.clone(), raw: batch.losses().iter().map(cells).collect() })
     }
+
+    /// The density of image `index`, `[cells]`, on the device.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] when there is no such image.
+    pub fn current(&self, index: usize) -> Result<Buffer<R, P::Real>> {
+        let Some(raw) = self.raw.get(index) else {
+            let (value, max) = (index as f64, self.raw.len() as f64 - 1.0);
+            return Err(Error::OutOfRange { what: "image", index, value, min: 0.0, max });
+        };
+        Ok(softplus(&self.device, raw))
+    }
 }
 
 impl<R: Runtime, P: Precision> DensityModel<R, P> for FreeDensity<R, P> {
     fn density(&mut self, index: usize) -> Result<Buffer<R, P::Real>> {
-        Ok(softplus(&self.device, &self.raw[index]))
+        self.current(index)
     }
 
-    fn backward(&mut self, index: usize, gradient: &Buffer<R, P::Real>) -> Result<Vec<Option<Buffer<R, P::Real>>>> {
+    fn backward(&mut self, index: usize, gradient: &Buffer<R, P::Real>) -> Result<Gradients<R, P>> {
         let mut gradients = vec![None; self.raw.len()];
         gradients[index] = Some(softplus_backward(&self.device, &self.raw[index], gradient)?);
         Ok(gradients)

@@ -18,11 +18,7 @@ const ENOUGH: f64 = 1e-4;
 const FLOOR: f64 = 3e-3;
 
 impl<R: Runtime, P: Precision> Problem<'_, R, P> {
-    pub(super) fn gauss_newton(
-        &self,
-        steps: u32,
-        on_step: &mut dyn FnMut(Progress) -> bool,
-    ) -> Result<Fitted<R, P>> {
+    pub(super) fn gauss_newton(&self, steps: u32, on_step: &mut dyn FnMut(Progress) -> bool) -> Result<Fitted<R, P>> {
         let device = self.device;
         let gaussians = self.start();
         let sums = Sums { channels: self.channels(), means: self.free(), curvature: true, penalty: self.penalty() };
