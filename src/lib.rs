@@ -1,4 +1,41 @@
 //! Gaussian Spatial Transport: from a photo and points to a training loss.
+//!
+//! The three stages are finished types, each made from the one before:
+//!
+//! | stage | type | made by | what it is |
+//! |---|---|---|---|
+//! | 1 | [`Splat`] | [`Splat::of`] | 2-D Gaussians, one bound to each annotation, fitted to the photo |
+//! | 2 | [`Kernel`] | [`Splat::kernel`] | sparse matrix: how much of every cell belongs to every annotation |
+//! | 3 | [`Loss`] | [`Kernel::loss`] | `sum_n abs((K'z)_n - t_n)` of a density `z`, with its gradient |
+//!
+//! ```
+//! use splatport::{Annotations, Grid, Image, Splat, Vulkan};
+//!
+//! let device = Vulkan::best()?;
+//! let image = Image::from_u8(32, 32, 1, vec![0; 32 * 32])?;
+//! let points = Annotations::new(vec![[10.0, 12.0], [22.5, 20.5]])?;
+//!
+//! let splat = Splat::of(&image, &points).fit(&device)?;
+//! let kernel = splat.kernel(Grid::strided(&image, 4)).build()?;
+//! let loss = kernel.loss();
+//!
+//! let empty = device.upload(&[0.0f32; 8 * 8]);
+//! let step = loss.evaluate(&empty)?;
+//! // Nothing arrives at either annotation, so every cell that belongs to one should gain mass.
+//! assert_eq!(step.value()?, 2.0);
+//! assert!(step.gradient().read()?.iter().all(|slope| *slope <= 0.0));
+//! # Ok::<(), splatport::Error>(())
+//! ```
+//!
+//! The same chain as a value, without device or image, starts at [`recipe`]. A minimal [`train::Trainer`] stands on top.
+//!
+//! Where things are: [`splat`], [`kernel`] and [`loss`] hold the stages with their options, [`train`] the trainer, [`draw`] the
+//! pictures, [`kernels`] the device operations one by one, for code that wants them without the stages. [`Profile`] names three
+//! complete sets of options. Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given.
+//! The features `reference` and `proptest` add the f64 oracle and the strategies that the library is tested with.
+//!
+//! One coordinate rule: x right, y down, px, **the centre of the top-left pixel is (0.5, 0.5)**. One column rule: the background
+//! is the last.
 #![deny(missing_docs, unsafe_code)]
 
 mod annotations;
@@ -33,14 +70,19 @@ pub use crate::{
     error::{Error, Result},
     grid::Grid,
     image::{Image, Pixels},
-    io::{CsrTable, GaussianTable},
+    io::{CsrTable, GaussianTable, VERSION},
     kernel::{Certificate, Kernel, KernelRecipe},
     loss::{Batch, Loss, LossRecipe, Step},
     profile::Profile,
     splat::{Splat, SplatRecipe},
 };
 
-/// Starts the chain `Splat -> Kernel -> Loss` as a value that needs neither device nor image.
+/// Starts the chain `Splat -> Kernel -> Loss` as a value that needs neither device nor image; see [`LossRecipe`].
 pub fn recipe() -> SplatRecipe {
     SplatRecipe::unbound()
 }
+
+/// The README's examples are tests too.
+#[cfg(all(doctest, feature = "vulkan"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
