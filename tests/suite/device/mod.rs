@@ -4,12 +4,15 @@
 //! unit roundoff [`U`] times what is summed times a constant whose reason stands beside it, and so does the largest
 //! share of it that was seen (`cargo test -- --nocapture` prints it again).
 
+mod adam;
 mod bins;
 mod gaussian;
+mod gradient;
 mod nearest;
 mod rasterize;
 mod reduce;
 mod scan;
+mod softplus;
 mod tally;
 
 use std::sync::OnceLock;
@@ -114,13 +117,6 @@ pub fn weight_error(q: f64, aspect: f64) -> f64 {
 pub struct Case {
     pub set: Vec<Gaussian<f64>>,
     pub cells: Cells,
-}
-
-impl Case {
-    /// The oracle's cell centres.
-    pub fn centres(&self) -> Vec<[f64; 2]> {
-        centres(&self.cells)
-    }
 }
 
 /// The oracle's cell centres.
