@@ -6,9 +6,12 @@
 
 mod adam;
 mod bins;
+mod correspondence;
 mod gaussian;
 mod gradient;
+mod laws;
 mod nearest;
+mod plan;
 mod rasterize;
 mod reduce;
 mod scan;
