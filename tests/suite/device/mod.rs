@@ -10,6 +10,7 @@ mod correspondence;
 mod gaussian;
 mod gradient;
 mod laws;
+mod loss;
 mod nearest;
 mod plan;
 mod rasterize;
@@ -17,6 +18,7 @@ mod reduce;
 mod scan;
 mod softplus;
 mod tally;
+mod transport;
 
 use std::sync::OnceLock;
 
