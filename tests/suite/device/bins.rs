@@ -1,0 +1,82 @@
+//! Tile lists: what they may not leave out, and that they leave something out. That no gaussian is missing shows in every
+//! comparison with the oracle; lists made with a margin serve the gaussians that moved since.
+
+use splatport::kernels::{
+    bins::{Rule, bins},
+    gaussian::{Framing, Margin},
+    rasterize::{Scene, rasterize},
+};
+use splatport::reference::{gaussian::Gaussian, splat};
+
+use super::rasterize::{Picture, pictures};
+use super::{Case, aspect, cases, centres, device, framed, poison, property, q_error, wide};
+
+/// Pairs of tile and gaussian that have a cell within `limit`, rounding aside.
+fn needed(case: &Case, limit: f64) -> usize {
+    let (across, centres) = (case.cells.columns as usize, centres(&case.cells));
+    let tile = |i: usize| (i / across / 8, i % across / 8);
+    let reached = |g: &Gaussian<f64>| {
+        let near = |&(_, &x): &(usize, &[f64; 2])| g.mahalanobis_sq(x) <= limit * (1.0 - q_error(aspect(g)));
+        let tiles = centres.iter().enumerate().filter(near).map(|(i, _)| tile(i));
+        tiles.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    case.set.iter().map(reached).sum()
+}
+
+#[test]
+fn every_reached_tile_has_its_gaussian() {
+    property("pairs", 32, (cases(20, 10.0), 0.5..30.0), |(case, limit), tally| {
+        poison(&[case.set.len(), 100]);
+        let frames = framed(&case.set, 1, Framing::default());
+        let made = bins(device(), &frames, case.cells, Rule::Within(*limit), 0.0).expect("bins");
+        let tiles = case.cells.columns.div_ceil(8) * case.cells.rows.div_ceil(8);
+        tally.equal("tiles", &made.tiles(), &(tiles as usize));
+        let least = needed(case, *limit);
+        tally.holds(made.pairs() >= least, || format!("{} pairs of {least}", made.pairs()));
+        tally.holds(made.pairs() <= made.tiles() * case.set.len(), || format!("{} pairs", made.pairs()));
+    });
+}
+
+/// A bound over the box of a tile's centres is tight: a small round gaussian far inside one tile reaches that one only.
+#[test]
+fn far_tiles_are_left_out() {
+    let frames = framed(&[Gaussian::round([12.0, 20.0], 0.5)], 1, Framing::default());
+    for (rule, pairs) in [(Rule::Within(9.0), 1), (Rule::Nearest, 72), (Rule::Within(1e9), 72)] {
+        let cells = splatport::kernels::Cells::pixels(70, 61);
+        assert_eq!(bins(device(), &frames, cells, rule, 0.0).expect("bins").pairs(), pairs, "{rule:?}");
+    }
+    // Half the pixels of two equal gaussians side by side are nearest to each.
+    let two = [Gaussian::round([8.0, 4.0], 2.0), Gaussian::round([56.0, 4.0], 2.0)];
+    let cells = splatport::kernels::Cells::pixels(64, 8);
+    let nearest = bins(device(), &framed(&two, 1, Framing::default()), cells, Rule::Nearest, 0.0).expect("bins");
+    assert_eq!(nearest.pairs(), 8);
+}
+
+/// As the fit uses them: lists for a margin of scale and place, drawn with gaussians moved by all of it.
+#[test]
+fn a_margin_covers_what_moves() {
+    let moved = (pictures(8), 1.0..1.5, [-1.0..=1.0, -1.0..=1.0], -3.0..3.0);
+    property("moved", 24, moved, |(picture, factor, [dx, dy], turn), tally| {
+        let framing = Framing { margin: Some(Margin { factor: *factor, pixels: 0.25 }), ..Framing::default() };
+        let wide_frames = framed(&picture.set, picture.channels, framing);
+        let rule = Rule::Within(picture.support);
+        let lists = bins(device(), &wide_frames, picture.cells(), rule, 3.0).expect("bins");
+        let place = |g: &Gaussian<f64>| Gaussian {
+            mean: [super::single(g.mean[0] + 2.9 * dx), super::single(g.mean[1] + 2.9 * dy)],
+            scales: g.scales.map(|s| super::single(s * factor + 0.24)),
+            rotation: super::single(g.rotation + turn),
+            ..*g
+        };
+        let now = Picture { set: picture.set.iter().map(place).collect(), ..picture.clone() };
+        let frames = framed(&now.set, now.channels, Framing::default());
+        let scene = Scene { frames: &frames, bins: &lists, support: now.support };
+        poison(&[now.base.len()]);
+        let raster = scene.raster(device());
+        rasterize(device(), &scene, &device().upload_f64(&now.base), &raster).expect("a raster");
+        let got = wide(raster.image.read().expect("image"));
+        let wanted = splat::render(&now.set, now.width, now.height, now.channels, &now.base, now.support);
+        for at in (0..got.len()).filter(|at| !now.is_on_an_edge(at / now.channels)) {
+            tally.near("image", at, (got[at], wanted[at]), now.error(at / now.channels, at % now.channels));
+        }
+    });
+}

@@ -1,0 +1,170 @@
+//! Drawing against the oracle.
+
+use proptest::prelude::*;
+use splatport::kernels::{
+    Cells, Error,
+    bins::{Bins, Rule, bins},
+    gaussian::Framing,
+    rasterize::{Penalty, Scene, penalty, rasterize},
+};
+use splatport::reference::{gaussian::Gaussian, splat};
+use splatport::strategies;
+
+use super::{
+    Frames, R, Tally, U, aspect, device, framed, once, poison, property, q_error, single, weight_error, wide,
+};
+
+/// Gaussians over a base image, cut at a squared Mahalanobis distance.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    pub set: Vec<Gaussian<f64>>,
+    pub base: Vec<f64>,
+    pub width: usize,
+    pub height: usize,
+    pub channels: usize,
+    pub support: f64,
+}
+
+/// Pictures of 1x1 to 70x70 px with up to `max_n` gaussians.
+pub fn pictures(max_n: usize) -> impl Strategy<Value = Picture> {
+    let support = prop_oneof![Just(9.0), (1.0..25.0).prop_map(single)];
+    let shape = (strategies::grid_sizes(8), prop_oneof![Just(1usize), Just(3)], support);
+    shape.prop_flat_map(move |((height, width), channels, support)| {
+        let set = strategies::gaussians(max_n, width, height, 6.0);
+        (set, strategies::image(width, height, channels)).prop_map(move |(set, base)| {
+            Picture { set, base, width, height, channels, support }
+        })
+    })
+}
+
+impl Picture {
+    pub fn cells(&self) -> Cells {
+        Cells::pixels(self.width as u32, self.height as u32)
+    }
+
+    /// Draws on the device: image and coverage.
+    pub fn draw(&self) -> (Vec<f32>, Vec<f32>) {
+        let frames = framed(&self.set, self.channels, Framing::default());
+        let bins = bins(device(), &frames, self.cells(), Rule::Within(self.support), 0.0).expect("bins");
+        draw(self, &frames, &bins)
+    }
+
+    /// Centre of a pixel.
+    pub fn centre(&self, pixel: usize) -> [f64; 2] {
+        [(pixel % self.width) as f64 + 0.5, (pixel / self.width) as f64 + 0.5]
+    }
+
+    /// Whether rounding may decide if some gaussian reaches the pixel; there the jump is as large as `exp(-support / 2)`.
+    pub fn is_on_an_edge(&self, pixel: usize) -> bool {
+        let band = |g: &Gaussian<f64>| {
+            let q = g.mahalanobis_sq(self.centre(pixel));
+            (q - self.support).abs() <= 2.0 * q_error(aspect(g)) * self.support
+        };
+        self.set.iter().any(band)
+    }
+
+    /// What is added at a pixel and channel, as a sum of absolute values, and the error that drawing it may have.
+    ///
+    /// Every gaussian brings `|A| w` times the relative error of a weight, and the sum of the base and all gaussians is
+    /// rounded once each.
+    pub fn error(&self, pixel: usize, channel: usize) -> f64 {
+        let (mut sum, mut error) = (self.base[pixel * self.channels + channel].abs(), 0.0);
+        let mut terms = 2.0;
+        for g in &self.set {
+            let q = g.mahalanobis_sq(self.centre(pixel));
+            if q <= self.support {
+                let term = (g.opacity * g.color[channel]).abs() * (-q / 2.0).exp();
+                (sum, error, terms) = (sum + term, error + term * weight_error(q, aspect(g)), terms + 1.0);
+            }
+        }
+        error + terms * U * sum
+    }
+
+    pub fn pixels(&self) -> usize {
+        self.width * self.height
+    }
+}
+
+fn draw(picture: &Picture, frames: &Frames, bins: &Bins<R>) -> (Vec<f32>, Vec<f32>) {
+    poison(&[picture.pixels() * picture.channels, picture.pixels()]);
+    let scene = Scene { frames, bins, support: picture.support };
+    let raster = scene.raster(device());
+    rasterize(device(), &scene, &device().upload_f64(&picture.base), &raster).expect("a raster");
+    (raster.image.read().expect("image"), raster.coverage.read().expect("coverage"))
+}
+
+/// Compares image and coverage with the oracle's.
+fn check(picture: &Picture, (image, coverage): (Vec<f32>, Vec<f32>), tally: &mut Tally) {
+    let Picture { width, height, channels, support, .. } = *picture;
+    let wanted = splat::render(&picture.set, width, height, channels, &picture.base, support);
+    let white: Vec<_> = picture.set.iter().map(|g| Gaussian { color: [1.0; 3], opacity: 1.0, ..*g }).collect();
+    let weights = splat::render(&white, width, height, 1, &vec![0.0; width * height], support);
+    let plain = Picture { set: white, base: vec![0.0; width * height], channels: 1, ..*picture };
+    let (image, coverage) = (wide(image), wide(coverage));
+    tally.equal("lengths", &(image.len(), coverage.len()), &(wanted.len(), weights.len()));
+    for pixel in (0..width * height).filter(|&pixel| !picture.is_on_an_edge(pixel)) {
+        tally.near("coverage", pixel, (coverage[pixel], weights[pixel]), plain.error(pixel, 0));
+        for channel in 0..channels {
+            let at = pixel * channels + channel;
+            tally.near("image", at, (image[at], wanted[at]), picture.error(pixel, channel));
+        }
+    }
+}
+
+/// No gaussian is missing from a tile that it reaches. Measured: 0.20 of the tolerance.
+#[test]
+fn draws_what_the_oracle_draws() {
+    property("drawn", 48, pictures(20), |picture, tally| check(picture, picture.draw(), tally));
+}
+
+/// Pixels that no gaussian reaches keep the base's bits.
+#[test]
+fn nothing_leaves_the_base_alone() {
+    property("nothing drawn", 8, pictures(0), |picture, tally| {
+        let (image, coverage) = picture.draw();
+        tally.equal("image", &wide(image), &picture.base);
+        tally.equal("coverage", &coverage, &vec![0.0; coverage.len()]);
+    });
+}
+
+/// Unwritten memory must not pass for a result: what an operation is given reads as the poison.
+#[test]
+fn poison_reaches_new_memory() {
+    let frames = framed(&[], 1, Framing::default());
+    let cells = Cells::pixels(50, 40);
+    let bins = bins(device(), &frames, cells, Rule::Within(9.0), 0.0).expect("bins");
+    poison(&[2000, 2000]);
+    let raster = Scene { frames: &frames, bins: &bins, support: 9.0 }.raster(device());
+    assert!(raster.image.read().expect("image").iter().all(|v| v.is_nan()));
+}
+
+#[test]
+fn a_wrong_base_is_rejected() {
+    let frames = framed(&[], 3, Framing::default());
+    let bins = bins(device(), &frames, Cells::pixels(4, 5), Rule::Within(9.0), 0.0).expect("bins");
+    let scene = Scene { frames: &frames, bins: &bins, support: 9.0 };
+    let error = rasterize(device(), &scene, &device().filled(0.0f32, 20), &scene.raster(device())).expect_err("20 of 60");
+    assert!(matches!(error, Error::Length { what: "base image", expected: 60, got: 20 }), "{error}");
+}
+
+/// A chunk of 64 is added one by one, then chunks likewise: `(64 levels + 2) U` of the sum. Measured: 0.06 of it.
+#[test]
+fn penalties_are_summed() {
+    once("penalty", |tally| {
+        for len in [1usize, 63, 64, 65, 5000] {
+            let residual: Vec<f64> = (0..len).map(|i| single((i as f64 * 0.7).sin())).collect();
+            let buffer = device().upload_f64(&residual);
+            for (kind, power) in [(Penalty::Squared, 2), (Penalty::Absolute, 1)] {
+                poison(&[len.div_ceil(64)]);
+                let target = device().filled(-3.0f32, 3);
+                penalty(device(), &buffer, kind, &target, 1).expect("a sum");
+                let got = wide(target.read().expect("target"));
+                let want: f64 = residual.iter().map(|e| e.abs().powi(power)).sum();
+                tally.near("sum of", len, (got[1], want), 194.0 * U * want);
+                tally.equal("neighbours", &(got[0], got[2]), &(-3.0, -3.0));
+            }
+        }
+    });
+    let none = device().filled(0.0f32, 1);
+    assert!(matches!(penalty(device(), &none, Penalty::Squared, &none, 1), Err(Error::Length { expected: 2, .. })));
+}

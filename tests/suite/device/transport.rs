@@ -1,0 +1,193 @@
+//! The loss step on a fixed kernel. The oracle is given the device's own weights, so that only the step is compared.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use splatport::kernels::correspondence::Correspondence;
+use splatport::kernels::transport::{cell_costs, combine, copy, dot, l1, ownership, pull_back, push_forward};
+use splatport::kernels::{Cells, Error};
+use splatport::reference::{cost::transport_cost, loss};
+use splatport::{Single, strategies};
+
+use super::plan::{Plan, Rule, any_rule, build};
+use super::{Case, R, U, cases, centres, device, poison, property, single, upload, wide};
+
+type Kernel = Correspondence<R, Single>;
+
+/// A kernel's input, a density on its cells and values on its columns.
+fn steps() -> impl Strategy<Value = (Case, Rule, Vec<f64>, Vec<f64>)> {
+    (cases(20, 8.0), any_rule()).prop_flat_map(|(case, rule)| {
+        let (cells, columns) = (case.cells.len(), case.set.len() + 1);
+        let values = vec((-2.0..2.0).prop_map(single), columns);
+        (Just(case), Just(rule), strategies::density(cells), values)
+    })
+}
+
+fn carried(kernel: &Kernel, density: &[f64]) -> Vec<f64> {
+    let buffer = device().upload_f64(density);
+    poison(&[kernel.transposed.entry_starts.len(), density.len(), kernel.transposed.slot_starts.len()]);
+    wide(push_forward(device(), kernel, &buffer).expect("a push").read().expect("mass"))
+}
+
+fn pulled(kernel: &Kernel, values: &[f64]) -> Vec<f64> {
+    let buffer = device().upload_f64(values);
+    poison(&[kernel.cells.len()]);
+    wide(pull_back(device(), kernel, &buffer).expect("a pull").read().expect("values"))
+}
+
+/// Roundings that an element of a column's sum meets: a tile's 64 cells and its slots one by one; the background's tree adds
+/// 64 on each of three levels at most; a product more.
+fn roundings(kernel: &Kernel) -> f64 {
+    let tiles = kernel.cells.columns.div_ceil(8) * kernel.cells.rows.div_ceil(8);
+    66.0 + f64::from(tiles).max(128.0)
+}
+
+/// Tolerance: the roundings above times `U sum K z`, as neither weights nor densities are negative. Measured: 0.04 of it.
+#[test]
+fn push_forward_equals_the_oracle() {
+    property("push forward", 32, steps(), |(Case { set, cells }, rule, density, _), tally| {
+        let kernel = build(set, *cells, *rule, 1e-3);
+        let got = carried(&kernel, density);
+        let wanted = loss::push_forward(&Plan::read(&kernel).dense(), density);
+        tally.all_near("mass", &got, &wanted, |n| roundings(&kernel) * U * wanted[n]);
+        // All mass arrives; rows add up to 1 within (N + 6) U.
+        let total: f64 = density.iter().sum();
+        let error = (roundings(&kernel) + set.len() as f64 + 6.0) * U * total;
+        tally.near("total of", density.len(), (got.iter().sum(), total), error);
+    });
+}
+
+/// `k` products added one by one: `(k + 2) U sum |K v|`. Measured: 0.36 of it.
+#[test]
+fn pull_back_equals_the_oracle() {
+    property("pull back", 32, steps(), |(Case { set, cells }, rule, _, values), tally| {
+        let kernel = build(set, *cells, *rule, 1e-3);
+        let plan = Plan::read(&kernel);
+        let rows = plan.dense();
+        let magnitudes = loss::pull_back(&rows, &values.iter().map(|v| v.abs()).collect::<Vec<_>>());
+        tally.all_near("value", &pulled(&kernel, values), &loss::pull_back(&rows, values), |i| {
+            (plan.count(i) as f64 + 2.0) * U * magnitudes[i]
+        });
+    });
+}
+
+/// `<K' z, v> = <z, K v>`: both orders hold the same matrix. Measured: 0.02 of the tolerance.
+#[test]
+fn push_and_pull_are_adjoint() {
+    property("adjoint", 24, steps(), |(Case { set, cells }, rule, density, values), tally| {
+        let kernel = build(set, *cells, *rule, 1e-3);
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let absolute: Vec<f64> = values.iter().map(|v| v.abs()).collect();
+        let sum = dot(&loss::push_forward(&Plan::read(&kernel).dense(), density), &absolute);
+        let sides = (dot(&carried(&kernel, density), values), dot(density, &pulled(&kernel, values)));
+        tally.near("product over", cells.len(), sides, (roundings(&kernel) + set.len() as f64 + 2.0) * U * sum);
+    });
+}
+
+/// Differences are rounded once; the sign of an exact zero is zero. Measured: 0.98 of `U |r|`.
+#[test]
+fn the_discrepancy_is_exact() {
+    let value = || prop_oneof![Just(0.0), Just(1.0), (-3.0..3.0).prop_map(single)];
+    property("discrepancy", 24, vec((value(), value()), 1..300), |pairs, tally| {
+        let (mass, target): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+        let (a, b) = (device().upload_f64(&mass), device().upload_f64(&target));
+        poison(&[mass.len()]);
+        let got = l1(device(), &a, &b).expect("a discrepancy");
+        let wanted: Vec<f64> = pairs.iter().map(|(m, t)| (m - t).abs()).collect();
+        tally.all_near("value", &wide(got.value.read().expect("values")), &wanted, |i| U * wanted[i]);
+        let signs: Vec<f64> = pairs.iter().map(|(m, t)| f64::from(i8::from(m > t) - i8::from(m < t))).collect();
+        tally.equal("signs", &wide(got.slope.read().expect("slopes")), &signs);
+    });
+}
+
+/// `k` products of a weight and a squared distance, itself off by 5 U: `(k + 8) U c`. Measured: 0.35 of it.
+#[test]
+fn costs_equal_the_oracle() {
+    property("cost", 24, steps(), |(Case { set, cells }, rule, density, _), tally| {
+        let kernel = build(set, *cells, *rule, 1e-3);
+        let plan = Plan::read(&kernel);
+        let gaussians = upload(set, 3);
+        poison(&[cells.len()]);
+        let got = wide(cell_costs(device(), &kernel, &gaussians).read().expect("costs"));
+        let means: Vec<[f64; 2]> = set.iter().map(|g| g.mean).collect();
+        let wanted = transport_cost(&plan.dense(), density, &centres(cells), &means).gradient;
+        tally.all_near("cost", &got, &wanted, |i| (plan.count(i) as f64 + 8.0) * U * wanted[i]);
+    });
+}
+
+/// The largest weight's column; ties go to the background, then to the lowest index.
+#[test]
+fn owners_have_the_largest_weight() {
+    property("owner", 24, steps(), |(Case { set, cells }, rule, ..), tally| {
+        let doubled: Vec<_> = set.iter().chain(set.first()).copied().collect();
+        let kernel = build(&doubled, *cells, *rule, 1e-3);
+        poison(&[cells.len(), cells.len()]);
+        let found = ownership(device(), &kernel);
+        let (owners, weights) = (found.owner.read().expect("owners"), wide(found.weight.read().expect("weights")));
+        let plan = Plan::read(&kernel);
+        for i in 0..cells.len() {
+            let mut want = (u32::MAX, plan.background[i]);
+            for (n, weight) in plan.entries(i) {
+                if weight > want.1 {
+                    want = (n as u32, weight);
+                }
+            }
+            tally.equal("owner", &(i, owners[i], weights[i]), &(i, want.0, want.1));
+        }
+    });
+}
+
+/// A sum of products: `(64 levels + 1) U sum |a b|`; a scaled sum of two: 3 U of its terms. Measured: 0.01, 0.6 of it.
+#[test]
+fn dot_combine_and_copy() {
+    let pair = || ((-3.0..3.0).prop_map(single), (-3.0..3.0).prop_map(single));
+    property("vectors", 24, (vec(pair(), 0..700), -2.0..2.0, -2.0..2.0), |(pairs, factor, scale), tally| {
+        let (factor, scale) = (single(*factor), single(*scale));
+        let (a, b): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+        let (x, y) = (device().upload_f64(&a), device().upload_f64(&b));
+        poison(&[a.len(), 1]);
+        let product = wide(dot(device(), &x, &y).expect("a product").read().expect("one"))[0];
+        let magnitude: f64 = pairs.iter().map(|(a, b)| (a * b).abs()).sum();
+        let want = pairs.iter().map(|(a, b)| a * b).sum();
+        tally.near("product over", a.len(), (product, want), 129.0 * U * magnitude);
+        let sum = wide(combine(device(), &x, &y, factor, scale).expect("a sum").read().expect("sums"));
+        let want: Vec<f64> = pairs.iter().map(|(a, b)| scale * (a + factor * b)).collect();
+        let size = |i: usize| scale.abs() * (a[i].abs() + (factor * b[i]).abs());
+        tally.all_near("sum", &sum, &want, |i| 3.0 * U * size(i));
+        copy(device(), &x, &y).expect("a copy");
+        tally.equal("copy", &wide(y.read().expect("copied")), &a);
+    });
+}
+
+#[test]
+fn wrong_lengths_are_rejected() {
+    let kernel = build(&[splatport::reference::gaussian::Gaussian::round([3.0; 2], 1.0)], Cells::pixels(5, 3), Rule::None, 0.1);
+    let two = device().filled(1.0f32, 2);
+    let three = device().filled(1.0f32, 3);
+    let lengths = [
+        push_forward(device(), &kernel, &two).err(),
+        pull_back(device(), &kernel, &three).err(),
+        l1(device(), &two, &three).err(),
+        dot(device(), &two, &three).err(),
+        combine(device(), &two, &three, 1.0, 1.0).err(),
+        copy(device(), &two, &three).err(),
+    ];
+    let numbers = lengths.map(|error| match error {
+        Some(Error::Length { expected, got, .. }) => (expected, got),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(numbers, [(15, 2), (2, 3), (2, 3), (2, 3), (2, 3), (2, 3)]);
+}
+
+/// The same bits from a second run over other poison.
+#[test]
+fn a_second_step_has_the_same_bits() {
+    property("second step", 12, steps(), |(Case { set, cells }, rule, density, values), tally| {
+        let kernel = build(set, *cells, *rule, 1e-3);
+        let run = || (carried(&kernel, density), pulled(&kernel, values));
+        let first = run();
+        super::poison_with(-1.25, &[cells.len(), 8 * set.len(), 1]);
+        let second = run();
+        tally.holds(first.0.iter().chain(&first.1).all(|v| v.is_finite()), || "not finite".to_owned());
+        tally.holds(first == second, || "the bits differ".to_owned());
+    });
+}
