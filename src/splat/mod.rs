@@ -70,11 +70,13 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// has `scale = 8`.
     ///
     /// # Errors
-    /// [`Error::Option`] when `scale` is not positive and finite.
+    /// [`Error::Option`] when `scale` is not positive and finite, [`Error::OutOfRange`] for an annotation farther than
+    /// 2^24 px from the origin.
     pub fn round(device: &Device<R, P>, annotations: &Annotations, size: [u32; 2], scale: f64) -> Result<Self> {
         if !(scale.is_finite() && scale > 0.0) {
             return Err(Error::Option { name: "scale", value: scale, why: "must be positive and finite" });
         }
+        check_reach(annotations.points().as_flattened())?;
         let rows = annotations.points().iter().flat_map(|&[x, y]| [x, y, scale, scale, 0.0, 1.0, 1.0]);
         Ok(Self::known(device, rows.collect(), 1, size, Profile::Recommended))
     }
@@ -85,6 +87,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row.
     pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
         table.check()?;
+        check_reach(table.means.as_flattened())?;
         let channels = usize::from(table.channels);
         let mut rows = Vec::with_capacity(table.means.len() * (6 + channels));
         for (n, (mean, scales)) in table.means.iter().zip(&table.scales).enumerate() {
@@ -199,5 +202,19 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// Options are setters of the returned recipe; [`KernelRecipe::build`] runs it.
     pub fn kernel(&self, grid: Grid) -> KernelRecipe<OnSplat<'_, R, P>> {
         KernelRecipe::on(self, grid, self.profile.kernel())
+    }
+}
+
+/// Farthest coordinate, px: beyond it `f32` cannot tell two pixels apart, and squared distances leave its range.
+const REACH: f64 = 16_777_216.0;
+
+/// Rejects coordinates, two a point, that are too far away.
+fn check_reach<T: Copy + Into<f64>>(coordinates: &[T]) -> Result<()> {
+    match coordinates.iter().position(|&v| v.into().abs() > REACH) {
+        None => Ok(()),
+        Some(at) => {
+            let what = ["x", "y"][at % 2];
+            Err(Error::OutOfRange { what, index: at / 2, value: coordinates[at].into(), min: -REACH, max: REACH })
+        }
     }
 }
