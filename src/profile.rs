@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     kernel::{Background, CutOff, KernelOptions, ScaleClip},
     splat::{
-        BackgroundImage, Cleanup, ExtraGaussians, InitialColor, InitialScale, Opacity, Reconstruction,
+        BackgroundImage, Cleanup, Compositing, ExtraGaussians, InitialColor, InitialScale, Opacity, Reconstruction,
         ReconstructionNorm, RotationMap, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver, SplatOptions,
     },
 };
@@ -52,6 +52,7 @@ impl Profile {
             scale_map: ScaleMap::Softplus { least: 0.5 },
             rotation_map: RotationMap::Free,
             opacity: Opacity::Fixed,
+            compositing: Compositing::Sum,
             extra_gaussians: ExtraGaussians::None,
             shape: Shape { weight: 0.2, limit: 1.5, on: ShapeOn::Activated, reduce: ShapeReduce::Max },
             prior: None,

@@ -175,6 +175,12 @@ fn derivatives<F: Real>(
         by_opacity += sum[c] * parameters[row + COLOR_AT + c];
         out[COLOR_AT + c] = scale * opacity * sum[c];
     }
+    if comptime!(sums.over) {
+        by_opacity = F::new(0.0);
+        if opacity > F::new(0.0) {
+            by_opacity = sum[comptime!(sums.opacity_at() as usize)] / opacity;
+        }
+    }
     out[5] = scale * by_opacity;
     out
 }

@@ -66,6 +66,7 @@ impl<R: Runtime, F: Real> Gaussians<R, F> {
 #[derive(Debug)]
 pub struct Frames<R: Runtime, F: Real> {
     pub(crate) packed: Buffer<R, F>,
+    /// Per Gaussian: opacity times color for each channel, then the opacity.
     pub(crate) amplitudes: Buffer<R, F>,
     pub(crate) channels: u32,
 }
@@ -137,7 +138,7 @@ pub fn frames<R: Runtime, P: Precision>(
     let channels = gaussians.channels;
     let frames = Frames {
         packed: device.uninit(first * FRAME as usize),
-        amplitudes: device.uninit(first * channels as usize),
+        amplitudes: device.uninit(first * (channels as usize + 1)),
         channels,
     };
     if first > 0 {
@@ -204,10 +205,12 @@ fn pack<F: Real>(
         packed[at + 5] = c / s1;
         packed[at + 6] = log_det / F::new(-2.0);
         packed[at + 7] = shaping.threshold + shaping.per_log_det * log_det;
+        let to = n * comptime!(channels as usize + 1);
         #[unroll]
         for k in 0..channel_count {
-            amplitudes[n * channel_count + k] = parameters[row + 5] * parameters[row + 6 + k];
+            amplitudes[to + k] = parameters[row + 5] * parameters[row + COLOR_AT + k];
         }
+        amplitudes[to + channel_count] = parameters[row + 5];
     }
 }
 

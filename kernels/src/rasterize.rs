@@ -1,6 +1,7 @@
-//! Additive rasterization (paper, Eq. 8) and its derivative, over tiles.
+//! Rasterization and its derivative, over tiles.
 //!
-//! Addition needs no order, so there is no sort and no transparency. Forward: one cube per tile, one unit per pixel, over the
+//! Gaussians are added (paper, Eq. 8), which needs no order; or laid over each other from front (index 0) to back, as
+//! splatting renderers do. Forward: one cube per tile, one unit per pixel, over the
 //! tile's list. Backward: one unit per (tile, Gaussian) slot sums over the tile's pixels into its own place; whoever needs a
 //! Gaussian's total adds its slots in order. No atomics, no barriers: the same bits every time, and fast where barriers are
 //! not.
@@ -27,6 +28,26 @@ pub enum Penalty {
     Absolute,
 }
 
+/// How Gaussians that overlap combine.
+#[derive(Debug)]
+pub enum Compositing<'a, R: Runtime, F: Real> {
+    /// They are added to the base.
+    Sum,
+    /// They cover what is behind them, `sum_m c_m a_m T_m + T base` with `a = min(opacity w, 0.999)` and `T_m` the product
+    /// of `1 - a` over those in front.
+    Over {
+        /// What was subtracted from the base to make the raster a residual (the photo), `[pixels, channels]`: colors are
+        /// measured from it too.
+        subtracted: &'a Buffer<R, F>,
+    },
+}
+
+impl<R: Runtime, F: Real> Compositing<'_, R, F> {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Over { .. })
+    }
+}
+
 /// What is drawn: Gaussians with their amplitudes (opacity times color) on the tiles they reach.
 pub struct Scene<'a, R: Runtime, F: Real> {
     /// Whitened Gaussians with their amplitudes.
@@ -35,6 +56,8 @@ pub struct Scene<'a, R: Runtime, F: Real> {
     pub bins: &'a Bins<R>,
     /// Squared Mahalanobis distance beyond which a Gaussian is zero.
     pub support: f64,
+    /// How they combine.
+    pub compositing: Compositing<'a, R, F>,
 }
 
 /// Per pixel: the image, and how much Gaussian weight covers it.
@@ -46,6 +69,19 @@ pub struct Raster<R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, F: Real> Scene<'_, R, F> {
+    fn layers(&self) -> LayersLaunch<F, R> {
+        // Never read where Gaussians are added.
+        let subtracted = match self.compositing {
+            Compositing::Sum => &self.frames.packed,
+            Compositing::Over { subtracted } => subtracted,
+        };
+        LayersLaunch::new(self.frames.packed.arg(), self.frames.amplitudes.arg(), subtracted.arg(), real(self.support))
+    }
+
+    fn lists(&self) -> ListsLaunch<F, R> {
+        ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.cells.launch())
+    }
+
     /// Memory for a raster of this scene, to be overwritten by every [`rasterize`].
     pub fn raster<P: Precision<Real = F>>(&self, device: &Device<R, P>) -> Raster<R, F> {
         let pixels = self.bins.cells.len();
@@ -64,21 +100,54 @@ pub fn rasterize<R: Runtime, P: Precision>(
     raster: &Raster<R, P::Real>,
 ) -> Result<()> {
     base.expect("base image", scene.bins.cells.len() * scene.frames.channels as usize)?;
+    if let Compositing::Over { subtracted } = scene.compositing {
+        subtracted.expect("subtracted image", base.len())?;
+    }
     let (count, dim) = device.per_tile(scene.bins.tiles());
     draw::launch::<P::Real, R>(
         device.client(),
         count,
         dim,
-        scene.frames.packed.arg(),
-        scene.frames.amplitudes.arg(),
-        ListsLaunch::new(scene.bins.tile_starts.arg(), scene.bins.members.arg(), scene.bins.cells.launch()),
+        scene.layers(),
+        scene.lists(),
         base.arg(),
         raster.image.arg(),
         raster.coverage.arg(),
-        real(scene.support),
         scene.frames.channels,
+        scene.compositing.is_over(),
     );
     Ok(())
+}
+
+/// The Gaussians to draw.
+#[derive(CubeType, CubeLaunch)]
+struct Layers<F: Real> {
+    frames: Array<F>,
+    /// Opacity times color for each channel, then the opacity.
+    amplitudes: Array<F>,
+    subtracted: Array<F>,
+    support: F,
+}
+
+#[cube]
+impl<F: Real> Layers<F> {
+    /// Color of Gaussian `n`, measured from the photo.
+    fn color(&self, n: u32, pixel: usize, #[comptime] c: usize, #[comptime] channels: u32) -> F {
+        let at = n as usize * comptime!(channels as usize + 1);
+        let opacity = self.amplitudes[at + comptime!(channels as usize)];
+        self.amplitudes[at + c] / opacity - self.subtracted[pixel * comptime!(channels as usize) + c]
+    }
+
+    /// What Gaussian `n` hides of what is behind it; the limit keeps a layer behind it visible to the derivative.
+    fn alpha(&self, n: u32, w: F, #[comptime] channels: u32) -> F {
+        let at = n as usize * comptime!(channels as usize + 1);
+        min(self.amplitudes[at + comptime!(channels as usize)] * w, largest_alpha::<F>())
+    }
+}
+
+#[cube]
+fn largest_alpha<F: Real>() -> F {
+    F::new(999.0) / F::new(1000.0)
 }
 
 /// A tile's list, as the functions that run one cube per tile see it.
@@ -90,16 +159,14 @@ pub(crate) struct Lists<F: Real> {
 }
 
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 fn draw<F: Real>(
-    frames: &Array<F>,
-    amplitudes: &Array<F>,
+    layers: &Layers<F>,
     lists: &Lists<F>,
     base: &Array<F>,
     image: &mut Array<F>,
     coverage: &mut Array<F>,
-    support: F,
     #[comptime] channels: u32,
+    #[comptime] over: bool,
 ) {
     let tile = CUBE_POS as u32;
     let cell = cell_of_unit(&lists.lattice, tile, UNIT_POS);
@@ -110,25 +177,37 @@ fn draw<F: Real>(
         let mut color = Array::<F>::new(channel_count);
         #[unroll]
         for c in 0..channel_count {
-            color[c] = base[pixel * channel_count + c];
+            color[c] = F::new(0.0);
         }
         let mut covered = F::new(0.0);
+        let mut through = F::new(1.0);
         for at in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
             let n = lists.members[at as usize];
-            let q = Frame::load(frames, n).mahalanobis_sq(centre);
-            if q <= support {
+            let q = Frame::load(&layers.frames, n).mahalanobis_sq(centre);
+            if q <= layers.support {
                 let w = (q / F::new(-2.0)).exp();
                 covered += w;
-                #[unroll]
-                for c in 0..channel_count {
-                    color[c] += w * amplitudes[n as usize * channel_count + c];
+                if comptime!(over) {
+                    let alpha = layers.alpha(n, w, channels);
+                    if alpha > F::new(0.0) {
+                        #[unroll]
+                        for c in 0..channel_count {
+                            color[c] += through * alpha * layers.color(n, pixel, c, channels);
+                        }
+                        through *= F::new(1.0) - alpha;
+                    }
+                } else {
+                    #[unroll]
+                    for c in 0..channel_count {
+                        color[c] += w * layers.amplitudes[n as usize * comptime!(channels as usize + 1) + c];
+                    }
                 }
             }
         }
         coverage[pixel] = covered;
         #[unroll]
         for c in 0..channel_count {
-            image[pixel * channel_count + c] = color[c];
+            image[pixel * channel_count + c] = color[c] + through * base[pixel * channel_count + c];
         }
     }
 }
@@ -191,12 +270,19 @@ pub struct Sums {
     pub curvature: bool,
     /// How a residual counts.
     pub penalty: Penalty,
+    /// Whether Gaussians lie over each other; [`moments`] takes it from the scene.
+    pub over: bool,
 }
 
 impl Sums {
     /// Sums per slot.
     pub(crate) fn count(self) -> u32 {
         self.curvature_at() + if self.curvature { if self.means { 15 } else { 9 } } else { 0 }
+    }
+
+    /// Where `w (A . G)` stands, the derivative by the log opacity, where Gaussians lie over each other.
+    pub(crate) fn opacity_at(self) -> u32 {
+        self.mean_at() + if self.means { 2 } else { 0 }
     }
 
     /// Where the second moments `w (A . G) v_i v_j` start, after the channels' `w G_c`.
@@ -211,7 +297,7 @@ impl Sums {
 
     /// Where the moments of the curvature start.
     pub(crate) fn curvature_at(self) -> u32 {
-        self.channels + if self.means { 5 } else { 3 }
+        self.opacity_at() + u32::from(self.over)
     }
 }
 
@@ -220,7 +306,8 @@ impl Sums {
 /// `w G_c` per channel; `w (A . G)` times `v0^2, v0 v1, v1^2`, and with means times `v0, v1`;
 /// curvature `k = w (w + coverage) / 2` (times the channels' mean of `1 / max(|E|, floor)` if absolute) times
 /// `1, v0^2, v0 v1, v1^2, v0^4, v0^3 v1, v0^2 v1^2, v0 v1^3, v1^4`, and with means times
-/// `v0, v1, v0^3, v0^2 v1, v0 v1^2, v1^3`.
+/// `v0, v1, v0^3, v0^2 v1, v0 v1^2, v1^3`. Where Gaussians lie over each other, `w G_c` is dimmed by those in
+/// front, `A` is the opacity times the dimmed difference from what is behind, and `w (A . G)` itself is summed too.
 pub struct Moments<R: Runtime, F: Real> {
     pub(crate) partial: Buffer<R, F>,
     pub(crate) sums: Sums,
@@ -234,6 +321,7 @@ pub fn moments<R: Runtime, P: Precision>(
     sums: Sums,
     floor: f64,
 ) -> Moments<R, P::Real> {
+    let sums = Sums { over: scene.compositing.is_over(), ..sums };
     let pairs = scene.bins.pairs();
     let partial = device.uninit(pairs * sums.count() as usize);
     if pairs > 0 {
@@ -242,13 +330,12 @@ pub fn moments<R: Runtime, P: Precision>(
             device.client(),
             count,
             dim,
-            scene.frames.packed.arg(),
-            scene.frames.amplitudes.arg(),
-            SlotsLaunch::new(scene.bins.slot_tiles.arg(), scene.bins.slot_owners.arg(), scene.bins.cells.launch()),
+            scene.layers(),
+            scene.lists(),
+            SlotsLaunch::new(scene.bins.slot_tiles.arg(), scene.bins.slot_owners.arg()),
             raster.image.arg(),
             raster.coverage.arg(),
             partial.arg(),
-            real(scene.support),
             real(floor),
             sums,
         );
@@ -257,22 +344,20 @@ pub fn moments<R: Runtime, P: Precision>(
 }
 
 #[derive(CubeType, CubeLaunch)]
-struct Slots<F: Real> {
+struct Slots {
     tiles: Array<u32>,
     owners: Array<u32>,
-    lattice: Lattice<F>,
 }
 
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 fn sum_slots<F: Real>(
-    frames: &Array<F>,
-    amplitudes: &Array<F>,
-    slots: &Slots<F>,
+    layers: &Layers<F>,
+    lists: &Lists<F>,
+    slots: &Slots,
     residual: &Array<F>,
     coverage: &Array<F>,
     partial: &mut Array<F>,
-    support: F,
     floor: F,
     #[comptime] sums: Sums,
 ) {
@@ -281,26 +366,22 @@ fn sum_slots<F: Real>(
         let kinds = comptime!(sums.count() as usize);
         let channels = comptime!(sums.channels as usize);
         let (tile, n) = (slots.tiles[slot], slots.owners[slot]);
-        let frame = Frame::load(frames, n);
-        let mut amplitude = Array::<F>::new(channels);
-        #[unroll]
-        for c in 0..channels {
-            amplitude[c] = amplitudes[n as usize * channels + c];
-        }
+        let frame = Frame::load(&layers.frames, n);
         let mut sum = Array::<F>::new(kinds);
         #[unroll]
         for k in 0..kinds {
             sum[k] = F::new(0.0);
         }
-        let across = slots.lattice.across(TILE);
+        let across = lists.lattice.across(TILE);
         let (column, row) = (tile % across * TILE, tile / across * TILE);
-        for y in row..u32::min(row + TILE, slots.lattice.rows) {
-            for x in column..u32::min(column + TILE, slots.lattice.columns) {
-                let v = frame.whiten(slots.lattice.centre(x, y));
+        for y in row..u32::min(row + TILE, lists.lattice.rows) {
+            for x in column..u32::min(column + TILE, lists.lattice.columns) {
+                let v = frame.whiten(lists.lattice.centre(x, y));
                 let q = v.x * v.x + v.y * v.y;
-                if q <= support {
-                    let pixel = (y * slots.lattice.columns + x) as usize;
+                if q <= layers.support {
+                    let pixel = (y * lists.lattice.columns + x) as usize;
                     let w = (q / F::new(-2.0)).exp();
+                    let effect = effect::<F>(layers, lists, residual, tile, n, pixel, w, sums);
                     let mut along = F::new(0.0);
                     let mut weight = F::new(0.0);
                     #[unroll]
@@ -312,8 +393,8 @@ fn sum_slots<F: Real>(
                             Penalty::Absolute => e * inverse,
                         };
                         weight += inverse;
-                        along += amplitude[c] * pull;
-                        sum[c] += w * pull;
+                        along += effect.amplitude[c] * pull;
+                        sum[c] += effect.by_color * pull;
                     }
                     add_gradient::<F>(&mut sum, v, w * along, sums);
                     if comptime!(sums.curvature) {
@@ -334,6 +415,82 @@ fn sum_slots<F: Real>(
     }
 }
 
+/// How a Gaussian of weight `w` changes a pixel: per unit of `w` (times what it does to the shape) and of color.
+#[derive(CubeType)]
+struct Effect<F: Real> {
+    amplitude: Array<F>,
+    by_color: F,
+}
+
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn effect<F: Real>(
+    layers: &Layers<F>,
+    lists: &Lists<F>,
+    residual: &Array<F>,
+    tile: u32,
+    n: u32,
+    pixel: usize,
+    w: F,
+    #[comptime] sums: Sums,
+) -> Effect<F> {
+    let channels = comptime!(sums.channels as usize);
+    let at = n as usize * comptime!(sums.channels as usize + 1);
+    let mut amplitude = Array::<F>::new(channels);
+    let mut by_color = w;
+    #[unroll]
+    for c in 0..channels {
+        amplitude[c] = layers.amplitudes[at + c];
+    }
+    if comptime!(sums.over) {
+        // What those in front show, and how much they let through.
+        let mut front = Array::<F>::new(channels);
+        #[unroll]
+        for c in 0..channels {
+            front[c] = F::new(0.0);
+        }
+        let mut through = F::new(1.0);
+        let centre = lists.lattice.centre(pixel as u32 % lists.lattice.columns, pixel as u32 / lists.lattice.columns);
+        for member in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
+            let m = lists.members[member as usize];
+            if m < n {
+                let q = Frame::load(&layers.frames, m).mahalanobis_sq(centre);
+                if q <= layers.support {
+                    let alpha = layers.alpha(m, (q / F::new(-2.0)).exp(), sums.channels);
+                    if alpha > F::new(0.0) {
+                        #[unroll]
+                        for c in 0..channels {
+                            front[c] += through * alpha * layers.color(m, pixel, c, sums.channels);
+                        }
+                        through *= F::new(1.0) - alpha;
+                    }
+                }
+            }
+        }
+        // The raster is front + through (alpha color + (1 - alpha) behind): that gives what is behind.
+        let opacity = layers.amplitudes[at + channels];
+        let alpha = layers.alpha(n, w, sums.channels);
+        // At the limit of alpha only the color still changes the pixel; without opacity nothing does.
+        let mut gain = opacity;
+        if alpha >= largest_alpha::<F>() {
+            gain = F::new(0.0);
+        }
+        by_color = F::new(0.0);
+        #[unroll]
+        for c in 0..channels {
+            amplitude[c] = F::new(0.0);
+            if opacity > F::new(0.0) {
+                let color = layers.color(n, pixel, c, sums.channels);
+                let seen = (residual[pixel * channels + c] - front[c]) / through;
+                let behind = (seen - alpha * color) / (F::new(1.0) - alpha);
+                amplitude[c] = gain * through * (color - behind);
+                by_color = through * alpha / opacity;
+            }
+        }
+    }
+    Effect::<F> { amplitude, by_color }
+}
+
 #[cube]
 fn add_gradient<F: Real>(sum: &mut Array<F>, v: Point<F>, along: F, #[comptime] sums: Sums) {
     let at = comptime!(sums.shape_at() as usize);
@@ -343,6 +500,9 @@ fn add_gradient<F: Real>(sum: &mut Array<F>, v: Point<F>, along: F, #[comptime] 
     if comptime!(sums.means) {
         sum[at + 3] += along * v.x;
         sum[at + 4] += along * v.y;
+    }
+    if comptime!(sums.over) {
+        sum[comptime!(sums.opacity_at() as usize)] += along;
     }
 }
 

@@ -12,8 +12,8 @@ use splatport_kernels::{
 };
 
 use super::{
-    Cleanup, ExtraGaussians, Inputs, Progress, Reconstruction, ReconstructionNorm, Report, Solver, Splat, SplatOptions,
-    backdrop::Backdrop, initial::Initial,
+    Cleanup, Compositing, ExtraGaussians, Inputs, Progress, Reconstruction, ReconstructionNorm, Report, Solver, Splat,
+    SplatOptions, backdrop::Backdrop, initial::Initial,
 };
 use crate::{Error, Result};
 
@@ -24,6 +24,8 @@ struct Problem<'a, R: Runtime, P: Precision> {
     cells: Cells,
     /// Background minus photo, `[pixels, channels]`: the residual without a Gaussian.
     gap: Buffer<R, P::Real>,
+    /// The photo, `[pixels, channels]`.
+    photo: Buffer<R, P::Real>,
     /// Factor of the summed penalty.
     norm: f64,
     /// One over the number of values among which the priors' unit, the mean penalty, is taken.
@@ -59,6 +61,7 @@ pub(super) fn fit<R: Runtime, P: Precision>(
         options,
         cells: Cells::pixels(image.width(), image.height()),
         gap: device.upload_f64(&gap),
+        photo: device.upload_f64(&photo.iter().map(|&v| f64::from(v)).collect::<Vec<_>>()),
         norm: 1.0 / values as f64,
         residual_norm: 1.0 / foreground as f64,
         bound: annotations.len(),
@@ -87,7 +90,7 @@ pub(super) fn fit<R: Runtime, P: Precision>(
             duplicates: annotations.duplicates().len(),
         },
         backdrop: Some(device.upload_f64(&values)),
-        support: options.support,
+        drawing: (options.support, options.compositing),
     })
 }
 
@@ -123,11 +126,16 @@ pub(super) fn draw<R: Runtime, P: Precision>(
     gaussians: &Gaussians<R, P::Real>,
     base: &Buffer<R, P::Real>,
     size: [u32; 2],
-    support: f64,
+    (support, compositing): (f64, Compositing),
 ) -> Result<Buffer<R, P::Real>> {
     let frames = gaussian::frames(device, gaussians, gaussians.len(), Framing::default())?;
     let bins = bins::bins(device, &frames, Cells::pixels(size[0], size[1]), Rule::Within(support), 0.0)?;
-    let scene = Scene { frames: &frames, bins: &bins, support };
+    let nothing = device.filled(P::Real::cast_from_f64(0.0), base.len());
+    let compositing = match compositing {
+        Compositing::Sum => rasterize::Compositing::Sum,
+        Compositing::AlphaOver => rasterize::Compositing::Over { subtracted: &nothing },
+    };
+    let scene = Scene { frames: &frames, bins: &bins, support, compositing };
     let raster = scene.raster(device);
     rasterize::rasterize(device, &scene, base, &raster)?;
     Ok(raster.image)
@@ -169,8 +177,12 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         Ok(bins::bins(self.device, &frames, self.cells, Rule::Within(self.options.support), px)?)
     }
 
-    fn scene<'s>(&self, frames: &'s Frames<R, P::Real>, bins: &'s Bins<R>) -> Scene<'s, R, P::Real> {
-        Scene { frames, bins, support: self.options.support }
+    fn scene<'s>(&'s self, frames: &'s Frames<R, P::Real>, bins: &'s Bins<R>) -> Scene<'s, R, P::Real> {
+        let compositing = match self.options.compositing {
+            Compositing::Sum => rasterize::Compositing::Sum,
+            Compositing::AlphaOver => rasterize::Compositing::Over { subtracted: &self.photo },
+        };
+        Scene { frames, bins, support: self.options.support, compositing }
     }
 
     /// Draws the residual and writes its summed penalty to `penalties[at]`.

@@ -37,7 +37,8 @@ pub struct Splat<R: Runtime, P: Precision = Single> {
     report: Report,
     /// What the Gaussians are drawn over, `[pixels, channels]`.
     backdrop: Option<Buffer<R, P::Real>>,
-    support: f64,
+    /// Support and compositing.
+    drawing: (f64, Compositing),
 }
 
 impl<R: Runtime, P: Precision> Splat<R, P> {
@@ -108,7 +109,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             profile,
             report: Report::default(),
             backdrop: None,
-            support: profile.splat().support,
+            drawing: (profile.splat().support, Compositing::Sum),
         }
     }
 
@@ -184,7 +185,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let Some(backdrop) = &self.backdrop else {
             return Err(Error::Empty { what: "the photo of a splat that was not fitted" });
         };
-        let image = fit::draw(&self.device, &self.gaussians, backdrop, self.size, self.support)?;
+        let image = fit::draw(&self.device, &self.gaussians, backdrop, self.size, self.drawing)?;
         Ok(image.read()?.into_iter().map(|v| v.cast_to_f64() as f32).collect())
     }
 

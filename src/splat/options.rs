@@ -96,6 +96,17 @@ pub enum Opacity {
     Learned,
 }
 
+/// How Gaussians that overlap combine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Compositing {
+    /// They are added (paper, Eq. 8).
+    Sum,
+    /// They lie over each other, the first annotation's in front, as in splatting renderers. Needs [`Solver::Adam`]. No
+    /// claim to agree with the authors' renderer, whose order of depths is not published.
+    AlphaOver,
+}
+
 /// Gaussians bound to no annotation, whose means are learned too. They start at random places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -221,6 +232,8 @@ pub struct SplatOptions {
     pub rotation_map: RotationMap,
     /// Opacity.
     pub opacity: Opacity,
+    /// How Gaussians combine.
+    pub compositing: Compositing,
     /// Free Gaussians.
     pub extra_gaussians: ExtraGaussians,
     /// Deformity elimination.
@@ -252,8 +265,13 @@ impl SplatOptions {
             positive("size prior", prior.size)?;
             positive("aspect prior", prior.aspect)?;
         }
-        if let Solver::Adam { rate, .. } = self.solver {
-            positive("adam rate", rate)?;
+        match self.solver {
+            Solver::Adam { rate, .. } => positive("adam rate", rate)?,
+            Solver::GaussNewton { steps } if self.compositing == Compositing::AlphaOver => {
+                let why = "Gauss-Newton only adds Gaussians: alpha-over needs the Adam solver";
+                return Err(Error::Option { name: "gauss-newton steps", value: f64::from(steps), why });
+            }
+            Solver::GaussNewton { .. } => {}
         }
         let limits = match self.cleanup {
             Cleanup::None => [self.shape.limit, self.shape.limit],

@@ -119,6 +119,8 @@ setters! {
     rotation_map: RotationMap;
     /// Whether opacity is learned. Default: [`Opacity::Fixed`].
     opacity: Opacity;
+    /// How Gaussians combine. Default: [`Compositing::Sum`].
+    compositing: Compositing;
     /// Gaussians without an annotation. Default: none.
     extra_gaussians: ExtraGaussians;
     /// Deformity elimination. Default: 0.2 times the worst aspect above 1.5.

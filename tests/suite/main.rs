@@ -8,6 +8,6 @@ mod draw;
 mod errors;
 mod files;
 mod image;
-mod tables;
 #[cfg(feature = "wgpu")]
 mod stages;
+mod tables;

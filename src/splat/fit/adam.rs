@@ -35,7 +35,13 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let descent = self.descent(&gaussians);
         let penalties = device.filled(P::Real::cast_from_f64(0.0), steps as usize + 1);
         let worst = device.filled(P::Real::cast_from_f64(0.0), 1);
-        let sums = Sums { channels: self.channels(), means: self.free(), curvature: false, penalty: self.penalty() };
+        let sums = Sums {
+            channels: self.channels(),
+            means: self.free(),
+            curvature: false,
+            penalty: self.penalty(),
+            over: false,
+        };
         let rule = Adam { rate, ..Adam::default() };
         let reach = LARGEST_STEP * rate * f64::from(BUNCH);
         let margin = match self.options.scale_map {

@@ -21,7 +21,13 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
     pub(super) fn gauss_newton(&self, steps: u32, on_step: &mut dyn FnMut(Progress) -> bool) -> Result<Fitted<R, P>> {
         let device = self.device;
         let gaussians = self.start();
-        let sums = Sums { channels: self.channels(), means: self.free(), curvature: true, penalty: self.penalty() };
+        let sums = Sums {
+            channels: self.channels(),
+            means: self.free(),
+            curvature: true,
+            penalty: self.penalty(),
+            over: false,
+        };
         let solver = GaussNewton::new(device, &gaussians, self.bounded_objective(), sums, steps)?;
         // The solver's own start: inside its bounds, and without the rotation that means nothing to a round Gaussian but
         // would turn the axes along which the first sums are taken.

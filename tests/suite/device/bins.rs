@@ -4,7 +4,7 @@
 use splatport::kernels::{
     bins::{Rule, bins},
     gaussian::{Framing, Margin},
-    rasterize::{Scene, rasterize},
+    rasterize::{Compositing, Scene, rasterize},
 };
 use splatport::reference::{gaussian::Gaussian, splat};
 
@@ -69,7 +69,7 @@ fn a_margin_covers_what_moves() {
         };
         let now = Picture { set: picture.set.iter().map(place).collect(), ..picture.clone() };
         let frames = framed(&now.set, now.channels, Framing::default());
-        let scene = Scene { frames: &frames, bins: &lists, support: now.support };
+        let scene = Scene { frames: &frames, bins: &lists, support: now.support, compositing: Compositing::Sum };
         poison(&[now.base.len()]);
         let raster = scene.raster(device());
         rasterize(device(), &scene, &device().upload_f64(&now.base), &raster).expect("a raster");

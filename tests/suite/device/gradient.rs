@@ -5,7 +5,7 @@ use splatport::kernels::{
     bins::{Bins, Rule, bins},
     descent::gradient,
     gaussian::Framing,
-    rasterize::{Penalty, Scene, Sums, moments, rasterize},
+    rasterize::{Compositing, Penalty, Scene, Sums, moments, rasterize},
 };
 use splatport::reference::{
     gaussian::Gaussian,
@@ -22,11 +22,11 @@ const FLOOR: f64 = 0.125;
 fn on_device(picture: &Picture, means: bool, penalty: Penalty, norm: f64) -> (Vec<f64>, usize) {
     let frames = framed(&picture.set, picture.channels, Framing::default());
     let bins: Bins<R> = bins(device(), &frames, picture.cells(), Rule::Within(picture.support), 0.0).expect("bins");
-    let scene = Scene { frames: &frames, bins: &bins, support: picture.support };
+    let scene = Scene { frames: &frames, bins: &bins, support: picture.support, compositing: Compositing::Sum };
     poison(&[picture.base.len(), picture.pixels(), bins.pairs() * 8, 9 * picture.set.len()]);
     let raster = scene.raster(device());
     rasterize(device(), &scene, &device().upload_f64(&picture.base), &raster).expect("a raster");
-    let sums = Sums { channels: picture.channels as u32, means, curvature: false, penalty };
+    let sums = Sums { channels: picture.channels as u32, means, curvature: false, penalty, over: false };
     let slots = moments(device(), &scene, &raster, sums, FLOOR);
     let by = gradient(device(), &upload(&picture.set, picture.channels), &bins, &slots, norm);
     (wide(by.read().expect("gradient")), bins.pairs())

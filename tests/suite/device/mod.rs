@@ -12,6 +12,7 @@ mod gradient;
 mod laws;
 mod loss;
 mod nearest;
+mod over;
 mod plan;
 mod rasterize;
 mod reduce;

@@ -5,14 +5,12 @@ use splatport::kernels::{
     Cells, Error,
     bins::{Bins, Rule, bins},
     gaussian::Framing,
-    rasterize::{Penalty, Scene, penalty, rasterize},
+    rasterize::{Compositing, Penalty, Scene, penalty, rasterize},
 };
 use splatport::reference::{gaussian::Gaussian, splat};
 use splatport::strategies;
 
-use super::{
-    Frames, R, Tally, U, aspect, device, framed, once, poison, property, q_error, single, weight_error, wide,
-};
+use super::{Frames, R, Tally, U, aspect, device, framed, once, poison, property, q_error, single, weight_error, wide};
 
 /// Gaussians over a base image, cut at a squared Mahalanobis distance.
 #[derive(Debug, Clone)]
@@ -31,8 +29,13 @@ pub fn pictures(max_n: usize) -> impl Strategy<Value = Picture> {
     let shape = (strategies::grid_sizes(8), prop_oneof![Just(1usize), Just(3)], support);
     shape.prop_flat_map(move |((height, width), channels, support)| {
         let set = strategies::gaussians(max_n, width, height, 6.0);
-        (set, strategies::image(width, height, channels)).prop_map(move |(set, base)| {
-            Picture { set, base, width, height, channels, support }
+        (set, strategies::image(width, height, channels)).prop_map(move |(set, base)| Picture {
+            set,
+            base,
+            width,
+            height,
+            channels,
+            support,
         })
     })
 }
@@ -87,7 +90,7 @@ impl Picture {
 
 fn draw(picture: &Picture, frames: &Frames, bins: &Bins<R>) -> (Vec<f32>, Vec<f32>) {
     poison(&[picture.pixels() * picture.channels, picture.pixels()]);
-    let scene = Scene { frames, bins, support: picture.support };
+    let scene = Scene { frames, bins, support: picture.support, compositing: Compositing::Sum };
     let raster = scene.raster(device());
     rasterize(device(), &scene, &device().upload_f64(&picture.base), &raster).expect("a raster");
     (raster.image.read().expect("image"), raster.coverage.read().expect("coverage"))
@@ -134,7 +137,7 @@ fn poison_reaches_new_memory() {
     let cells = Cells::pixels(50, 40);
     let bins = bins(device(), &frames, cells, Rule::Within(9.0), 0.0).expect("bins");
     poison(&[2000, 2000]);
-    let raster = Scene { frames: &frames, bins: &bins, support: 9.0 }.raster(device());
+    let raster = Scene { frames: &frames, bins: &bins, support: 9.0, compositing: Compositing::Sum }.raster(device());
     assert!(raster.image.read().expect("image").iter().all(|v| v.is_nan()));
 }
 
@@ -142,8 +145,9 @@ fn poison_reaches_new_memory() {
 fn a_wrong_base_is_rejected() {
     let frames = framed(&[], 3, Framing::default());
     let bins = bins(device(), &frames, Cells::pixels(4, 5), Rule::Within(9.0), 0.0).expect("bins");
-    let scene = Scene { frames: &frames, bins: &bins, support: 9.0 };
-    let error = rasterize(device(), &scene, &device().filled(0.0f32, 20), &scene.raster(device())).expect_err("20 of 60");
+    let scene = Scene { frames: &frames, bins: &bins, support: 9.0, compositing: Compositing::Sum };
+    let error =
+        rasterize(device(), &scene, &device().filled(0.0f32, 20), &scene.raster(device())).expect_err("20 of 60");
     assert!(matches!(error, Error::Length { what: "base image", expected: 60, got: 20 }), "{error}");
 }
 

@@ -70,7 +70,7 @@ pub fn property<S: Strategy>(name: &str, cases: u32, strategy: S, test: impl Fn(
         worst.set(tally.worst.max(worst.get()));
         tally.outcome()
     });
-    println!("{name}: {:.3} of the tolerance", worst.get());
+    println!("{name}: {:.5} of the tolerance", worst.get());
     if let Err(error) = outcome {
         panic!("{name}: {error}");
     }
@@ -80,7 +80,7 @@ pub fn property<S: Strategy>(name: &str, cases: u32, strategy: S, test: impl Fn(
 pub fn once(name: &str, test: impl FnOnce(&mut Tally)) {
     let mut tally = Tally::default();
     test(&mut tally);
-    println!("{name}: {:.3} of the tolerance", tally.worst);
+    println!("{name}: {:.5} of the tolerance", tally.worst);
     if let Err(error) = tally.outcome() {
         panic!("{name}: {error}");
     }

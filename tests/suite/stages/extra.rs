@@ -30,14 +30,19 @@ fn only_free_means_move() {
             _ => Solver::GaussNewton { steps: 0 },
         };
         let extra = ExtraGaussians::Count(6);
-        let [before, after] = [start, solver].map(|solver| gaussians_of(&fitted(extra, solver).table().expect("a table")));
+        let [before, after] =
+            [start, solver].map(|solver| gaussians_of(&fitted(extra, solver).table().expect("a table")));
         for (n, (a, b)) in before.iter().zip(&after).enumerate() {
             let moved = (a.mean[0] - b.mean[0]).hypot(a.mean[1] - b.mean[1]);
             if n < 10 {
                 assert_eq!(moved, 0.0, "{solver:?}: bound {n}");
             } else {
                 assert!(moved > 0.05, "{solver:?}: free {n} moved by {moved} px");
-                assert!(matches!(solver, Solver::Adam { .. }) || inside(b.mean), "{solver:?}: free {n} at {:?}", b.mean);
+                assert!(
+                    matches!(solver, Solver::Adam { .. }) || inside(b.mean),
+                    "{solver:?}: free {n} at {:?}",
+                    b.mean
+                );
             }
         }
     }
@@ -91,7 +96,8 @@ fn their_places_depend_on_the_input_only() {
 fn kernels_ignore_them() {
     let splat = fitted(ExtraGaussians::Count(5), Solver::GaussNewton { steps: 3 });
     let kernel = splat.kernel(Grid::over(72, 50, 4)).build().expect("a kernel");
-    let bound = splatport::GaussianTable { profile: Profile::Recommended.name().into(), ..splat.table().expect("a table") };
+    let bound =
+        splatport::GaussianTable { profile: Profile::Recommended.name().into(), ..splat.table().expect("a table") };
     let bound = Splat::from_table(device(), &first(bound, 10)).expect("a splat");
     let expected = bound.kernel(Grid::over(72, 50, 4)).build().expect("a kernel");
     assert_eq!(kernel.table().expect("a table"), expected.table().expect("a table"));

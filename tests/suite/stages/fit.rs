@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use splatport::{
     Annotations, Image,
     reference::reconstruction::{Reconstruction as Penalty, reconstruction_loss, reconstruction_norm},
-    splat::{BackgroundImage, Prior, Progress, Reconstruction, ReconstructionNorm, Shape, ShapeOn, ShapeReduce, Solver},
+    splat::{
+        BackgroundImage, Prior, Progress, Reconstruction, ReconstructionNorm, Shape, ShapeOn, ShapeReduce, Solver,
+    },
 };
 
 use super::{SUPPORT, Splat, apart, background, blobs, device, drawn, values_of};
 
-const BACKGROUNDS: [BackgroundImage; 3] =
-    [BackgroundImage::None, BackgroundImage::KnnMask, BackgroundImage::Inpainted];
+const BACKGROUNDS: [BackgroundImage; 3] = [BackgroundImage::None, BackgroundImage::KnnMask, BackgroundImage::Inpainted];
 
 /// The oracle's reconstruction error of a splat.
 fn oracle_loss(
@@ -47,7 +48,10 @@ fn reported_losses_are_the_oracles() {
                     let got = splat.report().loss().expect("a loss");
                     // The drawing's error, at most 2e-5 and on average far less, moves a loss by its share of the
                     // residuals, which are 0.02 and more here; measured 2e-6.
-                    assert!((got - expected).abs() <= 2e-5 * expected, "{kind:?} {penalty:?} {norm:?} {solver:?}: {got} {expected}");
+                    assert!(
+                        (got - expected).abs() <= 2e-5 * expected,
+                        "{kind:?} {penalty:?} {norm:?} {solver:?}: {got} {expected}"
+                    );
                 }
             }
         }

@@ -32,8 +32,7 @@ fn made_of(truth: &[Gaussian<f64>], (width, height): (u32, u32), channels: u8, b
     (photo(width, height, channels, &image), points(&places))
 }
 
-const PLACES: [[f64; 2]; 6] =
-    [[16.3, 15.1], [48.7, 18.0], [80.2, 14.5], [17.9, 62.4], [50.5, 58.5], [79.0, 64.25]];
+const PLACES: [[f64; 2]; 6] = [[16.3, 15.1], [48.7, 18.0], [80.2, 14.5], [17.9, 62.4], [50.5, 58.5], [79.0, 64.25]];
 
 #[test]
 fn separated_gaussians_are_recovered() {
