@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single,
+    Buffer, Device, HostReal, Precision, Single, arithmetic, cost,
     cubecl::Runtime,
+    discrepancy,
     reduce::{Reduction, reduce},
-    transport,
 };
 
 use crate::{Annotations, Error, Image, Kernel, KernelRecipe, Result, error::check_length, kernel::OnRecipe};
@@ -58,7 +58,7 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     pub fn transport_cost(mut self, weight: f64) -> Self {
         self.cost = (weight != 0.0).then(|| {
             let kernel = &self.kernel;
-            (weight, transport::cell_costs(&kernel.device, &kernel.entries, &kernel.gaussians))
+            (weight, cost::cell_costs(&kernel.device, &kernel.entries, &kernel.gaussians))
         });
         self
     }
@@ -86,16 +86,16 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
             return Err(Error::Option { name: "transport cost", value: *weight, why: "must be finite" });
         }
         let transported = self.kernel.push_forward(density)?;
-        let discrepancy = transport::l1(device, &transported, &self.target)?;
+        let discrepancy = discrepancy::l1(device, &transported, &self.target)?;
         let mut value = reduce(device, &discrepancy.value, Reduction::Sum);
         let mut gradient = self.kernel.pull_back(&discrepancy.slope)?;
         if let Some((weight, costs)) = &self.cost {
-            let cost = transport::dot(device, density, costs)?;
-            value = transport::combine(device, &value, &cost, *weight, scale)?;
-            gradient = transport::combine(device, &gradient, costs, *weight, scale)?;
+            let cost = arithmetic::dot(device, density, costs)?;
+            value = arithmetic::combine(device, &value, &cost, *weight, scale)?;
+            gradient = arithmetic::combine(device, &gradient, costs, *weight, scale)?;
         } else if scale != 1.0 {
-            value = transport::combine(device, &value, &value, 0.0, scale)?;
-            gradient = transport::combine(device, &gradient, &gradient, 0.0, scale)?;
+            value = arithmetic::combine(device, &value, &value, 0.0, scale)?;
+            gradient = arithmetic::combine(device, &gradient, &gradient, 0.0, scale)?;
         }
         Ok(Step { value, gradient, transported })
     }

@@ -152,7 +152,7 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
             check_length("gradients of the parameters", parameters.len(), gradients.len())?;
             for (total, gradient) in totals.iter_mut().zip(gradients) {
                 *total = match (total.take(), gradient) {
-                    (Some(a), Some(b)) => Some(splatport_kernels::transport::combine(&self.device, &a, &b, 1.0, 1.0)?),
+                    (Some(a), Some(b)) => Some(splatport_kernels::arithmetic::combine(&self.device, &a, &b, 1.0, 1.0)?),
                     (a, b) => a.or(b),
                 };
             }

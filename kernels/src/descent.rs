@@ -1,6 +1,4 @@
-//! The fit's gradient, and its Adam step with the paper's deformity loss.
-//!
-//! One unit per Gaussian adds its slots' sums, turns them into derivatives by its parameters, and steps.
+//! An Adam step of the fit, with the paper's deformity loss: raw numbers, their maps to parameters, and the step.
 
 use cubecl::prelude::*;
 
@@ -11,9 +9,10 @@ use crate::{
     buffer::Buffer,
     device::Device,
     gaussian::{COLOR_AT, Gaussians},
-    rasterize::{Moments, Sums, total},
+    gradient::derivatives,
+    moments::{Moments, Sums, total},
     real::{Precision, Real, real},
-    softplus::softplus_of,
+    softplus::{sigmoid, softplus_of},
 };
 
 /// How a raw number becomes a scale, px.
@@ -114,98 +113,6 @@ pub struct Descent<R: Runtime, F: Real> {
     pub initial: Buffer<R, F>,
 }
 
-/// Derivatives of `norm * penalty` by every parameter: `[n, 6 + channels]` like the parameters themselves.
-pub fn gradient<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    gaussians: &Gaussians<R, P::Real>,
-    bins: &Bins<R>,
-    moments: &Moments<R, P::Real>,
-    norm: f64,
-) -> Buffer<R, P::Real> {
-    let gradient = device.uninit(gaussians.parameters.len());
-    if !gaussians.is_empty() {
-        let (count, dim) = device.per_unit(gaussians.len());
-        write_gradient::launch::<P::Real, R>(
-            device.client(),
-            count,
-            dim,
-            moments.partial.arg(),
-            bins.slot_starts.arg(),
-            gaussians.parameters.arg(),
-            gradient.arg(),
-            real(norm),
-            moments.sums,
-        );
-    }
-    gradient
-}
-
-/// Derivatives of one Gaussian, from its total sums.
-#[cube]
-fn derivatives<F: Real>(
-    sum: &Array<F>,
-    parameters: &Array<F>,
-    row: usize,
-    norm: F,
-    #[comptime] sums: Sums,
-) -> Array<F> {
-    let channels = comptime!(sums.channels as usize);
-    let mut out = Array::<F>::new(comptime!(channels + COLOR_AT));
-    let (s0, s1, opacity) = (parameters[row + 2], parameters[row + 3], parameters[row + 5]);
-    let scale = match comptime!(sums.penalty) {
-        crate::rasterize::Penalty::Squared => F::new(2.0) * norm,
-        crate::rasterize::Penalty::Absolute => norm,
-    };
-    let at = comptime!(sums.shape_at() as usize);
-    out[0] = F::new(0.0);
-    out[1] = F::new(0.0);
-    if comptime!(sums.means) {
-        let (c, s) = (parameters[row + 4].cos(), parameters[row + 4].sin());
-        let mean_at = comptime!(sums.mean_at() as usize);
-        let (m0, m1) = (sum[mean_at] / s0, sum[mean_at + 1] / s1);
-        out[0] = scale * (c * m0 - s * m1);
-        out[1] = scale * (s * m0 + c * m1);
-    }
-    out[2] = scale * sum[at] / s0;
-    out[3] = scale * sum[at + 2] / s1;
-    out[4] = scale * sum[at + 1] * (s0 / s1 - s1 / s0);
-    let mut by_opacity = F::new(0.0);
-    #[unroll]
-    for c in 0..channels {
-        by_opacity += sum[c] * parameters[row + COLOR_AT + c];
-        out[COLOR_AT + c] = scale * opacity * sum[c];
-    }
-    if comptime!(sums.over) {
-        by_opacity = F::new(0.0);
-        if opacity > F::new(0.0) {
-            by_opacity = sum[comptime!(sums.opacity_at() as usize)] / opacity;
-        }
-    }
-    out[5] = scale * by_opacity;
-    out
-}
-
-#[cube(launch)]
-fn write_gradient<F: Real>(
-    partial: &Array<F>,
-    slot_starts: &Array<u32>,
-    parameters: &Array<F>,
-    gradient: &mut Array<F>,
-    norm: F,
-    #[comptime] sums: Sums,
-) {
-    let stride = comptime!(sums.channels as usize + COLOR_AT);
-    let row = ABSOLUTE_POS * stride;
-    if row < parameters.len() {
-        let sum = total(partial, slot_starts, ABSOLUTE_POS as u32, sums);
-        let by = derivatives::<F>(&sum, parameters, row, norm, sums);
-        #[unroll]
-        for k in 0..stride {
-            gradient[row + k] = by[k];
-        }
-    }
-}
-
 /// One Adam step of every Gaussian, in place: parameters, raw numbers, aspects.
 ///
 /// `worst` is the largest of the aspects (one element), `penalties[step - 1]` the summed penalty of the residual.
@@ -299,11 +206,6 @@ impl<F: Real> Terms<F> {
             ScaleMap::Exp => raw.exp(),
         }
     }
-}
-
-#[cube]
-pub(crate) fn sigmoid<F: Real>(x: F) -> F {
-    F::new(1.0) / (F::new(1.0) + (F::new(0.0) - x).exp())
 }
 
 #[cube]

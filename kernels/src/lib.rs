@@ -5,23 +5,31 @@
 #![allow(clippy::collapsible_if)]
 
 pub mod adam;
+pub mod arithmetic;
 mod backend;
 pub mod bins;
 mod buffer;
 pub mod correspondence;
+pub mod cost;
 pub mod descent;
 mod device;
+pub mod discrepancy;
 mod error;
 pub mod gauss_newton;
 pub mod gaussian;
+pub mod gradient;
 mod grid;
+pub mod moments;
 pub mod nearest;
+pub mod ownership;
+pub mod penalty;
+pub mod pull_back;
+pub mod push_forward;
 pub mod rasterize;
 mod real;
 pub mod reduce;
 pub mod scan;
 pub mod softplus;
-pub mod transport;
 
 pub use backend::*;
 pub use buffer::Buffer;

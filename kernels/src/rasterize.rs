@@ -10,23 +10,13 @@ use cubecl::prelude::*;
 
 use crate::{
     Result,
-    bins::{Bins, TILE},
+    bins::Bins,
     buffer::Buffer,
     device::Device,
-    gaussian::{Frame, Frames, Point},
+    gaussian::{Frame, Frames},
     grid::{Lattice, cell_of_unit},
     real::{Precision, Real, real},
-    reduce::{Reduction, reduce_into},
 };
-
-/// How a residual counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Penalty {
-    /// Its square.
-    Squared,
-    /// Its absolute value.
-    Absolute,
-}
 
 /// How Gaussians that overlap combine.
 #[derive(Debug)]
@@ -43,7 +33,7 @@ pub enum Compositing<'a, R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, F: Real> Compositing<'_, R, F> {
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Over { .. })
     }
 }
@@ -69,7 +59,7 @@ pub struct Raster<R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, F: Real> Scene<'_, R, F> {
-    fn layers(&self) -> LayersLaunch<F, R> {
+    pub(crate) fn layers(&self) -> LayersLaunch<F, R> {
         // Never read where Gaussians are added.
         let subtracted = match self.compositing {
             Compositing::Sum => &self.frames.packed,
@@ -78,7 +68,7 @@ impl<R: Runtime, F: Real> Scene<'_, R, F> {
         LayersLaunch::new(self.frames.packed.arg(), self.frames.amplitudes.arg(), subtracted.arg(), real(self.support))
     }
 
-    fn lists(&self) -> ListsLaunch<F, R> {
+    pub(crate) fn lists(&self) -> ListsLaunch<F, R> {
         ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.cells.launch())
     }
 
@@ -121,32 +111,32 @@ pub fn rasterize<R: Runtime, P: Precision>(
 
 /// The Gaussians to draw.
 #[derive(CubeType, CubeLaunch)]
-struct Layers<F: Real> {
-    frames: Array<F>,
+pub(crate) struct Layers<F: Real> {
+    pub frames: Array<F>,
     /// Opacity times color for each channel, then the opacity.
-    amplitudes: Array<F>,
-    subtracted: Array<F>,
-    support: F,
+    pub amplitudes: Array<F>,
+    pub subtracted: Array<F>,
+    pub support: F,
 }
 
 #[cube]
 impl<F: Real> Layers<F> {
     /// Color of Gaussian `n`, measured from the photo.
-    fn color(&self, n: u32, pixel: usize, #[comptime] c: usize, #[comptime] channels: u32) -> F {
+    pub fn color(&self, n: u32, pixel: usize, #[comptime] c: usize, #[comptime] channels: u32) -> F {
         let at = n as usize * comptime!(channels as usize + 1);
         let opacity = self.amplitudes[at + comptime!(channels as usize)];
         self.amplitudes[at + c] / opacity - self.subtracted[pixel * comptime!(channels as usize) + c]
     }
 
     /// What Gaussian `n` hides of what is behind it; the limit keeps a layer behind it visible to the derivative.
-    fn alpha(&self, n: u32, w: F, #[comptime] channels: u32) -> F {
+    pub fn alpha(&self, n: u32, w: F, #[comptime] channels: u32) -> F {
         let at = n as usize * comptime!(channels as usize + 1);
         min(self.amplitudes[at + comptime!(channels as usize)] * w, largest_alpha::<F>())
     }
 }
 
 #[cube]
-fn largest_alpha<F: Real>() -> F {
+pub(crate) fn largest_alpha<F: Real>() -> F {
     F::new(999.0) / F::new(1000.0)
 }
 
@@ -210,339 +200,4 @@ fn draw<F: Real>(
             image[pixel * channel_count + c] = color[c] + through * base[pixel * channel_count + c];
         }
     }
-}
-
-/// Sum over pixels and channels of the residual's penalty, written to element `at` of `target`.
-///
-/// # Errors
-/// [`crate::Error::Length`] when `target` has no such element.
-pub fn penalty<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    residual: &Buffer<R, P::Real>,
-    penalty: Penalty,
-    target: &Buffer<R, P::Real>,
-    at: usize,
-) -> Result<()> {
-    if at >= target.len() {
-        return Err(crate::Error::Length { what: "penalties", expected: at + 1, got: target.len() });
-    }
-    let partial = device.uninit(residual.len().div_ceil(PENALTY_CHUNK as usize));
-    let (count, dim) = device.per_unit(partial.len());
-    add_penalties::launch::<P::Real, R>(
-        device.client(),
-        count,
-        dim,
-        residual.arg(),
-        partial.arg(),
-        residual.len() as u32,
-        penalty,
-    );
-    reduce_into(device, &partial, Reduction::Sum, target, at);
-    Ok(())
-}
-
-const PENALTY_CHUNK: u32 = 64;
-
-#[cube(launch)]
-fn add_penalties<F: Real>(residual: &Array<F>, partial: &mut Array<F>, length: u32, #[comptime] penalty: Penalty) {
-    if ABSOLUTE_POS < partial.len() {
-        let first = ABSOLUTE_POS as u32 * PENALTY_CHUNK;
-        let mut sum = F::new(0.0);
-        for i in first..u32::min(first + PENALTY_CHUNK, length) {
-            let e = residual[i as usize];
-            sum += match comptime!(penalty) {
-                Penalty::Squared => e * e,
-                Penalty::Absolute => e.abs(),
-            };
-        }
-        partial[ABSOLUTE_POS] = sum;
-    }
-}
-
-/// Which sums [`moments`] makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sums {
-    /// 1 or 3.
-    pub channels: u32,
-    /// First derivatives by the mean (`means`), and moments of the curvature too (`curvature`).
-    pub means: bool,
-    /// Moments of the Gauss-Newton matrix.
-    pub curvature: bool,
-    /// How a residual counts.
-    pub penalty: Penalty,
-    /// Whether Gaussians lie over each other; [`moments`] takes it from the scene.
-    pub over: bool,
-}
-
-impl Sums {
-    /// Sums per slot.
-    pub(crate) fn count(self) -> u32 {
-        self.curvature_at() + if self.curvature { if self.means { 15 } else { 9 } } else { 0 }
-    }
-
-    /// Where `w (A . G)` stands, the derivative by the log opacity, where Gaussians lie over each other.
-    pub(crate) fn opacity_at(self) -> u32 {
-        self.mean_at() + if self.means { 2 } else { 0 }
-    }
-
-    /// Where the second moments `w (A . G) v_i v_j` start, after the channels' `w G_c`.
-    pub(crate) fn shape_at(self) -> u32 {
-        self.channels
-    }
-
-    /// Where the first moments `w (A . G) v_i` start.
-    pub(crate) fn mean_at(self) -> u32 {
-        self.channels + 3
-    }
-
-    /// Where the moments of the curvature start.
-    pub(crate) fn curvature_at(self) -> u32 {
-        self.opacity_at() + u32::from(self.over)
-    }
-}
-
-/// Sums over the pixels of every slot: with `w = exp(-q/2)`, whitened displacement `v`, amplitude `A`, residual `E` and
-/// `G = E` (squared) or `E / max(|E|, floor)` (absolute):
-/// `w G_c` per channel; `w (A . G)` times `v0^2, v0 v1, v1^2`, and with means times `v0, v1`;
-/// curvature `k = w (w + coverage) / 2` (times the channels' mean of `1 / max(|E|, floor)` if absolute) times
-/// `1, v0^2, v0 v1, v1^2, v0^4, v0^3 v1, v0^2 v1^2, v0 v1^3, v1^4`, and with means times
-/// `v0, v1, v0^3, v0^2 v1, v0 v1^2, v1^3`. Where Gaussians lie over each other, `w G_c` is dimmed by those in
-/// front, `A` is the opacity times the dimmed difference from what is behind, and `w (A . G)` itself is summed too.
-pub struct Moments<R: Runtime, F: Real> {
-    pub(crate) partial: Buffer<R, F>,
-    pub(crate) sums: Sums,
-}
-
-/// Computes the slots' sums of a residual that [`rasterize`] wrote. `floor` is the least |E| of the absolute penalty.
-pub fn moments<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    scene: &Scene<'_, R, P::Real>,
-    raster: &Raster<R, P::Real>,
-    sums: Sums,
-    floor: f64,
-) -> Moments<R, P::Real> {
-    let sums = Sums { over: scene.compositing.is_over(), ..sums };
-    let pairs = scene.bins.pairs();
-    let partial = device.uninit(pairs * sums.count() as usize);
-    if pairs > 0 {
-        let (count, dim) = device.per_unit(pairs);
-        sum_slots::launch::<P::Real, R>(
-            device.client(),
-            count,
-            dim,
-            scene.layers(),
-            scene.lists(),
-            SlotsLaunch::new(scene.bins.slot_tiles.arg(), scene.bins.slot_owners.arg()),
-            raster.image.arg(),
-            raster.coverage.arg(),
-            partial.arg(),
-            real(floor),
-            sums,
-        );
-    }
-    Moments { partial, sums }
-}
-
-#[derive(CubeType, CubeLaunch)]
-struct Slots {
-    tiles: Array<u32>,
-    owners: Array<u32>,
-}
-
-#[cube(launch)]
-#[allow(clippy::too_many_arguments)]
-fn sum_slots<F: Real>(
-    layers: &Layers<F>,
-    lists: &Lists<F>,
-    slots: &Slots,
-    residual: &Array<F>,
-    coverage: &Array<F>,
-    partial: &mut Array<F>,
-    floor: F,
-    #[comptime] sums: Sums,
-) {
-    let slot = ABSOLUTE_POS;
-    if slot < slots.tiles.len() {
-        let kinds = comptime!(sums.count() as usize);
-        let channels = comptime!(sums.channels as usize);
-        let (tile, n) = (slots.tiles[slot], slots.owners[slot]);
-        let frame = Frame::load(&layers.frames, n);
-        let mut sum = Array::<F>::new(kinds);
-        #[unroll]
-        for k in 0..kinds {
-            sum[k] = F::new(0.0);
-        }
-        let across = lists.lattice.across(TILE);
-        let (column, row) = (tile % across * TILE, tile / across * TILE);
-        for y in row..u32::min(row + TILE, lists.lattice.rows) {
-            for x in column..u32::min(column + TILE, lists.lattice.columns) {
-                let v = frame.whiten(lists.lattice.centre(x, y));
-                let q = v.x * v.x + v.y * v.y;
-                if q <= layers.support {
-                    let pixel = (y * lists.lattice.columns + x) as usize;
-                    let w = (q / F::new(-2.0)).exp();
-                    let effect = effect::<F>(layers, lists, residual, tile, n, pixel, w, sums);
-                    let mut along = F::new(0.0);
-                    let mut weight = F::new(0.0);
-                    #[unroll]
-                    for c in 0..channels {
-                        let e = residual[pixel * channels + c];
-                        let inverse = F::new(1.0) / max(e.abs(), floor);
-                        let pull = match comptime!(sums.penalty) {
-                            Penalty::Squared => e,
-                            Penalty::Absolute => e * inverse,
-                        };
-                        weight += inverse;
-                        along += effect.amplitude[c] * pull;
-                        sum[c] += effect.by_color * pull;
-                    }
-                    add_gradient::<F>(&mut sum, v, w * along, sums);
-                    if comptime!(sums.curvature) {
-                        let shared = w * (w + coverage[pixel]) / F::new(2.0);
-                        let k = match comptime!(sums.penalty) {
-                            Penalty::Squared => shared,
-                            Penalty::Absolute => shared * weight / F::cast_from(comptime!(sums.channels)),
-                        };
-                        add_curvature::<F>(&mut sum, v, k, sums);
-                    }
-                }
-            }
-        }
-        #[unroll]
-        for k in 0..kinds {
-            partial[slot * kinds + k] = sum[k];
-        }
-    }
-}
-
-/// How a Gaussian of weight `w` changes a pixel: per unit of `w` (times what it does to the shape) and of color.
-#[derive(CubeType)]
-struct Effect<F: Real> {
-    amplitude: Array<F>,
-    by_color: F,
-}
-
-#[cube]
-#[allow(clippy::too_many_arguments)]
-fn effect<F: Real>(
-    layers: &Layers<F>,
-    lists: &Lists<F>,
-    residual: &Array<F>,
-    tile: u32,
-    n: u32,
-    pixel: usize,
-    w: F,
-    #[comptime] sums: Sums,
-) -> Effect<F> {
-    let channels = comptime!(sums.channels as usize);
-    let at = n as usize * comptime!(sums.channels as usize + 1);
-    let mut amplitude = Array::<F>::new(channels);
-    let mut by_color = w;
-    #[unroll]
-    for c in 0..channels {
-        amplitude[c] = layers.amplitudes[at + c];
-    }
-    if comptime!(sums.over) {
-        // What those in front show, and how much they let through.
-        let mut front = Array::<F>::new(channels);
-        #[unroll]
-        for c in 0..channels {
-            front[c] = F::new(0.0);
-        }
-        let mut through = F::new(1.0);
-        let centre = lists.lattice.centre(pixel as u32 % lists.lattice.columns, pixel as u32 / lists.lattice.columns);
-        for member in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
-            let m = lists.members[member as usize];
-            if m < n {
-                let q = Frame::load(&layers.frames, m).mahalanobis_sq(centre);
-                if q <= layers.support {
-                    let alpha = layers.alpha(m, (q / F::new(-2.0)).exp(), sums.channels);
-                    if alpha > F::new(0.0) {
-                        #[unroll]
-                        for c in 0..channels {
-                            front[c] += through * alpha * layers.color(m, pixel, c, sums.channels);
-                        }
-                        through *= F::new(1.0) - alpha;
-                    }
-                }
-            }
-        }
-        // The raster is front + through (alpha color + (1 - alpha) behind): that gives what is behind.
-        let opacity = layers.amplitudes[at + channels];
-        let alpha = layers.alpha(n, w, sums.channels);
-        // At the limit of alpha only the color still changes the pixel; without opacity nothing does.
-        let mut gain = opacity;
-        if alpha >= largest_alpha::<F>() {
-            gain = F::new(0.0);
-        }
-        by_color = F::new(0.0);
-        #[unroll]
-        for c in 0..channels {
-            amplitude[c] = F::new(0.0);
-            if opacity > F::new(0.0) {
-                let color = layers.color(n, pixel, c, sums.channels);
-                let seen = (residual[pixel * channels + c] - front[c]) / through;
-                let behind = (seen - alpha * color) / (F::new(1.0) - alpha);
-                amplitude[c] = gain * through * (color - behind);
-                by_color = through * alpha / opacity;
-            }
-        }
-    }
-    Effect::<F> { amplitude, by_color }
-}
-
-#[cube]
-fn add_gradient<F: Real>(sum: &mut Array<F>, v: Point<F>, along: F, #[comptime] sums: Sums) {
-    let at = comptime!(sums.shape_at() as usize);
-    sum[at] += along * v.x * v.x;
-    sum[at + 1] += along * v.x * v.y;
-    sum[at + 2] += along * v.y * v.y;
-    if comptime!(sums.means) {
-        sum[at + 3] += along * v.x;
-        sum[at + 4] += along * v.y;
-    }
-    if comptime!(sums.over) {
-        sum[comptime!(sums.opacity_at() as usize)] += along;
-    }
-}
-
-#[cube]
-fn add_curvature<F: Real>(sum: &mut Array<F>, v: Point<F>, k: F, #[comptime] sums: Sums) {
-    let at = comptime!(sums.curvature_at() as usize);
-    let (xx, xy, yy) = (v.x * v.x, v.x * v.y, v.y * v.y);
-    sum[at] += k;
-    sum[at + 1] += k * xx;
-    sum[at + 2] += k * xy;
-    sum[at + 3] += k * yy;
-    sum[at + 4] += k * xx * xx;
-    sum[at + 5] += k * xx * xy;
-    sum[at + 6] += k * xx * yy;
-    sum[at + 7] += k * xy * yy;
-    sum[at + 8] += k * yy * yy;
-    if comptime!(sums.means) {
-        sum[at + 9] += k * v.x;
-        sum[at + 10] += k * v.y;
-        sum[at + 11] += k * xx * v.x;
-        sum[at + 12] += k * xx * v.y;
-        sum[at + 13] += k * yy * v.x;
-        sum[at + 14] += k * yy * v.y;
-    }
-}
-
-/// A Gaussian's total: its slots, added in order.
-#[cube]
-pub(crate) fn total<F: Real>(partial: &Array<F>, slot_starts: &Array<u32>, n: u32, #[comptime] sums: Sums) -> Array<F> {
-    let kinds = comptime!(sums.count() as usize);
-    let mut sum = Array::<F>::new(kinds);
-    #[unroll]
-    for k in 0..kinds {
-        sum[k] = F::new(0.0);
-    }
-    for slot in slot_starts[n as usize]..slot_starts[n as usize + 1] {
-        #[unroll]
-        for k in 0..kinds {
-            sum[k] += partial[slot as usize * kinds + k];
-        }
-    }
-    sum
 }

@@ -5,7 +5,6 @@ use cubecl::prelude::*;
 use crate::{
     Result,
     buffer::Buffer,
-    descent::sigmoid,
     device::Device,
     real::{Precision, Real},
 };
@@ -56,4 +55,10 @@ fn backward<F: Real>(raw: &Array<F>, gradient: &Array<F>, by_raw: &mut Array<F>)
     if ABSOLUTE_POS < raw.len() {
         by_raw[ABSOLUTE_POS] = gradient[ABSOLUTE_POS] * sigmoid::<F>(raw[ABSOLUTE_POS]);
     }
+}
+
+/// `1 / (1 + exp(-x))`.
+#[cube]
+pub(crate) fn sigmoid<F: Real>(x: F) -> F {
+    F::new(1.0) / (F::new(1.0) + (F::new(0.0) - x).exp())
 }

@@ -5,7 +5,8 @@ mod owners;
 mod recipe;
 
 use splatport_kernels::{
-    Buffer, Device, Gaussians, HostReal, Precision, Single, correspondence::Correspondence, cubecl::Runtime, transport,
+    Buffer, Device, Gaussians, HostReal, Precision, Single, correspondence::Correspondence, cubecl::Runtime, ownership,
+    pull_back, push_forward,
 };
 
 pub use options::*;
@@ -87,7 +88,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// # Errors
     /// [`crate::Error::Device`] with the lengths when `density` has not one value per cell.
     pub fn push_forward(&self, density: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
-        Ok(transport::push_forward(&self.device, &self.entries, density)?)
+        Ok(push_forward::push_forward(&self.device, &self.entries, density)?)
     }
 
     /// `K v`: values on the annotations (`[annotations + 1]`, background last) carried back to the cells, `[cells]`.
@@ -95,7 +96,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// # Errors
     /// [`crate::Error::Device`] with the lengths when `values` has not one value per column.
     pub fn pull_back(&self, values: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
-        Ok(transport::pull_back(&self.device, &self.entries, values)?)
+        Ok(pull_back::pull_back(&self.device, &self.entries, values)?)
     }
 
     /// Who owns each cell; ties go to the background, then to the lowest index.
@@ -103,7 +104,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// # Errors
     /// [`crate::Error::Device`].
     pub fn owners(&self) -> Result<Owners> {
-        let found = transport::ownership(&self.device, &self.entries);
+        let found = ownership::ownership(&self.device, &self.entries);
         let owner = found.owner.read()?.into_iter().map(|n| (n != u32::MAX).then_some(n)).collect();
         let weight = found.weight.read()?.into_iter().map(|w| w.cast_to_f64() as f32).collect();
         Ok(Owners { owner, weight })

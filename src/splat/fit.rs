@@ -8,7 +8,8 @@ use splatport_kernels::{
     bins::{self, Bins, Rule},
     cubecl::Runtime,
     gaussian::{self, Frames, Framing, Margin},
-    rasterize::{self, Penalty, Raster, Scene},
+    penalty::{self, Penalty},
+    rasterize::{self, Raster, Scene},
 };
 
 use super::{
@@ -194,7 +195,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         at: usize,
     ) -> Result<()> {
         rasterize::rasterize(self.device, scene, &self.gap, raster)?;
-        Ok(rasterize::penalty(self.device, &raster.image, self.penalty(), penalties, at)?)
+        Ok(penalty::penalty(self.device, &raster.image, self.penalty(), penalties, at)?)
     }
 }
 

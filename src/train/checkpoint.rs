@@ -97,7 +97,7 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
         }
         for ((parameter, state), arrays) in parameters.iter().zip(&self.states).zip(loaded.chunks_exact(3)) {
             for (to, from) in [&parameter.values, &state.first, &state.second].into_iter().zip(arrays) {
-                splatport_kernels::transport::copy(&self.device, from, to)?;
+                splatport_kernels::arithmetic::copy(&self.device, from, to)?;
             }
         }
         self.epochs = u32::from_le_bytes([epochs[0], epochs[1], epochs[2], epochs[3]]);

@@ -6,7 +6,7 @@ use splatport_kernels::{
     cubecl::Runtime,
     descent::{self, Descent, Maps, Objective},
     gaussian::Margin,
-    rasterize::{self, Sums},
+    moments::{self, Sums},
     reduce::{Reduction, reduce_into},
 };
 
@@ -70,7 +70,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
                     break;
                 }
             }
-            let moments = rasterize::moments(device, &scene, &raster, sums, FLOOR);
+            let moments = moments::moments(device, &scene, &raster, sums, FLOOR);
             reduce_into(device, &descent.aspects, Reduction::Largest, &worst, 0);
             descent::descend(
                 device,

@@ -4,7 +4,7 @@ use splatport_kernels::{
     HostReal, Precision,
     cubecl::Runtime,
     gauss_newton::{GaussNewton, Objective},
-    rasterize::{self, Sums},
+    moments::{self, Sums},
 };
 
 use super::{Fitted, Problem, finite};
@@ -40,7 +40,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             let scene = self.scene(&frames, &bins);
             let raster = scene.raster(device);
             self.residual(&scene, &raster, &penalties, step as usize)?;
-            let moments = rasterize::moments(device, &scene, &raster, sums, FLOOR);
+            let moments = moments::moments(device, &scene, &raster, sums, FLOOR);
             solver.judge(device, &bins, &moments, step);
             solver.settle(device, &penalties, step);
             if step % BUNCH == 0 || step == steps {

@@ -3,9 +3,11 @@
 use proptest::prelude::*;
 use splatport::kernels::{
     bins::{Bins, Rule, bins},
-    descent::gradient,
     gaussian::Framing,
-    rasterize::{Compositing, Penalty, Scene, Sums, moments, rasterize},
+    gradient::gradient,
+    moments::{Sums, moments},
+    penalty::Penalty,
+    rasterize::{Compositing, Scene, rasterize},
 };
 use splatport::reference::{
     gaussian::Gaussian,

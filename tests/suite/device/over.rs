@@ -1,11 +1,12 @@
 //! Gaussians that lie over each other: picture and derivatives against the oracle's renderer.
 
-use proptest::prelude::*;
 use splatport::kernels::{
     bins::{Rule, bins},
-    descent::gradient,
     gaussian::Framing,
-    rasterize::{Compositing, Penalty, Scene, Sums, moments, rasterize},
+    gradient::gradient,
+    moments::{Sums, moments},
+    penalty::Penalty,
+    rasterize::{Compositing, Scene, rasterize},
 };
 use splatport::reference::{alpha_over::alpha_over, gaussian::Gaussian};
 

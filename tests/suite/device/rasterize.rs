@@ -5,7 +5,8 @@ use splatport::kernels::{
     Cells, Error,
     bins::{Bins, Rule, bins},
     gaussian::Framing,
-    rasterize::{Compositing, Penalty, Scene, penalty, rasterize},
+    penalty::{Penalty, penalty},
+    rasterize::{Compositing, Scene, rasterize},
 };
 use splatport::reference::{gaussian::Gaussian, splat};
 use splatport::strategies;

@@ -3,8 +3,15 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use splatport::kernels::correspondence::Correspondence;
-use splatport::kernels::transport::{cell_costs, combine, copy, dot, l1, ownership, pull_back, push_forward};
 use splatport::kernels::{Cells, Error};
+use splatport::kernels::{
+    arithmetic::{combine, copy, dot},
+    cost::cell_costs,
+    discrepancy::l1,
+    ownership::ownership,
+    pull_back::pull_back,
+    push_forward::push_forward,
+};
 use splatport::reference::{cost::transport_cost, loss};
 use splatport::{Single, strategies};
 

@@ -1,0 +1,97 @@
+//! Arithmetic on whole arrays.
+
+use cubecl::prelude::*;
+
+use crate::{
+    Result,
+    buffer::Buffer,
+    device::Device,
+    real::{Precision, Real, real},
+    reduce::{Reduction, reduce},
+};
+
+/// `sum_i a_i b_i`, one element.
+///
+/// # Errors
+/// [`crate::Error::Length`] when the two disagree.
+pub fn dot<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    a: &Buffer<R, P::Real>,
+    b: &Buffer<R, P::Real>,
+) -> Result<Buffer<R, P::Real>> {
+    b.expect("second factor", a.len())?;
+    let products = device.uninit::<P::Real>(a.len());
+    if !a.is_empty() {
+        let (count, dim) = device.per_unit(a.len());
+        weigh::launch::<P::Real, P::Real, R>(device.client(), count, dim, a.arg(), b.arg(), products.arg());
+    }
+    Ok(reduce(device, &products, Reduction::Sum))
+}
+
+/// `scale (a + factor b)` element by element, for a loss of two terms and for the mean over a batch.
+///
+/// # Errors
+/// [`crate::Error::Length`] when the two disagree.
+pub fn combine<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    a: &Buffer<R, P::Real>,
+    b: &Buffer<R, P::Real>,
+    factor: f64,
+    scale: f64,
+) -> Result<Buffer<R, P::Real>> {
+    b.expect("second term", a.len())?;
+    let sum = device.uninit(a.len());
+    if !a.is_empty() {
+        let (count, dim) = device.per_unit(a.len());
+        add_scaled::launch::<P::Real, R>(
+            device.client(),
+            count,
+            dim,
+            a.arg(),
+            b.arg(),
+            sum.arg(),
+            real(factor),
+            real(scale),
+        );
+    }
+    Ok(sum)
+}
+
+#[cube(launch)]
+fn add_scaled<F: Real>(a: &Array<F>, b: &Array<F>, sum: &mut Array<F>, factor: F, scale: F) {
+    if ABSOLUTE_POS < a.len() {
+        sum[ABSOLUTE_POS] = scale * (a[ABSOLUTE_POS] + factor * b[ABSOLUTE_POS]);
+    }
+}
+
+/// Overwrites `to` with `from`.
+///
+/// # Errors
+/// [`crate::Error::Length`] when the two disagree.
+pub fn copy<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    from: &Buffer<R, P::Real>,
+    to: &Buffer<R, P::Real>,
+) -> Result<()> {
+    to.expect("copy", from.len())?;
+    if !from.is_empty() {
+        let (count, dim) = device.per_unit(from.len());
+        copy_all::launch::<P::Real, R>(device.client(), count, dim, from.arg(), to.arg());
+    }
+    Ok(())
+}
+
+#[cube(launch)]
+fn copy_all<F: Real>(from: &Array<F>, to: &mut Array<F>) {
+    if ABSOLUTE_POS < from.len() {
+        to[ABSOLUTE_POS] = from[ABSOLUTE_POS];
+    }
+}
+
+/// `weights_i density_i`.
+#[cube(launch)]
+pub(crate) fn weigh<F: Real, W: Real>(weights: &Array<W>, density: &Array<F>, products: &mut Array<F>) {
+    if ABSOLUTE_POS < products.len() {
+        products[ABSOLUTE_POS] = F::cast_from(weights[ABSOLUTE_POS]) * density[ABSOLUTE_POS];
+    }
+}
