@@ -29,9 +29,6 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             over: false,
         };
         let solver = GaussNewton::new(device, &gaussians, self.bounded_objective(), sums, steps)?;
-        // The solver's own start: inside its bounds, and without the rotation that means nothing to a round Gaussian but
-        // would turn the axes along which the first sums are taken.
-        solver.finish(device, &gaussians);
         let penalties = device.filled(P::Real::cast_from_f64(0.0), steps as usize + 1);
         let (mut losses, mut told) = (Vec::new(), 0);
         for step in 0..=steps {
