@@ -15,8 +15,8 @@ use splatport::{
 use crate::common::{Backend, Group, Penalties, Scene};
 
 /// Steps between two builds of the lists.
-const BUNCH: u32 = 16;
-/// Steps before a run starts again: some builds of the lists, so that their share is right.
+pub const BUNCH: u32 = 16;
+/// Steps of a run at most.
 pub const STEPS: u32 = 4 * BUNCH;
 /// How far the scales can get in a bunch, px: 3.2 step sizes a step.
 const REACH: f64 = 3.2 * 0.01 * BUNCH as f64;

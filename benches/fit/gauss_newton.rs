@@ -11,7 +11,7 @@ use splatport::{
 
 use crate::common::{Backend, Group, Penalties, Scene};
 
-/// Steps before a run starts again: as many as a fit takes at most.
+/// Steps of a run at most: as many as a fit takes.
 pub const STEPS: u32 = 60;
 /// Least scale of the recommended options, px.
 const LEAST_SCALE: f64 = 0.5;
