@@ -7,7 +7,9 @@ use splatport::{
         Cells,
         bins::{self, Bins, Rule},
         gaussian::{self, Frames, Framing, Margin},
-        rasterize::{self, Penalty, Raster, Scene as Drawn, Sums},
+        moments::Sums,
+        penalty::{Penalty, penalty},
+        rasterize::{self, Compositing, Raster, Scene as Drawn},
     },
 };
 
@@ -122,7 +124,7 @@ impl Scene {
     }
 
     pub fn drawn<'a>(&self, frames: &'a Frames<Backend, f32>, bins: &'a Bins<Backend>) -> Drawn<'a, Backend, f32> {
-        Drawn { frames, bins, support: self.support }
+        Drawn { frames, bins, support: self.support, compositing: Compositing::Sum }
     }
 
     /// Draws the residual.
@@ -143,11 +145,11 @@ impl Scene {
     ) {
         rasterize::rasterize(&self.device, drawn, &self.gap, raster).expect("a residual");
         let squares = Penalty::Squared;
-        rasterize::penalty(&self.device, &raster.image, squares, penalties, at as usize).expect("a penalty");
+        penalty(&self.device, &raster.image, squares, penalties, at as usize).expect("a penalty");
     }
 
     /// Which sums a solver with fixed means asks for.
     pub fn sums(&self, curvature: bool) -> Sums {
-        Sums { channels: CHANNELS, means: false, curvature, penalty: Penalty::Squared }
+        Sums { channels: CHANNELS, means: false, curvature, penalty: Penalty::Squared, over: false }
     }
 }

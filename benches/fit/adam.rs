@@ -7,7 +7,8 @@ use splatport::{
         bins::Bins,
         descent::{self, ColorMap, Descent, Maps, Objective, RotationMap, ScaleMap, ShapeOn, ShapeReduce},
         gaussian::Margin,
-        rasterize::{self, Moments, Raster},
+        moments::{self, Moments},
+        rasterize::Raster,
         reduce::{Reduction, reduce_into},
     },
 };
@@ -79,7 +80,7 @@ impl<'a> Run<'a> {
         let frames = self.scene.frames(&self.gaussians);
         let drawn = self.scene.drawn(&frames, &self.bins);
         self.scene.residual(&drawn, &self.raster, &self.penalties, step);
-        let moments = rasterize::moments(&self.scene.device, &drawn, &self.raster, self.scene.sums(false), 0.0);
+        let moments = moments::moments(&self.scene.device, &drawn, &self.raster, self.scene.sums(false), 0.0);
         self.descend(&moments, step);
     }
 
@@ -126,6 +127,6 @@ pub fn update(group: &mut Group<'_>, size: &str, scene: &Scene) {
     let run = Run::new(scene);
     let frames = scene.frames(&run.gaussians);
     let drawn = scene.drawn(&frames, &run.bins);
-    let moments = rasterize::moments(&scene.device, &drawn, &run.raster, scene.sums(false), 0.0);
+    let moments = moments::moments(&scene.device, &drawn, &run.raster, scene.sums(false), 0.0);
     group.launches("update of Adam", size, || run.descend(&moments, 0));
 }

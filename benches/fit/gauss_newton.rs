@@ -5,7 +5,7 @@ use splatport::{
     kernels::{
         bins::Bins,
         gauss_newton::{GaussNewton, Objective},
-        rasterize::{self, Moments},
+        moments::{self, Moments},
     },
 };
 
@@ -55,7 +55,7 @@ impl<'a> Run<'a> {
         let drawn = self.scene.drawn(&frames, &bins);
         let raster = drawn.raster(device);
         self.scene.residual(&drawn, &raster, &self.penalties, step);
-        let moments = rasterize::moments(device, &drawn, &raster, self.scene.sums(true), 0.0);
+        let moments = moments::moments(device, &drawn, &raster, self.scene.sums(true), 0.0);
         self.decide(&bins, &moments, step);
     }
 
@@ -75,7 +75,7 @@ pub fn update(group: &mut Group<'_>, size: &str, scene: &Scene) {
     let bins = scene.bins(&run.gaussians, None, 0.0);
     let drawn = scene.drawn(&frames, &bins);
     let raster = scene.draw(&frames, &bins);
-    let moments = rasterize::moments(&scene.device, &drawn, &raster, scene.sums(true), 0.0);
+    let moments = moments::moments(&scene.device, &drawn, &raster, scene.sums(true), 0.0);
     run.decide(&bins, &moments, 0);
     group.launches("update of Gauss-Newton", size, || run.decide(&bins, &moments, 1));
 }

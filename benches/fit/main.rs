@@ -9,7 +9,7 @@ mod common;
 mod gauss_newton;
 
 use common::{Scene, Setting};
-use splatport::kernels::rasterize;
+use splatport::kernels::moments;
 
 fn main() {
     let setting = Setting::new("fit");
@@ -36,7 +36,7 @@ fn main() {
         group.launches("residual", &size, || scene.residual(&drawn, &raster, &penalties, 0));
         for (name, curvature) in [("moments of Adam", false), ("moments of Gauss-Newton", true)] {
             group.launches(name, &size, || {
-                rasterize::moments(&setting.device, &drawn, &raster, scene.sums(curvature), 0.0);
+                moments::moments(&setting.device, &drawn, &raster, scene.sums(curvature), 0.0);
             });
         }
         adam::update(&mut group, &size, &scene);
