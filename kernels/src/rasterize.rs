@@ -1,20 +1,18 @@
-//! Rasterization and its derivative, over tiles.
+//! Rasterization, over tiles.
 //!
 //! Gaussians are added (paper, Eq. 8), which needs no order; or laid over each other from front (index 0) to back, as
-//! splatting renderers do. Forward: one cube per tile, one unit per pixel, over the
-//! tile's list. Backward: one unit per (tile, Gaussian) slot sums over the tile's pixels into its own place; whoever needs a
-//! Gaussian's total adds its slots in order. No atomics, no barriers: the same bits every time, and fast where barriers are
-//! not.
+//! splatting renderers do. One unit draws one row of a tile over the tile's list: what it loads of a Gaussian serves eight
+//! pixels. No atomics, no barriers: the same bits every time, and fast where barriers are not.
 
 use cubecl::prelude::*;
 
 use crate::{
     Result,
-    bins::Bins,
+    bins::{Bins, TILE},
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames},
-    grid::{Lattice, cell_of_unit},
+    grid::Lattice,
     real::{Precision, Real, real},
 };
 
@@ -93,7 +91,7 @@ pub fn rasterize<R: Runtime, P: Precision>(
     if let Compositing::Over { subtracted } = scene.compositing {
         subtracted.expect("subtracted image", base.len())?;
     }
-    let (count, dim) = device.per_tile(scene.bins.tiles());
+    let (count, dim) = device.per_unit(scene.bins.tiles() * TILE as usize);
     draw::launch::<P::Real, R>(
         device.client(),
         count,
@@ -158,46 +156,64 @@ fn draw<F: Real>(
     #[comptime] channels: u32,
     #[comptime] over: bool,
 ) {
-    let tile = CUBE_POS as u32;
-    let cell = cell_of_unit(&lists.lattice, tile, UNIT_POS);
-    if cell.inside {
+    let (tile, line) = (ABSOLUTE_POS as u32 / TILE, ABSOLUTE_POS as u32 % TILE);
+    let across = lists.lattice.across(TILE);
+    let (left, row) = (tile % across * TILE, tile / across * TILE + line);
+    if tile < lists.lattice.tiles(TILE) && row < lists.lattice.rows {
         let channel_count = comptime!(channels as usize);
-        let pixel = cell.index as usize;
-        let centre = lists.lattice.centre(cell.column, cell.row);
-        let mut color = Array::<F>::new(channel_count);
+        let side = comptime!(TILE as usize);
+        let mut color = Array::<F>::new(comptime!(TILE as usize * channels as usize));
+        let mut covered = Array::<F>::new(side);
+        let mut through = Array::<F>::new(side);
         #[unroll]
-        for c in 0..channel_count {
-            color[c] = F::new(0.0);
+        for x in 0..side {
+            covered[x] = F::new(0.0);
+            through[x] = F::new(1.0);
+            #[unroll]
+            for c in 0..channel_count {
+                color[x * channel_count + c] = F::new(0.0);
+            }
         }
-        let mut covered = F::new(0.0);
-        let mut through = F::new(1.0);
+        let first = (row * lists.lattice.columns + left) as usize;
         for at in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
             let n = lists.members[at as usize];
-            let q = Frame::load(&layers.frames, n).mahalanobis_sq(centre);
-            if q <= layers.support {
-                let w = (q / F::new(-2.0)).exp();
-                covered += w;
-                if comptime!(over) {
-                    let alpha = layers.alpha(n, w, channels);
-                    if alpha > F::new(0.0) {
+            let frame = Frame::load(&layers.frames, n);
+            let amplitude = n as usize * comptime!(channels as usize + 1);
+            #[unroll]
+            for x in 0..side {
+                let q = frame.mahalanobis_sq(lists.lattice.centre(left + comptime!(x as u32), row));
+                if q <= layers.support {
+                    let w = (q / F::new(-2.0)).exp();
+                    covered[x] += w;
+                    if comptime!(over) {
+                        let alpha = layers.alpha(n, w, channels);
+                        if alpha > F::new(0.0) {
+                            let share = through[x] * alpha;
+                            #[unroll]
+                            for c in 0..channel_count {
+                                color[x * channel_count + c] += share * layers.color(n, first + x, c, channels);
+                            }
+                            through[x] *= F::new(1.0) - alpha;
+                        }
+                    } else {
                         #[unroll]
                         for c in 0..channel_count {
-                            color[c] += through * alpha * layers.color(n, pixel, c, channels);
+                            color[x * channel_count + c] += w * layers.amplitudes[amplitude + c];
                         }
-                        through *= F::new(1.0) - alpha;
-                    }
-                } else {
-                    #[unroll]
-                    for c in 0..channel_count {
-                        color[c] += w * layers.amplitudes[n as usize * comptime!(channels as usize + 1) + c];
                     }
                 }
             }
         }
-        coverage[pixel] = covered;
         #[unroll]
-        for c in 0..channel_count {
-            image[pixel * channel_count + c] = color[c] + through * base[pixel * channel_count + c];
+        for x in 0..side {
+            if left + comptime!(x as u32) < lists.lattice.columns {
+                coverage[first + x] = covered[x];
+                #[unroll]
+                for c in 0..channel_count {
+                    let at = (first + x) * channel_count + c;
+                    image[at] = color[x * channel_count + c] + through[x] * base[at];
+                }
+            }
         }
     }
 }
