@@ -158,7 +158,8 @@ impl Layout {
 }
 
 impl<R: Runtime, F: Real> GaussNewton<R, F> {
-    /// A solver for at most `steps` steps from `gaussians`, whose opacities are 1.
+    /// A solver for at most `steps` steps from `gaussians`, whose opacities are 1. They are rewritten in the solver's
+    /// coordinates, within its bounds: the longer axis first, a round one's axes along the image's.
     ///
     /// # Errors
     /// [`crate::Error::Length`] when the parameters are no whole number of rows.
@@ -300,7 +301,7 @@ const LARGEST_LIMIT: f32 = 0.5;
 
 #[cube(launch)]
 fn begin<F: Real>(
-    parameters: &Array<F>,
+    parameters: &mut Array<F>,
     state: &mut Array<F>,
     priors: &mut Array<F>,
     terms: &Terms<F>,
@@ -326,6 +327,8 @@ fn begin<F: Real>(
         }
         let start = point[t];
         project::<F>(&mut point, n as u32, terms, layout);
+        // The first sums are taken along the axes that the system assumes, and at the projected point.
+        write_row::<F>(parameters, &point, n, layout);
         #[unroll]
         for k in 0..comptime!(layout.point()) {
             #[unroll]
