@@ -7,6 +7,8 @@
 mod adam;
 mod bins;
 mod correspondence;
+mod fit;
+mod gauss_newton;
 mod gaussian;
 mod gradient;
 mod laws;
