@@ -29,12 +29,8 @@ fn steps_equal_the_oracle() {
     property("adam", 24, (steps, 1e-3..0.1), |((start, slopes), rate), tally| {
         let len = start.len();
         let ours = rule(*rate);
-        let theirs = reference::adam::Adam {
-            rate: ours.rate,
-            beta1: ours.beta1,
-            beta2: ours.beta2,
-            epsilon: ours.epsilon,
-        };
+        let theirs =
+            reference::adam::Adam { rate: ours.rate, beta1: ours.beta1, beta2: ours.beta2, epsilon: ours.epsilon };
         poison(&[len, len]);
         let parameters = device().upload_f64(start);
         let state = AdamState::new(device(), len);

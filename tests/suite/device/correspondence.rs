@@ -121,7 +121,11 @@ fn a_second_build_has_the_same_bits() {
         super::poison_with(3.5, &[cells.len(), 8 * set.len(), cells.len() * 8]);
         let frames = super::framed(set, 1, rule.framing());
         let made = splatport::kernels::correspondence::correspondence(
-            super::device(), &frames, *cells, rule.on_device(), *tau,
+            super::device(),
+            &frames,
+            *cells,
+            rule.on_device(),
+            *tau,
         );
         let second = made.expect("a kernel");
         poison(&[16]);

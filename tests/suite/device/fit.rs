@@ -8,7 +8,8 @@ use super::{device, poison_with};
 
 /// Two objects on black, as 8-bit grey.
 fn photo() -> (Vec<Gaussian<f64>>, Image, Annotations) {
-    let object = |mean, scales, rotation, grey| Gaussian { scales, rotation, color: [grey; 3], ..Gaussian::round(mean, 1.0) };
+    let object =
+        |mean, scales, rotation, grey| Gaussian { scales, rotation, color: [grey; 3], ..Gaussian::round(mean, 1.0) };
     let set = vec![object([14.5, 15.0], [4.0, 3.0], 0.5, 0.9), object([33.0, 17.25], [3.5, 2.5], -1.0, 0.6)];
     let drawn = splat::render(&set, 48, 32, 1, &vec![0.0; 48 * 32], 30.0);
     let levels: Vec<u8> = drawn.iter().map(|v: &f64| (v * 255.0).round() as u8).collect();
@@ -30,12 +31,14 @@ fn fit(solver: Solver) -> (GaussianTable, Vec<f64>) {
 #[test]
 fn finds_what_was_drawn() {
     let (table, losses) = fit(Solver::GaussNewton { steps: 60 });
-    assert!(losses.windows(2).all(|w| w[1] <= w[0]), "{losses:?}");
+    // The solver keeps what is level, to a millionth.
+    assert!(losses.windows(2).all(|w| w[1] <= 1.000_001 * w[0]), "{losses:?}");
     for (n, g) in photo().0.iter().enumerate() {
         let got = table.scales[n].map(f64::from);
         let near = (0..2).all(|k| (got[k] / g.scales[k] - 1.0).abs() < 0.01);
         let turned = (f64::from(table.rotations[n]) - g.rotation).sin().abs();
         let grey = f64::from(table.colors[n]);
+        println!("fit: {got:?} of {:?}, {turned}, {grey}", g.scales);
         assert!(near && turned < 0.02 && (grey - g.color[0]).abs() < 0.01, "{g:?}: {got:?}, {turned}, {grey}");
     }
 }

@@ -1,6 +1,5 @@
 //! The first Gauss-Newton step, put into the oracle's normal equations; and what the whole fit promises.
 
-use proptest::prelude::*;
 use splatport::kernels::{
     bins::{Rule, bins},
     gauss_newton::{GaussNewton, Objective},
@@ -36,7 +35,8 @@ fn turned_jacobian(picture: &Picture, g: &Gaussian<f64>) -> (Vec<Vec<f64>>, Vec<
     for (at, row) in jacobian(g, width, height, channels, support).into_iter().enumerate() {
         let (centre, channel) = (picture.centre(at / channels), at % channels);
         let (stretch, turn) = (row[0] - row[1], row[2] / spread);
-        let by_mean = g.mahalanobis_sq_gradient(centre).0.map(|by| -g.amplitude()[channel] * row[3 + channel] * by / 2.0);
+        let by_mean =
+            g.mahalanobis_sq_gradient(centre).0.map(|by| -g.amplitude()[channel] * row[3 + channel] * by / 2.0);
         let shape = [row[0] + row[1], cos * stretch - sin * turn, sin * stretch + cos * turn];
         let size = row[0].abs() + row[1].abs() + turn.abs();
         rows.push(shape.into_iter().chain(row[3..].iter().copied()).chain(by_mean).collect());
@@ -137,7 +137,10 @@ fn check(picture: &Picture, means: bool, kind: Penalty, tally: &mut Tally) {
                 for j in 0..size {
                     let damped = if i == j { 1.0 + DAMPING } else { 1.0 };
                     left += weights[at] * row[i] * row[j] * damped * step[j];
-                    scale += weights[at] * sizes[at][i] * sizes[at][j] * (relative * step[j].abs() + 20.0 * U * (1.0 + from[j].abs()));
+                    scale += weights[at]
+                        * sizes[at][i]
+                        * sizes[at][j]
+                        * (relative * step[j].abs() + 20.0 * U * (1.0 + from[j].abs()));
                 }
             }
             let floor = match i {

@@ -105,10 +105,8 @@ fn steady(case: &Case) -> Case {
 #[test]
 fn axes_have_many_names() {
     property("axes", 24, (cases(12, 8.0), any_rule()), |(case, rule), tally| {
-        let renamed = |f: fn(&Gaussian<f64>) -> Gaussian<f64>| Case {
-            set: case.set.iter().map(f).collect(),
-            cells: case.cells,
-        };
+        let renamed =
+            |f: fn(&Gaussian<f64>) -> Gaussian<f64>| Case { set: case.set.iter().map(f).collect(), cells: case.cells };
         let turned = renamed(|g| Gaussian { rotation: single(g.rotation + PI), ..*g });
         let swapped = renamed(|g| Gaussian {
             scales: [g.scales[1], g.scales[0]],
@@ -134,11 +132,8 @@ fn rigid_motions_and_mirrors_rename_cells() {
         let cells = Cells { left: left + shift, top: top + 1.0, ..case.cells };
         same_rows(&case, &Case { set: moved, cells }, *rule, |i| i, tally);
 
-        let mirror = place(&|g| Gaussian {
-            mean: [2.0 * left + width - g.mean[0], g.mean[1]],
-            rotation: -g.rotation,
-            ..*g
-        });
+        let mirror =
+            place(&|g| Gaussian { mean: [2.0 * left + width - g.mean[0], g.mean[1]], rotation: -g.rotation, ..*g });
         let across = columns as usize;
         let flipped = |i: usize| i / across * across + across - 1 - i % across;
         same_rows(&case, &Case { set: mirror, cells: case.cells }, *rule, flipped, tally);

@@ -15,6 +15,7 @@ mod laws;
 mod loss;
 mod nearest;
 mod plan;
+mod precision;
 mod rasterize;
 mod reduce;
 mod scan;

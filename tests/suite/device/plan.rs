@@ -74,9 +74,10 @@ impl Rule {
         match self {
             Self::None => false,
             Self::Hard(d) => (q - d * d).abs() <= band,
-            _ => set.iter().enumerate().any(|(n, g)| {
-                n != best && g.scales != set[best].scales && g.mahalanobis_sq(point) - q <= band
-            }),
+            _ => set
+                .iter()
+                .enumerate()
+                .any(|(n, g)| n != best && g.scales != set[best].scales && g.mahalanobis_sq(point) - q <= band),
         }
     }
 }

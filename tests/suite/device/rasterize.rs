@@ -10,9 +10,7 @@ use splatport::kernels::{
 use splatport::reference::{gaussian::Gaussian, splat};
 use splatport::strategies;
 
-use super::{
-    Frames, R, Tally, U, aspect, device, framed, once, poison, property, q_error, single, weight_error, wide,
-};
+use super::{Frames, R, Tally, U, aspect, device, framed, once, poison, property, q_error, single, weight_error, wide};
 
 /// Gaussians over a base image, cut at a squared Mahalanobis distance.
 #[derive(Debug, Clone)]
@@ -31,8 +29,13 @@ pub fn pictures(max_n: usize) -> impl Strategy<Value = Picture> {
     let shape = (strategies::grid_sizes(8), prop_oneof![Just(1usize), Just(3)], support);
     shape.prop_flat_map(move |((height, width), channels, support)| {
         let set = strategies::gaussians(max_n, width, height, 6.0);
-        (set, strategies::image(width, height, channels)).prop_map(move |(set, base)| {
-            Picture { set, base, width, height, channels, support }
+        (set, strategies::image(width, height, channels)).prop_map(move |(set, base)| Picture {
+            set,
+            base,
+            width,
+            height,
+            channels,
+            support,
         })
     })
 }
@@ -143,7 +146,8 @@ fn a_wrong_base_is_rejected() {
     let frames = framed(&[], 3, Framing::default());
     let bins = bins(device(), &frames, Cells::pixels(4, 5), Rule::Within(9.0), 0.0).expect("bins");
     let scene = Scene { frames: &frames, bins: &bins, support: 9.0 };
-    let error = rasterize(device(), &scene, &device().filled(0.0f32, 20), &scene.raster(device())).expect_err("20 of 60");
+    let error =
+        rasterize(device(), &scene, &device().filled(0.0f32, 20), &scene.raster(device())).expect_err("20 of 60");
     assert!(matches!(error, Error::Length { what: "base image", expected: 60, got: 20 }), "{error}");
 }
 

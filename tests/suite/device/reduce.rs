@@ -26,7 +26,8 @@ fn every_level() {
     once("reduce", |tally| {
         for len in [0, 1, 63, 64, 65, 4096, 4097, 64 * 64 * 64 + 1] {
             // The largest comes last; every value is below zero.
-            let values: Vec<f64> = (0..len).map(|i| single(-1.0 - 1.0 / f64::from(i + 1) - f64::from(len - i))).collect();
+            let values: Vec<f64> =
+                (0..len).map(|i| single(-1.0 - 1.0 / f64::from(i + 1) - f64::from(len - i))).collect();
             check(&values, tally);
         }
     });

@@ -160,7 +160,8 @@ fn dot_combine_and_copy() {
 
 #[test]
 fn wrong_lengths_are_rejected() {
-    let kernel = build(&[splatport::reference::gaussian::Gaussian::round([3.0; 2], 1.0)], Cells::pixels(5, 3), Rule::None, 0.1);
+    let kernel =
+        build(&[splatport::reference::gaussian::Gaussian::round([3.0; 2], 1.0)], Cells::pixels(5, 3), Rule::None, 0.1);
     let two = device().filled(1.0f32, 2);
     let three = device().filled(1.0f32, 3);
     let lengths = [
