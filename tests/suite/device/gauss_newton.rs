@@ -111,44 +111,62 @@ fn check(picture: &Picture, means: bool, kind: Penalty, tally: &mut Tally) {
     let e = splat::render(&picture.set, width, height, channels, &picture.base, support);
     let white: Vec<_> = picture.set.iter().map(|g| Gaussian { color: [1.0; 3], ..*g }).collect();
     let coverage = splat::render(&white, width, height, 1, &vec![0.0; width * height], support);
+    let drawn = Drawn { picture, e, coverage, kind, roundings: 140.0 + slots as f64 };
     for (n, (g, row)) in picture.set.iter().zip(parameters.chunks(6 + channels)).enumerate() {
         let mut after = Gaussian { mean: [row[0], row[1]], scales: [row[2], row[3]], rotation: row[4], ..*g };
         after.color[..channels].copy_from_slice(&row[6..]);
         let (from, to) = (point(g, channels), point(&after, channels));
         let step: Vec<f64> = from.iter().zip(&to).map(|(from, to)| to - from).collect();
-        let size = if means { 5 + channels } else { 3 + channels };
         if !means {
             tally.equal("mean", &after.mean, &g.mean);
         }
-        if is_limited(g, &after, &step, channels, picture) {
-            continue;
+        if !is_limited(g, &after, &step, channels, picture) {
+            drawn.put(n, &step[..if means { 5 + channels } else { 3 + channels }], &from, tally);
         }
-        let (rows, sizes) = turned_jacobian(picture, g);
-        let weights: Vec<f64> = (0..rows.len()).map(|at| curvature(picture, g, &coverage, &e, kind, at)).collect();
-        let color_weight: f64 = rows.iter().zip(&weights).map(|(row, f)| row[3] * row[3] * f).sum();
-        let relative = (6.0 * aspect(g) + 8.0) * U * (2.0 + support) + (140.0 + slots as f64) * U;
-        for i in 0..size {
-            let (mut left, mut right, mut scale) = (0.0, 0.0, 0.0);
+    }
+}
+
+/// The oracle's picture at the start: residual, summed weights.
+struct Drawn<'a> {
+    picture: &'a Picture,
+    e: Vec<f64>,
+    coverage: Vec<f64>,
+    kind: Penalty,
+    roundings: f64,
+}
+
+impl Drawn<'_> {
+    /// Puts gaussian `n`'s step into its equations.
+    fn put(&self, n: usize, step: &[f64], from: &[f64], tally: &mut Tally) {
+        let (g, channels) = (&self.picture.set[n], self.picture.channels);
+        let (rows, sizes) = turned_jacobian(self.picture, g);
+        let weight = |at| curvature(self.picture, g, &self.coverage, &self.e, self.kind, at);
+        let weights: Vec<f64> = (0..rows.len()).map(weight).collect();
+        let floor = rows.iter().zip(&weights).map(|(row, f)| row[3] * row[3] * f).sum::<f64>() / 1e4;
+        let relative = (6.0 * aspect(g) + 8.0) * U * (2.0 + self.picture.support) + self.roundings * U;
+        for i in 0..step.len() {
+            let added = match i {
+                0..3 => floor,
+                _ if i < 3 + channels => 0.0,
+                _ => floor * (-2.0 * from[0]).exp(),
+            };
+            let (mut left, mut right, mut scale) = (added * step[i], 0.0, 0.0);
             for (at, row) in rows.iter().enumerate().filter(|&(at, _)| weights[at] > 0.0) {
-                let pull = if kind == Penalty::Squared { e[at] } else { e[at] / e[at].abs().max(FLOOR) };
+                let (pull, slope) = match self.kind {
+                    Penalty::Squared => (self.e[at], 1.0),
+                    Penalty::Absolute => (self.e[at] / self.e[at].abs().max(FLOOR), 1.0 / FLOOR),
+                };
                 right -= row[i] * pull;
-                let slope = if kind == Penalty::Squared { 1.0 } else { 1.0 / FLOOR };
-                scale += sizes[at][i] * (pull.abs() * relative + slope * picture.error(at / channels, at % channels));
-                for j in 0..size {
+                let drawing = self.picture.error(at / channels, at % channels);
+                scale += sizes[at][i] * (pull.abs() * relative + slope * drawing);
+                for (j, step) in step.iter().enumerate() {
                     let damped = if i == j { 1.0 + DAMPING } else { 1.0 };
-                    left += weights[at] * row[i] * row[j] * damped * step[j];
-                    scale += weights[at]
-                        * sizes[at][i]
-                        * sizes[at][j]
-                        * (relative * step[j].abs() + 20.0 * U * (1.0 + from[j].abs()));
+                    left += weights[at] * row[i] * row[j] * damped * step;
+                    let off = relative * step.abs() + 20.0 * U * (1.0 + from[j].abs());
+                    scale += weights[at] * sizes[at][i] * sizes[at][j] * off;
                 }
             }
-            let floor = match i {
-                0..3 => color_weight / 1e4,
-                _ if i < 3 + channels => 0.0,
-                _ => color_weight / 1e4 * (-2.0 * from[0]).exp(),
-            };
-            tally.near("equation", 10 * n + i, (left + floor * step[i], right), scale);
+            tally.near("equation", 10 * n + i, (left, right), scale);
         }
     }
 }
