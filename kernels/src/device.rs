@@ -175,12 +175,12 @@ fn check_float<R: Runtime, F: Real>(device: &Device<R, impl Precision>) -> Resul
             // Vulkan allows exp an error of (3 + 2|x|) u and sin, cos 2^-11 absolute; CUDA is tighter. A type that is
             // merely claimed is off by far more than 2^-10 of the value.
             if (got - want).abs().is_nan() || (got - want).abs() > want.abs().max(1.0) / 1024.0 {
-                return Err(refuse(device, F::type_name(), format!("{name}({x}) gave {got}, not {want}")));
+                return Err(refuse(device, F::type_name(), format!("{name}({x}) gave {got:e}, not {want:e}")));
             }
             // f64 that was computed in f32 is no f64.
             let unit = F::EPSILON.cast_to_f64();
             if *name == "exp" && (got - want).abs() > want * unit * (8.0 + 4.0 * x.abs()) {
-                return Err(refuse(device, F::type_name(), format!("{name}({x}) gave {got}, not {want}")));
+                return Err(refuse(device, F::type_name(), format!("{name}({x}) gave {got:e}, not {want:e}")));
             }
         }
     }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use splatport::kernel::{Background, CutOff, ScaleClip};
 use splatport::reference::{
+    cost::transport_cost,
     gaussian::Gaussian,
     kernel::{self as oracle, dense},
     loss::{self, batch_mean},
@@ -10,7 +11,7 @@ use splatport::reference::{
 };
 use splatport::{Batch, Error, GaussianTable, Grid, Kernel, Loss, Splat, strategies};
 
-use super::plan::{distance, row_error};
+use super::plan::{Plan, distance, row_error};
 use super::{R, U, device, largest_aspect, poison, property, q_error, single, wide};
 
 /// Gaussians of an image, the grid of a crop, and a density on it.
@@ -22,7 +23,7 @@ struct Photo {
     density: Vec<f64>,
 }
 
-/// Crops of photos up to 90 x 70 px on cells of 1 to 8 px; targets are half reached by the density's scale.
+/// Crops of photos up to 90 x 70 px on cells of 1 to 8 px.
 fn photos() -> impl Strategy<Value = Photo> {
     let crop = (20..90u32, 15..70u32, 0..19u32, 0..14u32, prop_oneof![Just(1u32), Just(4), Just(8)]);
     crop.prop_flat_map(|(width, height, left, top, stride)| {
@@ -197,11 +198,9 @@ fn targets_and_costs_are_added() {
         let (plain, ..) = both(photo);
         let plain = plain.targets(&targets).expect("targets");
         let mass = wide(plain.evaluate(&density).expect("a step").transported().read().expect("mass"));
-        let costs: Vec<f64> = {
-            let rows = super::plan::Plan::read(plain.kernel().entries()).dense();
-            let means: Vec<[f64; 2]> = photo.set.iter().map(|g| g.mean).collect();
-            splatport::reference::cost::transport_cost(&rows, &photo.density, &centres(photo), &means).gradient
-        };
+        let rows = Plan::read(plain.kernel().entries()).dense();
+        let means: Vec<[f64; 2]> = photo.set.iter().map(|g| g.mean).collect();
+        let costs = transport_cost(&rows, &photo.density, &centres(photo), &means).gradient;
         let step = plain.evaluate(&density).expect("a step");
         let want: f64 = mass.iter().zip(targets.iter().chain([&0.0])).map(|(m, t)| (m - t).abs()).sum();
         let sizes: f64 = mass.iter().sum::<f64>() + targets.iter().sum::<f64>();

@@ -7,6 +7,8 @@
 mod adam;
 mod bins;
 mod correspondence;
+mod fit;
+mod gauss_newton;
 mod gaussian;
 mod gradient;
 mod laws;
@@ -14,6 +16,7 @@ mod loss;
 mod nearest;
 mod over;
 mod plan;
+mod precision;
 mod rasterize;
 mod reduce;
 mod scan;
