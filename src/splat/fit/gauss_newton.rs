@@ -27,6 +27,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let gaussians = self.start();
         let sums = Sums { channels: self.channels(), means: self.free(), curvature: true, penalty: self.penalty() };
         let solver = GaussNewton::new(device, &gaussians, self.bounded_objective(), sums, steps)?;
+        // The solver's own start: inside its bounds, and turned as its shape says, as the first sums' axes must be.
+        solver.finish(device, &gaussians);
         let penalties = device.filled(P::Real::cast_from_f64(0.0), steps as usize + 1);
         let mut losses: Vec<f64> = Vec::new();
         for step in 0..=steps {
