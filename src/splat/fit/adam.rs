@@ -42,7 +42,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             ScaleMap::Exp => Margin { factor: reach.exp(), pixels: 0.0 },
             ScaleMap::ReluPlusOne | ScaleMap::Softplus { .. } => Margin { factor: 1.0, pixels: reach },
         };
-        let mut losses = Vec::new();
+        let (mut losses, mut told) = (Vec::new(), 0);
         let mut bins = self.bins(&gaussians, Some(margin), reach)?;
         let raster = self.scene(&self.frames(&gaussians)?, &bins).raster(device);
         for step in 0..=steps {
@@ -58,12 +58,11 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
                 losses.extend(sums[known..=step as usize].iter().map(|sum| sum.cast_to_f64() * self.norm));
                 finite(&losses[known..], known)?;
                 let tell = |at: usize| Progress { step: at as u32 + 1, steps, loss: losses[at] };
-                if step < steps && (known..losses.len()).any(|at| on_step(tell(at))) {
+                let stop = (told..step as usize).any(|at| on_step(tell(at)));
+                told = step as usize;
+                if stop || step == steps {
                     break;
                 }
-            }
-            if step == steps {
-                break;
             }
             let moments = rasterize::moments(device, &scene, &raster, sums, FLOOR);
             reduce_into(device, &descent.aspects, Reduction::Largest, &worst, 0);

@@ -30,7 +30,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         // The solver's own start: inside its bounds, and turned as its shape says, as the first sums' axes must be.
         solver.finish(device, &gaussians);
         let penalties = device.filled(P::Real::cast_from_f64(0.0), steps as usize + 1);
-        let mut losses: Vec<f64> = Vec::new();
+        let (mut losses, mut told) = (Vec::new(), 0);
         for step in 0..=steps {
             let bins = self.bins(&gaussians, None, 0.0)?;
             let frames = self.frames(&gaussians)?;
@@ -46,7 +46,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
                 losses.extend(kept[known..=step as usize].iter().map(|sum| sum.cast_to_f64() * self.norm));
                 finite(&losses[known..], known)?;
                 let tell = |at: usize| Progress { step: at as u32 + 1, steps, loss: losses[at] };
-                let stop = (known..losses.len().min(steps as usize)).any(|at| on_step(tell(at)));
+                let stop = (told..step as usize).any(|at| on_step(tell(at)));
+                told = step as usize;
                 if stop || step == steps || settled(&losses) {
                     break;
                 }
