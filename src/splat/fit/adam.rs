@@ -160,7 +160,11 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let logit = |p: f64| (p / (1.0 - p)).ln();
         let scale = |s: f64| match self.options.scale_map {
             ScaleMap::ReluPlusOne => s - 1.0,
-            ScaleMap::Softplus { least } => ((s - least).max(1e-3).exp() - 1.0).ln(),
+            ScaleMap::Softplus { least } => {
+                // ln(e^d - 1) without overflow for large d.
+                let above = (s - least).max(1e-3);
+                above + (-(-above).exp()).ln_1p()
+            }
             ScaleMap::Exp => s.ln(),
         };
         let mut raw = row.to_vec();
