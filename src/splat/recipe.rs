@@ -80,9 +80,11 @@ impl<'a, R: Runtime, P: Precision> SplatRecipe<Inputs<'a, R, P>> {
     /// No annotation is no error: the splat is empty then.
     ///
     /// # Errors
-    /// [`Error::Option`] for an option out of range, [`Error::Device`] when the device failed.
+    /// [`Error::Option`] for an option out of range, [`Error::OutOfRange`] for an annotation farther than 2^24 px from the
+    /// origin, [`Error::Device`] when the device failed.
     pub fn fit(self, device: &Device<R, P>) -> Result<Splat<R, P>> {
         self.options.check()?;
+        check_reach(self.data.annotations.points().as_flattened())?;
         fit::fit(device, &self.options, self.data)
     }
 }
