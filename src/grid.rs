@@ -95,6 +95,9 @@ impl Grid {
         if self.is_empty() {
             return Err(Error::Empty { what: "grid" });
         }
+        if self.len() >= u32::MAX as usize {
+            return Err(splatport_kernels::Error::TooLarge { what: "grid" }.into());
+        }
         for axis in 0..2 {
             let (first, last) = (f64::from(self.corner[axis]), f64::from(self.image[axis]));
             if first + f64::from(self.size[axis]) > last {
