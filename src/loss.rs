@@ -75,7 +75,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// Value, gradient and transported mass at `density`, `[cells]`.
     ///
     /// # Errors
-    /// [`Error::Device`] with the lengths when `density` has not one value per cell.
+    /// [`Error::Device`] with the lengths when `density` has not one value per cell, [`Error::Option`] when the transport
+    /// cost's weight is not finite.
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
         self.scaled(density, 1.0)
     }
@@ -83,6 +84,11 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// `scale` times the loss, for a mean.
     fn scaled(&self, density: &Buffer<R, P::Real>, scale: f64) -> Result<Step<R, P>> {
         let device = &self.kernel.device;
+        if let Some((weight, _)) = &self.cost
+            && !weight.is_finite()
+        {
+            return Err(Error::Option { name: "transport cost", value: *weight, why: "must be finite" });
+        }
         let transported = self.kernel.push_forward(density)?;
         let discrepancy = transport::l1(device, &transported, &self.target)?;
         let mut value = reduce(device, &discrepancy.value, Reduction::Sum);
