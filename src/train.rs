@@ -112,9 +112,13 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     /// One pass over the images and one step of the parameters.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when the loss is no number: the parameters are left as they were. [`Error::Device`], and the
-    /// model's own.
+    /// [`Error::NotFinite`] when the loss is no number, [`Error::Option`] when the rate is none that is positive: the
+    /// parameters are left as they were. [`Error::Device`], and the model's own.
     pub fn epoch(&mut self) -> Result<Epoch> {
+        let rate = self.rule.rate;
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(Error::Option { name: "rate", value: rate, why: "must be positive and finite" });
+        }
         let images = self.batch.losses().len();
         let densities = (0..images).map(|i| self.model.density(i)).collect::<Result<Vec<_>>>()?;
         let steps = self.batch.evaluate(&densities)?;
