@@ -81,6 +81,10 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
             Ok(view.data().to_vec())
         };
         let epochs = array("epochs", Dtype::U32, 1)?;
+        let wanted = 3 * self.states.len() + 1;
+        if file.len() != wanted {
+            return Err(Error::format(path, format!("expected {wanted} arrays, got {}", file.len())));
+        }
         let dtype = if size_of::<P::Real>() == 8 { Dtype::F64 } else { Dtype::F32 };
         let parameters = self.model.parameters();
         let mut loaded = Vec::new();
