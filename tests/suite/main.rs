@@ -8,3 +8,5 @@ mod errors;
 mod files;
 mod image;
 mod tables;
+#[cfg(feature = "wgpu")]
+mod stages;
