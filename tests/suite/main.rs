@@ -10,3 +10,4 @@ mod image;
 mod tables;
 #[cfg(feature = "wgpu")]
 mod stages;
+mod compile_fail;
