@@ -110,4 +110,4 @@ impl Profile {
 }
 
 /// Squared Mahalanobis distance at which a Gaussian is below one 8-bit level: `2 ln 255`.
-const SUPPORT: f64 = 11.082_527_147_345_985;
+const SUPPORT: f64 = 11.082_527_090_316_852;

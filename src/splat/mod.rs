@@ -71,11 +71,11 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// has `scale = 8`.
     ///
     /// # Errors
-    /// [`Error::Option`] when `scale` is not positive and finite, [`Error::OutOfRange`] for an annotation farther than
+    /// [`Error::Option`] when `scale` is not within 2^-20..=2^24 px, [`Error::OutOfRange`] for an annotation farther than
     /// 2^24 px from the origin.
     pub fn round(device: &Device<R, P>, annotations: &Annotations, size: [u32; 2], scale: f64) -> Result<Self> {
-        if !(scale.is_finite() && scale > 0.0) {
-            return Err(Error::Option { name: "scale", value: scale, why: "must be positive and finite" });
+        if !(LEAST_SCALE..=REACH).contains(&scale) {
+            return Err(Error::Option { name: "scale", value: scale, why: "must lie between 2^-20 and 2^24 px" });
         }
         check_reach(annotations.points().as_flattened())?;
         let rows = annotations.points().iter().flat_map(|&[x, y]| [x, y, scale, scale, 0.0, 1.0, 1.0]);
@@ -85,10 +85,15 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// Gaussians made elsewhere, or read from a file, all bound to annotations in their order.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row.
+    /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row; coordinates reach to 2^24 px, scales
+    /// from 2^-20 px.
     pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
         table.check()?;
         check_reach(table.means.as_flattened())?;
+        if let Some(at) = table.scales.as_flattened().iter().position(|&s| !(LEAST_SCALE..=REACH).contains(&s.into())) {
+            let value = table.scales.as_flattened()[at].into();
+            return Err(Error::OutOfRange { what: "scales", index: at / 2, value, min: LEAST_SCALE, max: REACH });
+        }
         let channels = usize::from(table.channels);
         let mut rows = Vec::with_capacity(table.means.len() * (6 + channels));
         for (n, (mean, scales)) in table.means.iter().zip(&table.scales).enumerate() {
@@ -208,6 +213,9 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
 
 /// Farthest coordinate, px: beyond it `f32` cannot tell two pixels apart, and squared distances leave its range.
 const REACH: f64 = 16_777_216.0;
+
+/// Least scale of known Gaussians, px: with it and [`REACH`] every squared Mahalanobis distance is finite in `f32`.
+const LEAST_SCALE: f64 = 1.0 / 1_048_576.0;
 
 /// Rejects coordinates, two a point, that are too far away.
 fn check_reach<T: Copy + Into<f64>>(coordinates: &[T]) -> Result<()> {

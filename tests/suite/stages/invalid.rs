@@ -1,28 +1,157 @@
-use super::*;
-use splatport::splat::Solver;
+//! Wrong options and inputs give one error that names what is wrong and its value.
+
+use splatport::{
+    Error, GaussianTable, Grid,
+    kernel::{Background, CutOff, ScaleClip},
+    splat::{Cleanup, InitialScale, Prior, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver},
+};
+
+use super::{Splat, blobs, device, points};
+
+const NOT_POSITIVE: [f64; 4] = [0.0, -1.5, f64::NAN, f64::INFINITY];
+const POSITIVE: &str = "must be positive and finite";
+
+#[track_caller]
+fn same<T: std::fmt::Debug>(result: splatport::Result<T>, expected: &str) {
+    assert_eq!(result.expect_err(expected).to_string(), expected);
+}
+
 #[test]
-fn dbg_order() {
-    let (image, annotations) = blobs(72, 50, 1);
-    let mut places = annotations.points().to_vec();
-    places.reverse();
-    let reversed = points(&places);
-    for steps in 0..4 {
-        let f = |a| {
-            let s = Splat::of(&image, a).solver(Solver::GaussNewton { steps }).fit(device()).unwrap();
-            println!("{:?}", s.report().losses);
-            gaussians_of(&s.table().unwrap())
-        };
-        let (a, mut b) = (f(&annotations), f(&reversed));
-        b.reverse();
-        println!("{steps}");
-        for (a, b) in a.iter().zip(&b) {
-            println!(
-                "{:e} {:e} {:?} {:?}",
-                (a.log_det() - b.log_det()).abs(),
-                a.color[0] - b.color[0],
-                a.covariance(),
-                b.covariance()
-            );
+fn options_of_fits() {
+    let (image, annotations) = blobs(16, 16, 1);
+    let recipe = || Splat::of(&image, &annotations);
+    for v in NOT_POSITIVE {
+        let adam = Solver::Adam { steps: 5, rate: v };
+        let cases = [
+            (recipe().support(v), "support"),
+            (recipe().initial_scale(InitialScale::NeighbourFraction { divisor: v }), "initial scale divisor"),
+            (recipe().scale_map(ScaleMap::Softplus { least: v }), "least scale"),
+            (recipe().prior(Some(Prior { size: v, aspect: 1.0 })), "size prior"),
+            (recipe().prior(Some(Prior { size: 1.0, aspect: v })), "aspect prior"),
+            (recipe().solver(adam), "adam rate"),
+        ];
+        for (recipe, name) in cases {
+            same(recipe.fit(device()), &format!("option `{name}` is {v}: {POSITIVE}"));
         }
+    }
+    let shape = |weight, limit| Shape { weight, limit, on: ShapeOn::Activated, reduce: ShapeReduce::Max };
+    for limit in [0.999, 0.0, -2.0, f64::NAN, f64::INFINITY] {
+        let expected = format!("option `aspect limit` is {limit}: must be at least 1");
+        same(recipe().shape(shape(0.2, limit)).fit(device()), &expected);
+        same(recipe().cleanup(Cleanup::ShrinkToShort { limit }).fit(device()), &expected);
+    }
+    for weight in [-0.2, f64::NAN] {
+        let expected = format!("option `shape weight` is {weight}: must not be negative");
+        same(recipe().shape(shape(weight, 1.5)).fit(device()), &expected);
+    }
+}
+
+#[test]
+fn options_of_kernels() {
+    let splat = super::kernel::splat();
+    let recipe = || splat.kernel(Grid::over(60, 44, 4));
+    for tau in [0.0, 1.0, -0.5, 2.0, f64::NAN, f64::INFINITY] {
+        same(recipe().tau(tau).build(), &format!("option `tau` is {tau}: must lie between 0 and 1"));
+    }
+    for v in NOT_POSITIVE {
+        let cut_off = format!("option `cut_off` is {v}: {POSITIVE}");
+        for background in [
+            Background::Soft { cut_off: v, rule: CutOff::Crossover },
+            Background::Soft { cut_off: v, rule: CutOff::Exponent },
+            Background::Hard { cut_off: v },
+            Background::Ratio { cut_off: v, kappa: 0.1 },
+        ] {
+            same(recipe().background(background).build(), &cut_off);
+        }
+        let kappa = Background::Ratio { cut_off: 3.0, kappa: v };
+        same(recipe().background(kappa).build(), &format!("option `kappa` is {v}: {POSITIVE}"));
+        for (clip, name) in [
+            (ScaleClip::Range { post_min: v, post_max: 20.0 }, "post_min"),
+            (ScaleClip::Range { post_min: 1.0, post_max: v }, "post_max"),
+        ] {
+            same(recipe().scale_clip(clip).build(), &format!("option `{name}` is {v}: {POSITIVE}"));
+        }
+    }
+}
+
+#[test]
+fn grids() {
+    let splat = super::kernel::splat();
+    let whole = Grid::over(60, 44, 4);
+    let build = |grid| splat.kernel(grid).build();
+    same(build(Grid::over(60, 44, 0)), "option `stride` is 0: must be at least 1");
+    same(build(whole.crop(8, 8, 0, 4)), "grid is empty");
+    same(build(Grid::over(60, 0, 4)), "grid is empty");
+    same(build(whole.crop(41, 0, 20, 8)), "end of the crop, axis[0] is 61, outside 0..=60");
+    same(build(whole.crop(0, 60, 8, 8)), "end of the crop, axis[1] is 68, outside 0..=44");
+    same(build(whole.crop(u32::MAX, 0, u32::MAX, 8)), "end of the crop, axis[0] is 8589934590, outside 0..=60");
+    let error = build(Grid::over(u32::MAX, u32::MAX, 1)).expect_err("too many cells");
+    assert_eq!(error.to_string(), "grid: more than 4294967294 elements do not fit a 32-bit index");
+}
+
+#[test]
+fn recipes_check_their_stride() {
+    let (image, annotations) = blobs(16, 16, 1);
+    let recipe = splatport::recipe().solver(Solver::GaussNewton { steps: 0 }).kernel(0).loss();
+    same(recipe.run(device(), &image, &annotations), "option `stride` is 0: must be at least 1");
+    same(recipe.run_all(device(), []), "batch is empty");
+}
+
+#[test]
+fn scales_of_round_splats() {
+    let annotations = points(&[[3.0, 4.0]]);
+    for scale in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-300, 1e300] {
+        let error = Splat::round(device(), &annotations, [8, 8], scale);
+        same(error, &format!("option `scale` is {scale}: must lie between 2^-20 and 2^24 px"));
+    }
+}
+
+/// A coordinate is rounded to the device's float: what would become infinite there is an error, before any work.
+#[test]
+fn coordinates_out_of_reach() {
+    let (image, _) = blobs(16, 16, 1);
+    for (far, expected) in [
+        ([1e300, 4.0], format!("x[1] is {}, outside -16777216..=16777216", 1e300)),
+        ([4.0, -1.8e7], "y[1] is -18000000, outside -16777216..=16777216".to_owned()),
+    ] {
+        let annotations = points(&[[3.0, 4.0], far]);
+        same(Splat::of(&image, &annotations).fit(device()), &expected);
+        same(Splat::round(device(), &annotations, [16, 16], 8.0), &expected);
+    }
+    let table = GaussianTable { means: vec![[1.0, 3e38]], ..table() };
+    let error = Splat::from_table(device(), &table).expect_err("out of reach");
+    assert!(matches!(error, Error::OutOfRange { what: "y", index: 0, .. }), "{error}");
+}
+
+fn table() -> GaussianTable {
+    GaussianTable {
+        means: vec![[1.0, 2.0]],
+        scales: vec![[2.0, 1.0]],
+        rotations: vec![0.5],
+        colors: vec![1.0; 3],
+        channels: 3,
+        opacities: vec![1.0],
+        profile: String::new(),
+        width: 8,
+        height: 8,
+    }
+}
+
+#[test]
+fn tables() {
+    let from = |table: GaussianTable| Splat::from_table(device(), &table);
+    assert!(from(table()).is_ok());
+    same(from(GaussianTable { scales: vec![], ..table() }), "scales: expected 1 values, got 0");
+    same(from(GaussianTable { rotations: vec![0.0; 2], ..table() }), "rotations: expected 1 values, got 2");
+    same(from(GaussianTable { colors: vec![0.0; 2], ..table() }), "colors: expected 3 values, got 2");
+    same(from(GaussianTable { opacities: vec![], ..table() }), "opacities: expected 1 values, got 0");
+    same(from(GaussianTable { channels: 2, ..table() }), "expected 1 or 3 channels, got 2");
+    same(from(GaussianTable { width: 0, ..table() }), "size is empty");
+    same(from(GaussianTable { means: vec![[f32::NAN, 0.0]], ..table() }), "means[0] is NaN, not a finite number");
+    for scale in [0.0, -2.0, 1e-45, f32::MAX] {
+        let error = from(GaussianTable { scales: vec![[1.0, scale]], ..table() }).expect_err("a scale");
+        let right =
+            matches!(error, Error::OutOfRange { what: "scales", index: 0, value, .. } if value == f64::from(scale));
+        assert!(right, "{error}");
     }
 }

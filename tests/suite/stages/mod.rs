@@ -36,7 +36,7 @@ pub type Loss = splatport::Loss<WgpuRuntime>;
 pub type Buffer = splatport::Buffer<WgpuRuntime, f32>;
 
 /// Squared Mahalanobis distance at which a Gaussian ends by default.
-pub const SUPPORT: f64 = 11.082_527_147_345_985;
+pub const SUPPORT: f64 = 11.082_527_090_316_852;
 
 /// The one device of this process.
 pub fn device() -> &'static Device<WgpuRuntime> {

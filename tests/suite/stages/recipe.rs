@@ -1,1 +1,78 @@
-//! todo
+//! The whole chain as a value: it gives what the steps give, for any image, and can be stored.
+
+use splatport::{
+    Annotations, Grid, Image, LossRecipe,
+    kernel::{Background, CutOff, ScaleClip},
+    splat::{BackgroundImage, Prior, Solver},
+};
+
+use super::{Splat, bits, blobs, device, photo, points};
+
+const SOLVER: Solver = Solver::GaussNewton { steps: 5 };
+const BACKGROUND: Background = Background::Soft { cut_off: 2.0, rule: CutOff::Exponent };
+
+fn recipe() -> LossRecipe {
+    let splat = splatport::recipe().solver(SOLVER).background_image(BackgroundImage::KnnMask).support(9.0);
+    let kernel = splat.kernel(4).background(BACKGROUND).scale_clip(ScaleClip::None).tau(1e-4);
+    kernel.loss().transport_cost(0.01)
+}
+
+fn images() -> Vec<(Image, Annotations)> {
+    let empty = (photo(9, 31, 3, &[0.5; 9 * 31 * 3]), points(&[]));
+    let single = (photo(33, 17, 1, &super::noise(4, 33 * 17)), points(&[[12.5, 8.0]]));
+    vec![blobs(40, 30, 1), blobs(24, 50, 3), empty, single]
+}
+
+#[test]
+fn recipes_are_the_chain() {
+    let images = images();
+    let batch = recipe().run_all(device(), images.iter().map(|(image, points)| (image, points))).expect("a batch");
+    for ((image, annotations), whole) in images.iter().zip(batch.losses()) {
+        let fit = Splat::of(image, annotations).solver(SOLVER).background_image(BackgroundImage::KnnMask).support(9.0);
+        let splat = fit.fit(device()).expect("a splat");
+        let build = splat.kernel(Grid::strided(image, 4)).background(BACKGROUND).scale_clip(ScaleClip::None).tau(1e-4);
+        let loss = build.build().expect("a kernel").loss().transport_cost(0.01);
+        let table = whole.kernel().table().expect("a table");
+        assert_eq!(table, loss.kernel().table().expect("a table"));
+        let density = device().filled(0.04_f32, table.rows);
+        let [a, b] = [whole, &loss].map(|loss| loss.evaluate(&density).expect("a step"));
+        assert_eq!(a.value().expect("a value").to_bits(), b.value().expect("a value").to_bits());
+        assert_eq!((bits(a.gradient()), bits(a.transported())), (bits(b.gradient()), bits(b.transported())));
+        assert_eq!(whole.kernel().annotations(), annotations.len());
+    }
+}
+
+/// Bound to an image by a builder of its own, a recipe is the same as without.
+#[test]
+fn every_option_is_carried() {
+    let prior = Some(Prior { size: 0.5, aspect: 0.25 });
+    let unbound = splatport::recipe().prior(prior).solver(SOLVER);
+    let (image, annotations) = blobs(24, 24, 1);
+    let bound = Splat::of(&image, &annotations).prior(prior).solver(SOLVER);
+    assert_eq!(unbound.options(), bound.options());
+}
+
+#[test]
+fn recipes_can_be_stored() {
+    for recipe in [recipe(), splatport::recipe().kernel(8).loss()] {
+        let text = serde_json::to_string(&recipe).expect("text");
+        let back: LossRecipe = serde_json::from_str(&text).expect("a recipe");
+        assert_eq!(back, recipe, "{text}");
+    }
+    assert_ne!(recipe(), splatport::recipe().kernel(8).loss());
+    let text = serde_json::to_string(&recipe()).expect("text").replace("KnnMask", "Unknown");
+    let error = serde_json::from_str::<LossRecipe>(&text).expect_err("an unknown background").to_string();
+    assert!(error.contains("unknown variant `Unknown`"), "{error}");
+}
+
+/// What is stored may hold any number: it is checked when it runs.
+#[test]
+fn stored_options_are_checked() {
+    let text = serde_json::to_string(&recipe()).expect("text").replace("\"tau\":0.0001", "\"tau\":2.5");
+    let recipe: LossRecipe = serde_json::from_str(&text).expect("a recipe");
+    let (image, annotations) = blobs(24, 24, 1);
+    let error = recipe.run(device(), &image, &annotations).expect_err("a tau of 2.5");
+    assert_eq!(error.to_string(), "option `tau` is 2.5: must lie between 0 and 1");
+    let error = splatport::recipe().kernel(4).loss().transport_cost(f64::NAN).run(device(), &image, &annotations);
+    assert_eq!(error.expect_err("no number").to_string(), "option `transport cost` is NaN: must be finite");
+}

@@ -62,16 +62,17 @@ fn signed_gaussians_are_recovered() {
     }
 }
 
-/// A fit without residual stops where the loss in f32 no longer tells steps apart. Measured PLACEHOLDER.
-const EXACT: f64 = 1e-3;
+/// A fit without residual stops where the loss in f32 no longer tells steps apart. Measured 1.7e-7 of
+/// the covariance and 8.3e-8 of a color; the rest is for other devices.
+const EXACT: f64 = 5e-6;
 
-/// Adam comes as near as its steps allow.
+/// Adam comes as near as its steps allow: measured 3.7e-6 and 5.7e-8.
 #[test]
 fn adam_recovers_too() {
     let truth = separated(&PLACES, 4.0, [0.9, 0.7]);
     let (image, annotations) = made_of(&truth, (96, 80), 1, 0.0);
     let recipe = Splat::of(&image, &annotations).background_image(BackgroundImage::None);
-    let splat = recipe.solver(Solver::Adam { steps: 800, rate: 0.02 }).fit(device()).expect("a splat");
+    let splat = recipe.solver(Solver::Adam { steps: 300, rate: 0.05 }).fit(device()).expect("a splat");
     let found = errors(&gaussians_of(&splat.table().expect("a table")), &truth, 1);
-    assert!(found[0] <= 0.03 && found[1] <= 0.03, "{found:?}");
+    assert!(found[0] <= 1e-3 && found[1] <= 1e-3, "{found:?}");
 }
