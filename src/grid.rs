@@ -88,7 +88,8 @@ impl Grid {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks the grid against the size of the image that it must lie on.
+    pub(crate) fn check(&self, image: [u32; 2]) -> Result<()> {
         if self.stride == 0 {
             return Err(Error::Option { name: "stride", value: 0.0, why: "must be at least 1" });
         }
@@ -99,6 +100,11 @@ impl Grid {
             return Err(splatport_kernels::Error::TooLarge { what: "grid" }.into());
         }
         for axis in 0..2 {
+            if self.image[axis] != image[axis] {
+                let (value, size) = (f64::from(self.image[axis]), f64::from(image[axis]));
+                let what = "size of the grid's image, axis";
+                return Err(Error::OutOfRange { what, index: axis, value, min: size, max: size });
+            }
             let (first, last) = (f64::from(self.corner[axis]), f64::from(self.image[axis]));
             if first + f64::from(self.size[axis]) > last {
                 let (value, max) = (first + f64::from(self.size[axis]), last);

@@ -69,11 +69,11 @@ impl<'a, R: Runtime, P: Precision> KernelRecipe<OnSplat<'a, R, P>> {
     ///
     /// # Errors
     /// [`crate::Error::Option`] for an option out of range, [`crate::Error::Empty`] or [`crate::Error::OutOfRange`] for a
-    /// grid without cells or outside its image, [`crate::Error::Device`] when the device failed.
+    /// grid without cells, of another image or outside it, [`crate::Error::Device`] when the device failed.
     pub fn build(self) -> Result<Kernel<R, P>> {
         self.options.check()?;
         let OnSplat { splat, grid } = self.data;
-        grid.check()?;
+        grid.check(splat.size())?;
         let device = splat.device();
         let [threshold, threshold_per_log_det] = self.options.threshold();
         let [least_scale, largest_scale] = self.options.scale_limits(f64::from(grid.stride()));
