@@ -22,7 +22,8 @@ fn rule(rate: f64) -> Adam {
 /// Step `t` rounds both moments, relative to the sums of absolute terms `M` and `V = second`, three times each; so the first
 /// moment is off by `3 t U M`, the root by half of `3 t U` of itself, and the change by the sum of both and six roundings of
 /// its own (two of them a quotient and a root, which Vulkan lets be off by 3 ulp), relative to `rate M / root`. Each
-/// parameter is rounded once a step besides. Measured: 0.21 of it.
+/// parameter is rounded once a step besides. Measured: 0.97 of it, for a
+/// large parameter's one rounding.
 #[test]
 fn steps_equal_the_oracle() {
     let steps = (1usize..150).prop_flat_map(|len| (vec(slope(), len), vec(vec(slope(), len), 6)));

@@ -11,8 +11,7 @@ fn kernels() -> impl Strategy<Value = (Case, Rule, f64)> {
     (cases(24, 8.0), any_rule(), prop_oneof![Just(1e-1), Just(1e-3), Just(1e-6)])
 }
 
-/// Each row is within `tau` of the oracle's, plus rounding. Measured: 0.46 of it at `tau = 0.1`, where dropping is all; 0.2
-/// of it for rounding alone (`tau = 1e-6`).
+/// Each row is within `tau` of the oracle's, plus rounding. Measured: 0.87 of it, by dropping.
 #[test]
 fn rows_are_the_posterior() {
     property("row", 48, kernels(), |(case, rule, tau), tally| {
@@ -29,7 +28,7 @@ fn rows_are_the_posterior() {
     });
 }
 
-/// `k` weights are added one by one, each is a quotient (3 ulp) of that sum: `(k + 6) U`. Measured: 0.23 of it.
+/// `k` weights are added one by one, each is a quotient (3 ulp) of that sum: `(k + 6) U`. Measured: 0.36 of it.
 #[test]
 fn rows_sum_to_one() {
     property("row sum", 24, kernels(), |(Case { set, cells }, rule, tau), tally| {

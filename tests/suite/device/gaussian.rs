@@ -17,7 +17,7 @@ fn check(g: &Gaussian<f64>, cells: Cells, framing: Framing, expected: &Gaussian<
     tally.all_near("q", &got, &wanted, |i| relative * wanted[i]);
 }
 
-/// Measured up to aspect 50: 0.16 of the tolerance (see [`q_error`]).
+/// Measured up to aspect 50: 0.44 of the tolerance (see [`q_error`]).
 #[test]
 fn distances_hold_their_bound() {
     property("distance", 48, cases(1, 50.0), |Case { set, cells }, tally| {
@@ -27,7 +27,7 @@ fn distances_hold_their_bound() {
     });
 }
 
-/// Limits act on each scale, a margin makes the gaussian round.
+/// Limits act on each scale, a margin makes the gaussian round. Measured: 0.52 of the tolerance.
 #[test]
 fn scales_are_limited_and_widened() {
     let limits = (strategies::gaussian(40, 30, 8.0), [1.0..3.0, 3.0..9.0, 1.0..2.0, 0.0..4.0]);

@@ -106,7 +106,7 @@ fn check(picture: &Picture, means: bool, penalty: Penalty, tally: &mut Tally) {
     }
 }
 
-/// Measured: 0.05 of the tolerance.
+/// Measured: 0.04 of the tolerance.
 #[test]
 fn equals_the_oracle() {
     property("gradient", 40, (pictures(12), any::<bool>(), any::<bool>()), |(picture, means, squared), tally| {
@@ -128,7 +128,7 @@ fn moved(g: &Gaussian<f64>, k: usize, by: f64) -> Gaussian<f64> {
 }
 
 /// Every derivative is the slope of the oracle's error, by central differences in `f64` (`h = 1e-5`: their own error is
-/// about `1e-10` of the error's size). Nothing is cut. Measured: 0.04 of the tolerance.
+/// about `1e-10` of the error's size). Nothing is cut. Measured: 0.03 of the tolerance.
 #[test]
 fn is_the_slope_of_the_error() {
     property("slope", 16, pictures(3), |picture, tally| {

@@ -25,7 +25,7 @@ fn without_annotations_all_is_background() {
 }
 
 /// `K_i0 = sigmoid(q - b)`: 8 U (1 + q) for the odds, and the error of `q` times the sigmoid's slope, ¼ at most. An entry of
-/// less than `TAU / 2` may be dropped. Measured: 0.28 of it.
+/// less than `TAU / 2` may be dropped. Measured: 0.14 of it.
 #[test]
 fn one_annotation_gives_a_sigmoid() {
     let one = (strategies::gaussian(61, 37, 10.0), 0.5..4.0);
@@ -57,7 +57,7 @@ fn crossover_is_even_at_the_cut_off() {
     });
 }
 
-/// Equal gaussians are treated by equal instructions: equal bits.
+/// Equal gaussians are treated by equal instructions: equal bits. Measured for merged rows: 0.06 of the tolerance.
 #[test]
 fn duplicates_have_equal_columns() {
     property("duplicates", 24, (cases(10, 8.0), any_rule()), |(Case { set, cells }, rule), tally| {
@@ -101,7 +101,7 @@ fn steady(case: &Case) -> Case {
     Case { set: case.set.iter().map(place).collect(), cells: case.cells }
 }
 
-/// A half turn and exchanged axes name the same gaussian. Measured: 0.15 of it.
+/// A half turn and exchanged axes name the same gaussian. Measured: 0.2 of it.
 #[test]
 fn axes_have_many_names() {
     property("axes", 24, (cases(12, 8.0), any_rule()), |(case, rule), tally| {
@@ -118,7 +118,7 @@ fn axes_have_many_names() {
     });
 }
 
-/// Moving and turning image and gaussians together, or mirroring them, only renames the cells. Measured: 0.18 of it.
+/// Moving and turning image and gaussians together, or mirroring them, only renames the cells. Measured: 0.1 of it.
 #[test]
 fn rigid_motions_and_mirrors_rename_cells() {
     property("motion", 24, (cases(12, 8.0), any_rule(), 0..500u16), |(case, rule, shift), tally| {
@@ -151,7 +151,7 @@ fn rigid_motions_and_mirrors_rename_cells() {
     });
 }
 
-/// Equal round gaussians without a background: a softmax of squared distances (the Bayesian loss). Measured: 0.11 of it.
+/// Equal round gaussians without a background: a softmax of squared distances (the Bayesian loss). Measured: 0.2 of it.
 #[test]
 fn equal_round_gaussians_are_a_softmax() {
     property("softmax", 24, (strategies::points(20, 53, 41), 1.0..12.0), |(points, scale), tally| {

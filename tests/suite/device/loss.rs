@@ -87,7 +87,7 @@ fn is_decided(set: &[Gaussian<f64>], point: [f64; 2]) -> bool {
     qs.first().is_none_or(|&q| (q - 4.0).abs() > band(q)) && qs.windows(2).all(|w| w[1] - w[0] > band(w[0]))
 }
 
-/// Every background and every clip of the scales. Measured: 0.71 of `tau` and rounding.
+/// Every background and every clip of the scales. Measured: 0.88 of `tau` and rounding.
 #[test]
 fn options_mean_what_the_oracle_means() {
     let drawn = (photos(), 0..5usize, 0..3usize);
@@ -121,7 +121,7 @@ fn options_mean_what_the_oracle_means() {
     });
 }
 
-/// A photo's loss on the device, and the oracle's dense kernel, which is off by `tau` and rounding in each row.
+/// A photo's loss on the device, and the oracle's dense kernel, off by `tau` and rounding in each row.
 fn both(photo: &Photo) -> (Loss<R>, Vec<Vec<f64>>, f64) {
     let background = Background::Soft { cut_off: 3.0, rule: CutOff::Exponent };
     let rows = dense(&photo.set, &centres(photo), &oracle::Background::exponent(3.0, photo.set.len()));
@@ -133,7 +133,7 @@ fn both(photo: &Photo) -> (Loss<R>, Vec<Vec<f64>>, f64) {
 }
 
 /// Value, mass and gradient. A column whose residual may be of either sign is left out of the gradient's comparison by
-/// allowing for its weight. Measured: 0.32 of the tolerance.
+/// allowing for its weight. Measured: 0.82 of the tolerance.
 #[test]
 fn the_loss_equals_the_oracle() {
     property("loss", 32, photos(), |photo, tally| {
@@ -166,7 +166,7 @@ fn the_loss_equals_the_oracle() {
 #[test]
 fn a_kernel_does_not_depend_on_the_density() {
     property("unchanged", 8, photos(), |photo, tally| {
-        let (loss, ..) = both(photo);
+        let loss = both(photo).0;
         let before = loss.kernel().table().expect("a table");
         for scale in [0.0, 1.0, 1e6] {
             let density: Vec<f64> = photo.density.iter().map(|z| z * scale).collect();
@@ -189,27 +189,27 @@ fn no_annotation_pays_for_all_mass() {
     }
 }
 
-/// Targets of one's own, and the transport cost: `L + w <z, c>`.
+/// Targets of one's own, and the transport cost: `L + w <z, c>`; a sum adds at most 64 elements on each of its levels.
+/// Measured: 0.44 of the tolerance.
 #[test]
 fn targets_and_costs_are_added() {
-    property("cost", 16, (photos(), 0.001..0.1), |(photo, weight), tally| {
+    property("loss with cost", 16, (photos(), 0.001..0.1), |(photo, weight), tally| {
         let targets: Vec<f64> = (0..photo.set.len()).map(|n| single(0.1 * n as f64)).collect();
         let density = device().upload_f64(&photo.density);
         let (plain, ..) = both(photo);
         let plain = plain.targets(&targets).expect("targets");
-        let mass = wide(plain.evaluate(&density).expect("a step").transported().read().expect("mass"));
+        let step = plain.evaluate(&density).expect("a step");
+        let mass = wide(step.transported().read().expect("mass"));
         let rows = Plan::read(plain.kernel().entries()).dense();
         let means: Vec<[f64; 2]> = photo.set.iter().map(|g| g.mean).collect();
         let costs = transport_cost(&rows, &photo.density, &centres(photo), &means).gradient;
-        let step = plain.evaluate(&density).expect("a step");
         let want: f64 = mass.iter().zip(targets.iter().chain([&0.0])).map(|(m, t)| (m - t).abs()).sum();
         let sizes: f64 = mass.iter().sum::<f64>() + targets.iter().sum::<f64>();
         tally.near("value of", targets.len(), (step.value().expect("a value"), want), 70.0 * U * sizes);
         let slopes = wide(step.gradient().read().expect("slopes"));
         let with = plain.transport_cost(*weight).evaluate(&density).expect("a step");
         let paid: f64 = costs.iter().zip(&photo.density).map(|(c, z)| weight * c * z).sum();
-        let value = with.value().expect("a value");
-        tally.near("with cost", targets.len(), (value, want + paid), 220.0 * U * (sizes + paid));
+        tally.near("with cost", 0, (with.value().expect("a value"), want + paid), 220.0 * U * (sizes + paid));
         let wanted: Vec<f64> = slopes.iter().zip(&costs).map(|(g, c)| g + weight * c).collect();
         tally.all_near("slope", &wide(with.gradient().read().expect("slopes")), &wanted, |i| {
             (24.0 + targets.len() as f64) * U * (1.0 + weight * costs[i])
@@ -217,7 +217,7 @@ fn targets_and_costs_are_added() {
     });
 }
 
-/// The mean over images of different sizes: `200 U` of its terms for the sums, two roundings for the scale.
+/// The mean over images of different sizes: two roundings of each step for the scale, and the mean's. Measured: 0.67 of it.
 #[test]
 fn a_batch_is_the_mean() {
     property("batch", 8, proptest::collection::vec(photos(), 1..4), |photos, tally| {

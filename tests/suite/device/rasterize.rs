@@ -115,7 +115,7 @@ fn check(picture: &Picture, (image, coverage): (Vec<f32>, Vec<f32>), tally: &mut
     }
 }
 
-/// No gaussian is missing from a tile that it reaches. Measured: 0.20 of the tolerance.
+/// No gaussian is missing from a tile that it reaches. Measured: 0.45 of the tolerance.
 #[test]
 fn draws_what_the_oracle_draws() {
     property("drawn", 48, pictures(20), |picture, tally| check(picture, picture.draw(), tally));
@@ -152,7 +152,7 @@ fn a_wrong_base_is_rejected() {
     assert!(matches!(error, Error::Length { what: "base image", expected: 60, got: 20 }), "{error}");
 }
 
-/// A chunk of 64 is added one by one, then chunks likewise: `(64 levels + 2) U` of the sum. Measured: 0.06 of it.
+/// A chunk of 64 is added one by one, then chunks likewise: `(64 levels + 2) U` of the sum. Measured: 0.02 of it.
 #[test]
 fn penalties_are_summed() {
     once("penalty", |tally| {

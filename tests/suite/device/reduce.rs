@@ -6,7 +6,7 @@ use splatport::kernels::reduce::{Reduction, reduce, reduce_into};
 use super::{Tally, U, device, once, poison, property, single};
 
 /// Sixty-four elements are added one by one on each level, so an element meets at most 64 roundings a level:
-/// `64 levels U sum |x|`. Measured: 0.011 of it.
+/// `64 levels U sum |x|`. Measured: 0.06 of it.
 fn check(values: &[f64], tally: &mut Tally) {
     poison(&[values.len().div_ceil(64), 1]);
     let buffer = device().upload_f64(values);
