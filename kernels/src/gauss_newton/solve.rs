@@ -44,7 +44,6 @@ pub(crate) fn solve<F: Real>(
     }
     // A Gaussian out of sight, or of a weight that underflows, has no system.
     if system.weight > F::new(1.0e-12) {
-        #[unroll]
         for _round in 0..3 {
             shape_step::<F>(&mut step, &held, system, point, damping, unit, terms, layout);
             let weight = system.weight * (F::new(1.0) + damping);
@@ -116,21 +115,21 @@ fn shape_step<F: Real>(
     }
     let mut matrix = Array::<F>::new(comptime!(layout.shape() * layout.shape()));
     let mut right = Array::<F>::new(size);
-    #[unroll]
+    #[unroll(!layout.sums.means)]
     for i in 0..size {
         right[i] = system.coupling[i] * along - system.gradient[i];
-        #[unroll]
+        #[unroll(!layout.sums.means)]
         for j in 0..size {
             let coupled = system.coupling[i] * system.coupling[j];
             matrix[i * size + j] = squares * system.gram[i * size + j] - free_squares / weight * coupled;
         }
         matrix[i * size + i] += damping * squares * system.gram[i * size + i] + added[i];
     }
-    #[unroll]
+    #[unroll(!layout.sums.means)]
     for i in 0..comptime!(layout.t() + 1) {
         if held[i] != zero {
             right[i] = zero;
-            #[unroll]
+            #[unroll(!layout.sums.means)]
             for j in 0..size {
                 matrix[i * size + j] = zero;
                 matrix[j * size + i] = zero;
@@ -138,15 +137,13 @@ fn shape_step<F: Real>(
             matrix[i * size + i] = F::new(1.0);
         }
     }
-    // Everything but (d, o) is eliminated, (d, o) is solved in its disc, the rest follows.
-    #[unroll]
+    // Everything but (d, o) is eliminated, (d, o) is solved in its disc, the rest follows. (Loops over free means are not
+    // unrolled, here and in the assembly: drivers take minutes to compile what comes of it.)
     for k in 0..comptime!(layout.t() + 1) {
-        #[unroll]
-        for i in comptime!(k + 1)..size {
+        for i in k + 1..size {
             let factor = matrix[i * size + k] / matrix[k * size + k];
             let taken = factor * right[k];
             right[i] -= taken;
-            #[unroll]
             for j in k..size {
                 let entry = factor * matrix[k * size + j];
                 matrix[i * size + j] -= entry;
@@ -154,12 +151,10 @@ fn shape_step<F: Real>(
         }
     }
     disc_step::<F>(step, &matrix, &right, point, terms.disc, layout);
-    #[unroll]
     for back in 0..comptime!(layout.t() + 1) {
-        let k = comptime!(layout.t() - back);
+        let k = comptime!(layout.t()) - back;
         let mut rest = right[k];
-        #[unroll]
-        for j in comptime!(k + 1)..size {
+        for j in k + 1..size {
             rest -= matrix[k * size + j] * step[j];
         }
         step[k] = rest / matrix[k * size + k];

@@ -87,24 +87,24 @@ pub(crate) fn block<F: Real>(
     let mut gradient = Array::<F>::new(comptime!(layout.point()));
     let mut coupling = Array::<F>::new(size);
     let mut gram = Array::<F>::new(comptime!(layout.shape() * layout.shape()));
-    #[unroll]
+    #[unroll(!layout.sums.means)]
     for i in 0..size {
         let mut by = F::new(0.0);
         let mut with = F::new(0.0);
-        #[unroll]
+        #[unroll(!layout.sums.means)]
         for k in 0..size {
             by += turn[k * size + i] * pull[k];
             with += turn[k * size + i] * bond[k];
         }
         gradient[i] = by;
         coupling[i] = with;
-        #[unroll]
+        #[unroll(!layout.sums.means)]
         for j in 0..size {
             let mut entry = F::new(0.0);
-            #[unroll]
+            #[unroll(!layout.sums.means)]
             for k in 0..size {
                 let mut inner = F::new(0.0);
-                #[unroll]
+                #[unroll(!layout.sums.means)]
                 for l in 0..size {
                     inner += frame[k * size + l] * turn[l * size + j];
                 }
@@ -216,12 +216,12 @@ pub(crate) fn predicted<F: Real>(
     let mut linear = F::new(0.0);
     let mut quadratic = F::new(0.0);
     let mut coupled = F::new(0.0);
-    #[unroll]
+    #[unroll(!layout.sums.means)]
     for i in 0..size {
         linear += system.gradient[i] * moved[i];
         coupled += system.coupling[i] * moved[i];
         quadratic += added[i] * moved[i] * moved[i];
-        #[unroll]
+        #[unroll(!layout.sums.means)]
         for j in 0..size {
             quadratic += squares * system.gram[i * size + j] * moved[i] * moved[j];
         }
