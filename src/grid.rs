@@ -99,9 +99,9 @@ impl Grid {
         if self.len() >= u32::MAX as usize {
             return Err(splatport_kernels::Error::TooLarge { what: "grid" }.into());
         }
-        for axis in 0..2 {
-            if self.image[axis] != image[axis] {
-                let (value, size) = (f64::from(self.image[axis]), f64::from(image[axis]));
+        for (axis, size) in image.into_iter().enumerate() {
+            if self.image[axis] != size {
+                let (value, size) = (f64::from(self.image[axis]), f64::from(size));
                 let what = "size of the grid's image, axis";
                 return Err(Error::OutOfRange { what, index: axis, value, min: size, max: size });
             }

@@ -115,7 +115,7 @@ fn equals_the_oracle() {
 }
 
 /// Moves parameter `k`, in the device's order.
-fn moved(g: &Gaussian<f64>, k: usize, by: f64) -> Gaussian<f64> {
+pub fn moved(g: &Gaussian<f64>, k: usize, by: f64) -> Gaussian<f64> {
     let mut g = *g;
     match k {
         0 | 1 => g.mean[k] += by,
