@@ -3,7 +3,7 @@
 use splatport::{
     Error, GaussianTable, Grid,
     kernel::{Background, CutOff, ScaleClip},
-    splat::{Cleanup, InitialScale, Prior, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver},
+    splat::{Cleanup, Compositing, InitialScale, Prior, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver},
 };
 
 use super::{Splat, blobs, device, points};
@@ -40,6 +40,11 @@ fn options_of_fits() {
         same(recipe().shape(shape(0.2, limit)).fit(device()), &expected);
         same(recipe().cleanup(Cleanup::ShrinkToShort { limit }).fit(device()), &expected);
     }
+    let why = "Gauss-Newton only adds Gaussians: alpha-over needs the Adam solver";
+    same(
+        recipe().compositing(Compositing::AlphaOver).fit(device()),
+        &format!("option `gauss-newton steps` is 60: {why}"),
+    );
     for weight in [-0.2, f64::NAN] {
         let expected = format!("option `shape weight` is {weight}: must not be negative");
         same(recipe().shape(shape(weight, 1.5)).fit(device()), &expected);

@@ -1,10 +1,12 @@
 //! Every choice of a fit does what it says.
 
 use splatport::splat::{
-    BackgroundImage, Opacity, Reconstruction, RotationMap, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver,
+    BackgroundImage, Compositing, Opacity, Reconstruction, RotationMap, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver,
 };
 
-use super::{Splat, apart, blobs, device};
+use splatport::reference::alpha_over::alpha_over;
+
+use super::{SUPPORT, Splat, apart, blobs, device};
 
 const ADAM: Solver = Solver::Adam { steps: 60, rate: 0.05 };
 
@@ -104,4 +106,24 @@ fn support_bounds_what_is_drawn() {
     assert!(lit(&narrow) < lit(&wide));
     // exp(-15) of colors below 1, ten of them.
     assert!(apart(&wide, &wider) <= 10.0 * (-15.0_f64).exp());
+}
+
+/// What is drawn over each other is what the oracle draws, and it is fitted.
+#[test]
+fn layers_descend() {
+    let (image, annotations) = blobs(72, 50, 3);
+    for background in [BackgroundImage::None, BackgroundImage::Inpainted] {
+        let recipe = Splat::of(&image, &annotations).background_image(background).compositing(Compositing::AlphaOver);
+        let splat = recipe.opacity(Opacity::Learned).solver(ADAM).fit(device()).expect("a splat");
+        let left = ratio(&splat);
+        assert!(left < 0.5, "{background:?}: {left} of the loss is left");
+
+        let (_, behind) = super::background(&image, &annotations, background);
+        let set = super::gaussians_of(&splat.table().expect("a table"));
+        let wanted = alpha_over(&set, 72, 50, 3, &behind, SUPPORT);
+        let drawn = splat.reconstruction().expect("a drawing");
+        let worst = apart(&drawn, &wanted);
+        // Pixels at the edge of the support may be in or out: one 8-bit level of what lies there.
+        assert!(worst <= 1.0 / 255.0, "{background:?}: off by {worst}");
+    }
 }
