@@ -52,6 +52,8 @@ pub struct Bins<R: Runtime> {
     pub(crate) slot_tiles: Buffer<R, u32>,
     /// The Gaussian of every slot.
     pub(crate) slot_owners: Buffer<R, u32>,
+    /// The slot of every member of a tile.
+    pub(crate) member_slots: Buffer<R, u32>,
 }
 
 impl<R: Runtime> Bins<R> {
@@ -89,5 +91,6 @@ pub fn bins<R: Runtime, P: Precision>(
         slot_starts: slots.starts,
         slot_tiles: slots.tiles,
         slot_owners: slots.owners,
+        member_slots: slots.of_members,
     })
 }

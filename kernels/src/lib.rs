@@ -15,6 +15,7 @@ pub mod descent;
 mod device;
 pub mod discrepancy;
 mod error;
+pub mod evaluate;
 pub mod gauss_newton;
 pub mod gaussian;
 pub mod gradient;

@@ -137,29 +137,12 @@ fn sum_slots<F: Real>(
                     let pixel = (y * lists.lattice.columns + x) as usize;
                     let w = (q / F::new(-2.0)).exp();
                     let effect = effect::<F>(layers, lists, residual, tile, n, pixel, w, sums);
-                    let mut along = F::new(0.0);
-                    let mut weight = F::new(0.0);
+                    let mut e = Array::<F>::new(channels);
                     #[unroll]
                     for c in 0..channels {
-                        let e = residual[pixel * channels + c];
-                        let inverse = F::new(1.0) / max(e.abs(), floor);
-                        let pull = match comptime!(sums.penalty) {
-                            Penalty::Squared => e,
-                            Penalty::Absolute => e * inverse,
-                        };
-                        weight += inverse;
-                        along += effect.amplitude[c] * pull;
-                        sum[c] += effect.by_color * pull;
+                        e[c] = residual[pixel * channels + c];
                     }
-                    add_gradient::<F>(&mut sum, v, w * along, sums);
-                    if comptime!(sums.curvature) {
-                        let shared = w * (w + coverage[pixel]) / F::new(2.0);
-                        let k = match comptime!(sums.penalty) {
-                            Penalty::Squared => shared,
-                            Penalty::Absolute => shared * weight / F::cast_from(comptime!(sums.channels)),
-                        };
-                        add_curvature::<F>(&mut sum, v, k, sums);
-                    }
+                    add_pixel::<F>(&mut sum, v, w, &effect, &e, coverage[pixel], floor, sums);
                 }
             }
         }
@@ -170,11 +153,61 @@ fn sum_slots<F: Real>(
     }
 }
 
+/// Adds what one pixel brings: whitened displacement `v`, weight `w`, residual `e`, sum of all weights `coverage`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn add_pixel<F: Real>(
+    sum: &mut Array<F>,
+    v: Point<F>,
+    w: F,
+    effect: &Effect<F>,
+    e: &Array<F>,
+    coverage: F,
+    floor: F,
+    #[comptime] sums: Sums,
+) {
+    let channels = comptime!(sums.channels as usize);
+    let mut along = F::new(0.0);
+    let mut weight = F::new(0.0);
+    #[unroll]
+    for c in 0..channels {
+        let inverse = F::new(1.0) / max(e[c].abs(), floor);
+        let pull = match comptime!(sums.penalty) {
+            Penalty::Squared => e[c],
+            Penalty::Absolute => e[c] * inverse,
+        };
+        weight += inverse;
+        along += effect.amplitude[c] * pull;
+        sum[c] += effect.by_color * pull;
+    }
+    add_gradient::<F>(sum, v, w * along, sums);
+    if comptime!(sums.curvature) {
+        let shared = w * (w + coverage) / F::new(2.0);
+        let k = match comptime!(sums.penalty) {
+            Penalty::Squared => shared,
+            Penalty::Absolute => shared * weight / F::cast_from(comptime!(sums.channels)),
+        };
+        add_curvature::<F>(sum, v, k, sums);
+    }
+}
+
 /// How a Gaussian of weight `w` changes a pixel: per unit of `w` (times what it does to the shape) and of color.
 #[derive(CubeType)]
-struct Effect<F: Real> {
-    amplitude: Array<F>,
-    by_color: F,
+pub(crate) struct Effect<F: Real> {
+    pub amplitude: Array<F>,
+    pub by_color: F,
+}
+
+/// Where Gaussians are added.
+#[cube]
+pub(crate) fn added<F: Real>(layers: &Layers<F>, n: u32, w: F, #[comptime] channels: u32) -> Effect<F> {
+    let at = n as usize * comptime!(channels as usize + 1);
+    let mut amplitude = Array::<F>::new(comptime!(channels as usize));
+    #[unroll]
+    for c in 0..comptime!(channels as usize) {
+        amplitude[c] = layers.amplitudes[at + c];
+    }
+    Effect::<F> { amplitude, by_color: w }
 }
 
 #[cube]
@@ -191,12 +224,7 @@ fn effect<F: Real>(
 ) -> Effect<F> {
     let channels = comptime!(sums.channels as usize);
     let at = n as usize * comptime!(sums.channels as usize + 1);
-    let mut amplitude = Array::<F>::new(channels);
-    let mut by_color = w;
-    #[unroll]
-    for c in 0..channels {
-        amplitude[c] = layers.amplitudes[at + c];
-    }
+    let mut effect = added::<F>(layers, n, w, sums.channels);
     if comptime!(sums.over) {
         // What those in front show, and how much they let through.
         let mut front = Array::<F>::new(channels);
@@ -230,20 +258,20 @@ fn effect<F: Real>(
         if alpha >= largest_alpha::<F>() {
             gain = F::new(0.0);
         }
-        by_color = F::new(0.0);
+        effect.by_color = F::new(0.0);
         #[unroll]
         for c in 0..channels {
-            amplitude[c] = F::new(0.0);
+            effect.amplitude[c] = F::new(0.0);
             if opacity > F::new(0.0) {
                 let color = layers.color(n, pixel, c, sums.channels);
                 let seen = (residual[pixel * channels + c] - front[c]) / through;
                 let behind = (seen - alpha * color) / (F::new(1.0) - alpha);
-                amplitude[c] = gain * through * (color - behind);
-                by_color = through * alpha / opacity;
+                effect.amplitude[c] = gain * through * (color - behind);
+                effect.by_color = through * alpha / opacity;
             }
         }
     }
-    Effect::<F> { amplitude, by_color }
+    effect
 }
 
 #[cube]

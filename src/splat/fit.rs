@@ -7,9 +7,11 @@ use splatport_kernels::{
     Buffer, Cells, Device, Gaussians, HostReal, Precision,
     bins::{self, Bins, Rule},
     cubecl::Runtime,
+    evaluate::{Shape, evaluate},
     gaussian::{self, Frames, Framing, Margin},
-    penalty::{self, Penalty},
-    rasterize::{self, Raster, Scene},
+    moments::{Moments, Sums},
+    penalty::Penalty,
+    rasterize::{self, Scene},
 };
 
 use super::{
@@ -186,16 +188,22 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         Scene { frames, bins, support: self.options.support, compositing }
     }
 
-    /// Draws the residual and writes its summed penalty to `penalties[at]`.
-    fn residual(
+    /// Draws the residual, writes its summed penalty to `penalties[at]` and gives its sums.
+    fn evaluate(
         &self,
         scene: &Scene<'_, R, P::Real>,
-        raster: &Raster<R, P::Real>,
+        (sums, floor): (Sums, f64),
         penalties: &Buffer<R, P::Real>,
-        at: usize,
-    ) -> Result<()> {
-        rasterize::rasterize(self.device, scene, &self.gap, raster)?;
-        Ok(penalty::penalty(self.device, &raster.image, self.penalty(), penalties, at)?)
+        at: u32,
+    ) -> Result<Moments<R, P::Real>> {
+        let shape = Shape::of(self.device);
+        Ok(evaluate(self.device, scene, &self.gap, (sums, floor), (penalties, at as usize), shape)?)
+    }
+
+    /// The sums that a solver asks for.
+    fn sums(&self, curvature: bool) -> Sums {
+        let over = self.options.compositing == Compositing::AlphaOver;
+        Sums { channels: self.channels(), means: self.free(), curvature, penalty: self.penalty(), over }
     }
 }
 

@@ -9,6 +9,7 @@ pub(super) struct Slots<R: Runtime> {
     pub starts: Buffer<R, u32>,
     pub tiles: Buffer<R, u32>,
     pub owners: Buffer<R, u32>,
+    pub of_members: Buffer<R, u32>,
 }
 
 /// Transposes the fine lists: the tiles of every Gaussian, grouped by coarse tile.
@@ -21,6 +22,7 @@ pub(super) fn slots<R: Runtime, P: Precision>(
 ) -> Slots<R> {
     let pairs = fine.members.len();
     let (counts, tiles, owners) = (device.uninit(gaussians), device.uninit(pairs), device.uninit(pairs));
+    let of_members = device.uninit(pairs);
     let (count, dim) = device.per_unit(gaussians);
     let visit = |starts: &Buffer<R, u32>, fill: bool| {
         let pyramid = PyramidLaunch::new(
@@ -31,15 +33,14 @@ pub(super) fn slots<R: Runtime, P: Precision>(
             cells.columns.div_ceil(TILE),
             cells.rows.div_ceil(TILE),
         );
-        let (starts, tiles, owners) = (starts.arg(), tiles.arg(), owners.arg());
+        let found = FoundLaunch::new(tiles.arg(), owners.arg(), of_members.arg());
         visit_tiles::launch::<R>(
             device.client(),
             count.clone(),
             dim,
             pyramid,
-            starts,
-            tiles,
-            owners,
+            starts.arg(),
+            found,
             gaussians as u32,
             fill,
         );
@@ -51,7 +52,7 @@ pub(super) fn slots<R: Runtime, P: Precision>(
     if gaussians > 0 {
         visit(&starts, true);
     }
-    Slots { starts, tiles, owners }
+    Slots { starts, tiles, owners, of_members }
 }
 
 /// Both levels of lists, and the tiles of the fine one.
@@ -63,6 +64,14 @@ struct Pyramid {
     members: Array<u32>,
     across: u32,
     down: u32,
+}
+
+/// What is written of every slot.
+#[derive(CubeType, CubeLaunch)]
+struct Found {
+    tiles: Array<u32>,
+    owners: Array<u32>,
+    of_members: Array<u32>,
 }
 
 /// Where `n` stands in the ascending `list[first .. end]`, or `end`.
@@ -89,14 +98,7 @@ pub(crate) fn position(list: &Array<u32>, first: u32, end: u32, n: u32) -> u32 {
 
 /// One unit per Gaussian. Counts its tiles into `starts`, or (`fill`) writes them from `starts` on.
 #[cube(launch)]
-fn visit_tiles(
-    pyramid: &Pyramid,
-    starts: &mut Array<u32>,
-    tiles: &mut Array<u32>,
-    owners: &mut Array<u32>,
-    gaussians: u32,
-    #[comptime] fill: bool,
-) {
+fn visit_tiles(pyramid: &Pyramid, starts: &mut Array<u32>, found: &mut Found, gaussians: u32, #[comptime] fill: bool) {
     let n = ABSOLUTE_POS as u32;
     if n < gaussians {
         let ratio = comptime!(COARSE / TILE);
@@ -114,10 +116,12 @@ fn visit_tiles(
                     for x in column..u32::min(column + ratio, pyramid.across) {
                         let tile = y * pyramid.across + x;
                         let tile_end = pyramid.starts[tile as usize + 1];
-                        if position(&pyramid.members, pyramid.starts[tile as usize], tile_end, n) < tile_end {
+                        let place = position(&pyramid.members, pyramid.starts[tile as usize], tile_end, n);
+                        if place < tile_end {
                             if comptime!(fill) {
-                                tiles[at as usize] = tile;
-                                owners[at as usize] = n;
+                                found.tiles[at as usize] = tile;
+                                found.owners[at as usize] = n;
+                                found.of_members[place as usize] = at;
                             }
                             at += 1u32;
                         }

@@ -6,7 +6,6 @@ use splatport_kernels::{
     cubecl::Runtime,
     descent::{self, Descent, Maps, Objective},
     gaussian::Margin,
-    moments::{self, Sums},
     reduce::{Reduction, reduce_into},
 };
 
@@ -35,13 +34,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let descent = self.descent(&gaussians);
         let penalties = device.filled(P::Real::cast_from_f64(0.0), steps as usize + 1);
         let worst = device.filled(P::Real::cast_from_f64(0.0), 1);
-        let sums = Sums {
-            channels: self.channels(),
-            means: self.free(),
-            curvature: false,
-            penalty: self.penalty(),
-            over: false,
-        };
+        let sums = self.sums(false);
         let rule = Adam { rate, ..Adam::default() };
         let reach = LARGEST_STEP * rate * f64::from(BUNCH);
         let margin = match self.options.scale_map {
@@ -50,18 +43,17 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         };
         let (mut losses, mut told) = (Vec::new(), 0);
         let mut bins = self.bins(&gaussians, Some(margin), reach)?;
-        let raster = self.scene(&self.frames(&gaussians)?, &bins).raster(device);
         for step in 0..=steps {
             if step % BUNCH == 0 || step == steps {
                 bins = self.bins(&gaussians, Some(margin), reach)?;
             }
             let frames = self.frames(&gaussians)?;
             let scene = self.scene(&frames, &bins);
-            self.residual(&scene, &raster, &penalties, step as usize)?;
+            let moments = self.evaluate(&scene, (sums, FLOOR), &penalties, step)?;
             if (step + 1) % BUNCH == 0 || step == steps {
                 let known = losses.len();
-                let sums = penalties.read()?;
-                losses.extend(sums[known..=step as usize].iter().map(|sum| sum.cast_to_f64() * self.norm));
+                let summed = penalties.read()?;
+                losses.extend(summed[known..=step as usize].iter().map(|sum| sum.cast_to_f64() * self.norm));
                 finite(&losses[known..], known)?;
                 let tell = |at: usize| Progress { step: at as u32 + 1, steps, loss: losses[at] };
                 let stop = (told..step as usize).any(|at| on_step(tell(at)));
@@ -70,7 +62,6 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
                     break;
                 }
             }
-            let moments = moments::moments(device, &scene, &raster, sums, FLOOR);
             reduce_into(device, &descent.aspects, Reduction::Largest, &worst, 0);
             descent::descend(
                 device,

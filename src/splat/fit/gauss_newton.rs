@@ -4,7 +4,6 @@ use splatport_kernels::{
     HostReal, Precision,
     cubecl::Runtime,
     gauss_newton::{GaussNewton, Objective},
-    moments::{self, Sums},
 };
 
 use super::{Fitted, Problem, finite};
@@ -21,13 +20,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
     pub(super) fn gauss_newton(&self, steps: u32, on_step: &mut dyn FnMut(Progress) -> bool) -> Result<Fitted<R, P>> {
         let device = self.device;
         let gaussians = self.start();
-        let sums = Sums {
-            channels: self.channels(),
-            means: self.free(),
-            curvature: true,
-            penalty: self.penalty(),
-            over: false,
-        };
+        let sums = self.sums(true);
         let solver = GaussNewton::new(device, &gaussians, self.bounded_objective(), sums, steps)?;
         let penalties = device.filled(P::Real::cast_from_f64(0.0), steps as usize + 1);
         let (mut losses, mut told) = (Vec::new(), 0);
@@ -35,9 +28,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             let bins = self.bins(&gaussians, None, 0.0)?;
             let frames = self.frames(&gaussians)?;
             let scene = self.scene(&frames, &bins);
-            let raster = scene.raster(device);
-            self.residual(&scene, &raster, &penalties, step as usize)?;
-            let moments = moments::moments(device, &scene, &raster, sums, FLOOR);
+            let moments = self.evaluate(&scene, (sums, FLOOR), &penalties, step)?;
             solver.judge(device, &bins, &moments, step);
             solver.settle(device, &penalties, step);
             if step % BUNCH == 0 || step == steps {

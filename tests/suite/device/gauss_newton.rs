@@ -2,11 +2,12 @@
 
 use splatport::kernels::{
     bins::{Rule, bins},
+    evaluate::{Shape, evaluate},
     gauss_newton::{GaussNewton, Objective},
     gaussian::{Framing, frames},
-    moments::{Sums, moments},
-    penalty::{Penalty, penalty},
-    rasterize::{Compositing, Scene, rasterize},
+    moments::Sums,
+    penalty::Penalty,
+    rasterize::{Compositing, Scene},
 };
 use splatport::reference::{gaussian::Gaussian, normal_matrix::jacobian, splat};
 
@@ -69,11 +70,10 @@ fn step_on_device(picture: &Picture, means: bool, kind: Penalty) -> (Vec<f64>, u
     let lists = bins(device(), &frames, picture.cells(), Rule::Within(picture.support), 0.0).expect("bins");
     let scene = Scene { frames: &frames, bins: &lists, support: picture.support, compositing: Compositing::Sum };
     poison(&[picture.base.len(), picture.pixels(), 24 * lists.pairs(), 64 * n]);
-    let raster = scene.raster(device());
-    rasterize(device(), &scene, &device().upload_f64(&picture.base), &raster).expect("a raster");
-    let penalties = device().filled(0.0f32, 2);
-    penalty(device(), &raster.image, kind, &penalties, 0).expect("a penalty");
-    let slots = moments(device(), &scene, &raster, sums, FLOOR);
+    let (base, penalties) = (device().upload_f64(&picture.base), device().filled(0.0f32, 2));
+    // Either shape of the sums makes the same system.
+    let shape = if picture.width.is_multiple_of(2) { Shape::Tiled } else { Shape::Gathered };
+    let slots = evaluate(device(), &scene, &base, (sums, FLOOR), (&penalties, 0), shape).expect("a look");
     solver.judge(device(), &lists, &slots, 0);
     solver.settle(device(), &penalties, 0);
     solver.propose(device(), &gaussians, 0);

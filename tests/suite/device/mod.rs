@@ -7,6 +7,7 @@
 mod adam;
 mod bins;
 mod correspondence;
+mod evaluate;
 mod fit;
 mod gauss_newton;
 mod gaussian;
