@@ -11,7 +11,15 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             let s = Splat::of(&image, &points).solver(solver).fit(&device)?;
             let r = s.report();
             let best = r.losses.iter().cloned().fold(f64::INFINITY, f64::min);
-            println!("{path} {} {solver:?} steps {} SSE {:.2} best {:.2} aspect {:.3} seconds {:.2}", points.len(), r.steps, r.loss().unwrap() * values, best * values, r.largest_aspect, t.elapsed().as_secs_f64());
+            println!(
+                "{path} {} {solver:?} steps {} SSE {:.2} best {:.2} aspect {:.3} seconds {:.2}",
+                points.len(),
+                r.steps,
+                r.loss().unwrap() * values,
+                best * values,
+                r.largest_aspect,
+                t.elapsed().as_secs_f64()
+            );
         }
     }
     Ok(())

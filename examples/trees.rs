@@ -51,8 +51,8 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &std::path::Path
     let owners = splat.kernel(grid).build()?.owners()?;
     println!(
         "mean IoU of owned cells with the boxes' ellipses: fitted {:.3}, fixed sigma 8 {:.3}",
-        agreement(&owners, &crowns)?,
-        agreement(&round, &crowns)?
+        agreement(&owners, &crowns, points.len())?,
+        agreement(&round, &crowns, points.len())?
     );
 
     draw::ellipses(&image, &fitted.means, &fitted.scales, &fitted.rotations, 1.5)?.save(folder.join("ellipses.png"))?;
@@ -90,8 +90,8 @@ fn boxes(points: &Annotations, fitted: &GaussianTable) -> Result<GaussianTable> 
 }
 
 /// Mean IoU of two ownerships; the background's label is no annotation's.
-fn agreement(owners: &Owners, truth: &Owners) -> Result<f64> {
+fn agreement(owners: &Owners, truth: &Owners, annotations: usize) -> Result<f64> {
     let labels: Vec<u32> = truth.owner.iter().map(|owner| owner.map_or(u32::MAX, |n| n)).collect();
-    let label_of: Vec<u32> = (0..labels.len() as u32).collect();
+    let label_of: Vec<u32> = (0..annotations as u32).collect();
     Ok(owners.mean_iou(&labels, &label_of)?.unwrap_or(0.0))
 }

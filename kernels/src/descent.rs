@@ -119,7 +119,6 @@ pub struct Descent<R: Runtime, F: Real> {
 ///
 /// # Errors
 /// [`crate::Error::Length`] when the arrays disagree.
-#[allow(clippy::too_many_arguments)]
 pub fn descend<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     gaussians: &Gaussians<R, P::Real>,
@@ -258,7 +257,6 @@ fn shape_pull<F: Real>(
 }
 
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 fn step_gaussians<F: Real>(
     slots: &SlotSums<F>,
     parameters: &mut Array<F>,

@@ -88,7 +88,6 @@ pub fn evaluate<R: Runtime, P: Precision>(
 const UNITS: u32 = TILE * TILE;
 
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 fn tile<F: Real>(
     layers: &Layers<F>,
     lists: &Lists<F>,
@@ -184,7 +183,6 @@ fn tile<F: Real>(
 
 /// Draws the unit's pixel into shared memory; a pixel beyond the image's edge has no residual.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 fn draw_pixel<F: Real>(
     layers: &Layers<F>,
     lists: &Lists<F>,

@@ -105,7 +105,6 @@ struct Slots {
 }
 
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 fn sum_slots<F: Real>(
     layers: &Layers<F>,
     lists: &Lists<F>,
@@ -155,7 +154,6 @@ fn sum_slots<F: Real>(
 
 /// Adds what one pixel brings: whitened displacement `v`, weight `w`, residual `e`, sum of all weights `coverage`.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn add_pixel<F: Real>(
     sum: &mut Array<F>,
     v: Point<F>,
@@ -211,7 +209,6 @@ pub(crate) fn added<F: Real>(layers: &Layers<F>, n: u32, w: F, #[comptime] chann
 }
 
 #[cube]
-#[allow(clippy::too_many_arguments)]
 fn effect<F: Real>(
     layers: &Layers<F>,
     lists: &Lists<F>,

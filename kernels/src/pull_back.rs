@@ -38,7 +38,6 @@ pub fn pull_back<R: Runtime, P: Precision>(
 }
 
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 fn gather<F: Real, W: Real>(
     row_starts: &Array<u32>,
     columns: &Array<u32>,

@@ -44,11 +44,11 @@ pub struct CsrTable {
     pub indices: Vec<u32>,
     /// The value of every entry.
     pub data: Vec<f32>,
-    /// The value below which an entry was dropped.
+    /// The largest L1 error that a row may have for what is not stored.
     pub tau: f64,
-    /// The largest sum that any row lost.
+    /// The largest mass that any row was seen to drop before its rest was scaled up to 1.
     pub worst_dropped: f64,
-    /// What no row can have lost more than.
+    /// What no row can have dropped more than.
     pub bound: f64,
     /// The profile the kernel was built with.
     pub profile: String,

@@ -204,7 +204,6 @@ fn count_rows<F: Real, W: Real>(
 }
 
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 fn fill_rows<F: Real, W: Real>(
     frames: &Array<F>,
     lists: &Lists<F>,

@@ -11,7 +11,6 @@ use crate::{moments::total, real::Real};
 
 /// Sums at the trial, and the Gaussian's share of the change against its prediction.
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn weigh_step<F: Real>(
     partial: &Array<F>,
     slot_starts: &Array<u32>,

@@ -11,7 +11,6 @@ use super::{
 use crate::real::Real;
 
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn propose<F: Real>(
     parameters: &mut Array<F>,
     state: &mut Array<F>,
@@ -41,7 +40,6 @@ pub(super) fn propose<F: Real>(
 /// Solves the Gaussian's system and writes the next target and trial; `point` becomes the trial. False when the solution is
 /// not finite: the Gaussian then stays.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 fn next_trial<F: Real>(
     point: &mut Array<F>,
     state: &mut Array<F>,

@@ -86,7 +86,6 @@ fn hold<F: Real>(
 
 /// Solves for the shape with the free colors eliminated and the held ones moved as `step` says.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 fn shape_step<F: Real>(
     step: &mut Array<F>,
     held: &Array<F>,
