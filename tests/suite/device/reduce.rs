@@ -1,7 +1,10 @@
 //! Sums and maxima.
 
 use proptest::prelude::*;
-use splatport::kernels::reduce::{Reduction, reduce, reduce_into};
+use splatport::kernels::{
+    arithmetic::dot,
+    reduce::{Reduction, reduce, reduce_into},
+};
 
 use super::{Tally, U, device, once, poison, property, single};
 
@@ -47,4 +50,13 @@ fn one_element_of_the_target_is_written() {
         reduce_into(device(), &values, Reduction::Sum, &target, 2);
         assert_eq!(target.read().expect("target"), [-7.0, -7.0, 2.0 * len as f32, -7.0], "{len} values");
     }
+}
+
+/// More cubes than one axis of a launch holds (65 535 on every backend): they spread over a second one. Ones add up exactly.
+#[test]
+fn more_cubes_than_an_axis_holds() {
+    let len = 65_536 * 64 + 1000;
+    let ones = device().filled(1.0f32, len);
+    let sum = dot(device(), &ones, &ones).expect("a sum").read_one().expect("a sum");
+    assert_eq!(sum, len as f32);
 }
