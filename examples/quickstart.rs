@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, bail};
 use splatport::{
     Annotations, Batch, Buffer, CsrTable, Device, Grid, HostReal, Image, Kernel, Pixels, Precision, Profile, Runtime,
     Splat, draw,
@@ -14,8 +15,6 @@ use splatport::{
     splat::{BackgroundImage, Prior},
     train::{FreeDensity, Trainer},
 };
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/nuclei_dsb2018.png");
 const POINTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/nuclei_dsb2018_points.csv");
@@ -116,7 +115,7 @@ fn compare_ownership<R: Runtime, P: Precision>(
     best: &Splat<R, P>,
 ) -> Result<Owners> {
     let masks = Image::open(MASKS)?;
-    let Pixels::U8(labels) = masks.pixels() else { return Err("the masks must have 8 bits".into()) };
+    let Pixels::U8(labels) = masks.pixels() else { bail!("the masks must have 8 bits") };
     let labels: Vec<u32> = labels.iter().map(|&label| u32::from(label)).collect();
     let label_of: Vec<u32> = points.numeric("label")?.into_iter().map(|label| label as u32).collect();
     let fit = |background, prior| Splat::of(image, points).background_image(background).prior(prior).fit(device);

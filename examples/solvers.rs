@@ -14,11 +14,12 @@
 //! starts.
 
 use std::{
-    error::Error,
     ops::ControlFlow,
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, ensure};
+use clap::Parser;
 use splatport::{
     Annotations, Device, Image, Profile, Runtime, Splat,
     splat::{BackgroundImage, Report, Solver},
@@ -37,54 +38,43 @@ const ADAM_STEPS: u32 = 4000;
 /// Enough steps to run every device function of either solver once.
 const WARM_UP: u32 = 2;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
+/// Compares the two solvers of a fit on your own photos.
+#[derive(Parser)]
 struct Arguments {
+    /// Steps of Adam; the paper takes 4000.
+    #[arg(long, default_value_t = ADAM_STEPS, value_parser = clap::value_parser!(u32).range(1..))]
     adam_steps: u32,
-    /// Photo and points.
-    pairs: Vec<[String; 2]>,
+    /// Photos, each followed by its points; by default those of `examples/data`.
+    #[arg(value_name = "PHOTO POINTS")]
+    files: Vec<String>,
 }
 
 impl Arguments {
-    fn parse(arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut arguments = arguments;
-        let (mut adam_steps, mut files) = (ADAM_STEPS, Vec::new());
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--adam-steps" => adam_steps = arguments.next().ok_or("--adam-steps needs a number")?.parse()?,
-                option if option.starts_with('-') => return Err(format!("unknown option {option}").into()),
-                _ => files.push(argument),
-            }
-        }
-        if adam_steps == 0 || files.len() % 2 != 0 {
-            return Err("usage: solvers [--adam-steps N] [photo.png points.csv]..., N at least 1".into());
-        }
-        let mut pairs: Vec<[String; 2]> =
-            files.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect();
-        if pairs.is_empty() {
+    fn pairs(&self) -> Vec<[String; 2]> {
+        if self.files.is_empty() {
             let data = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data");
-            pairs = ["nuclei_dsb2018", "trees_osbs_029"]
-                .map(|name| [format!("{data}/{name}.png"), format!("{data}/{name}_points.csv")])
-                .to_vec();
+            let shipped = ["nuclei_dsb2018", "trees_osbs_029"];
+            return shipped.map(|name| [format!("{data}/{name}.png"), format!("{data}/{name}_points.csv")]).to_vec();
         }
-        Ok(Self { adam_steps, pairs })
+        self.files.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect()
     }
 }
 
-fn main() -> Outcome<()> {
-    let arguments = Arguments::parse(std::env::args().skip(1))?;
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    ensure!(arguments.files.len().is_multiple_of(2), "a photo needs its points: got {} files", arguments.files.len());
     #[cfg(feature = "cuda")]
     let device = splatport::Cuda::device(0)?;
     #[cfg(not(feature = "cuda"))]
     let device = splatport::Wgpu::best()?;
     println!("Device: {}", device.name());
-    for [photo, points] in &arguments.pairs {
+    for [photo, points] in &arguments.pairs() {
         compare(&device, photo, points, arguments.adam_steps)?;
     }
     Ok(())
 }
 
-fn compare<R: Runtime>(device: &Device<R>, photo: &str, points: &str, adam_steps: u32) -> Outcome<()> {
+fn compare<R: Runtime>(device: &Device<R>, photo: &str, points: &str, adam_steps: u32) -> Result<()> {
     let (image, annotations) = (Image::open(photo)?, Annotations::from_csv(points)?);
     let (width, height, channels) = (image.width(), image.height(), image.channels());
     println!("\n## {photo}\n\n{width} x {height} px, {channels} channels, {} points", annotations.len());
@@ -131,7 +121,7 @@ impl Run {
         annotations: &Annotations,
         background: BackgroundImage,
         solver: Solver,
-    ) -> Outcome<Self> {
+    ) -> Result<Self> {
         let (mut known, start) = (Vec::new(), Instant::now());
         let splat = Splat::of(image, annotations)
             .background_image(background)

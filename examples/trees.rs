@@ -5,12 +5,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use splatport::{
     Annotations, Device, GaussianTable, Grid, Image, LossRecipe, Precision, Runtime, Splat, draw,
     kernel::{Background, Owners},
 };
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/trees_yell_541000.jpg");
 const POINTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/trees_yell_541000_points.csv");
