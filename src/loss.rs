@@ -197,23 +197,29 @@ impl LossRecipe {
         image: &Image,
         annotations: &Annotations,
     ) -> Result<Loss<R, P>> {
-        if !self.transport_cost.is_finite() {
-            let value = self.transport_cost;
-            return Err(Error::Option { name: "transport cost", value, why: "must be finite" });
-        }
+        self.check()?;
         Ok(self.kernel.run(device, image, annotations)?.loss().transport_cost(self.transport_cost))
     }
 
-    /// The same for many images.
+    /// The same for many images, whose splats are fitted together.
     ///
     /// # Errors
-    /// As [`LossRecipe::run`], for the first image that fails.
-    pub fn run_all<'a, R: Runtime, P: Precision>(
+    /// As [`LossRecipe::run`].
+    pub fn run_all<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
-        images: impl IntoIterator<Item = (&'a Image, &'a Annotations)>,
+        images: &[(&Image, &Annotations)],
     ) -> Result<Batch<R, P>> {
-        let losses = images.into_iter().map(|(image, annotations)| self.run(device, image, annotations));
-        Batch::new(losses.collect::<Result<_>>()?)
+        self.check()?;
+        let kernels = self.kernel.run_all(device, images)?;
+        Batch::new(kernels.into_iter().map(|kernel| kernel.loss().transport_cost(self.transport_cost)).collect())
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.transport_cost.is_finite() {
+            return Ok(());
+        }
+        let value = self.transport_cost;
+        Err(Error::Option { name: "transport cost", value, why: "must be finite" })
     }
 }

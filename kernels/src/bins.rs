@@ -1,9 +1,10 @@
 //! Which Gaussians matter for which tile.
 //!
-//! A tile is `TILE x TILE` cells; `COARSE x COARSE` tiles make a coarse tile. A Gaussian is kept for a tile unless a bound
-//! over the box of its cell centres proves that it cannot matter there. The coarse lists are made from all Gaussians and the
-//! fine ones from the coarse, by the same functions: count, scan, fill. Lists are ascending, so nothing depends on the order
-//! in which units run. The transposed lists (the tiles of a Gaussian) are found by binary search in them.
+//! A tile is `TILE x TILE` cells; `COARSE x COARSE` cells make a coarse tile. A Gaussian is kept for a tile unless a bound
+//! over the box of its cell centres proves that it cannot matter there. The coarse lists are made from all Gaussians of the
+//! image, a block of them a unit, and the fine ones from the coarse, by the same functions: count, scan, fill. Lists are
+//! ascending, so nothing depends on the order in which units run. The transposed lists (the tiles of a Gaussian) are found
+//! by binary search in them.
 
 mod members;
 mod slots;
@@ -11,17 +12,21 @@ mod slots;
 use cubecl::prelude::*;
 
 pub(crate) use self::slots::position;
-use self::{
-    members::{Lists, Request},
-    slots::slots,
-};
+use self::{members::Request, slots::slots};
 
-use crate::{Result, buffer::Buffer, device::Device, gaussian::Frames, grid::Cells, real::Precision};
+use crate::{
+    Result,
+    buffer::Buffer,
+    device::Device,
+    gaussian::Frames,
+    grid::{Cells, Count, Mosaic},
+    real::{Precision, Real},
+};
 
 /// Cells along the side of a tile.
 pub(crate) const TILE: u32 = 8;
 /// Cells along the side of a coarse tile.
-const COARSE: u32 = 64;
+pub(crate) const COARSE: u32 = 64;
 
 /// What makes a Gaussian matter for a tile.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,8 +47,9 @@ pub enum Rule {
 }
 
 /// Lists of Gaussians per tile and of tiles per Gaussian.
-pub struct Bins<R: Runtime> {
-    pub(crate) cells: Cells,
+#[derive(Debug)]
+pub struct Bins<R: Runtime, F: Real> {
+    pub(crate) mosaic: Mosaic<R, F>,
     /// Tile `t` holds `members[tile_starts[t] .. tile_starts[t + 1]]`.
     pub(crate) tile_starts: Buffer<R, u32>,
     pub(crate) members: Buffer<R, u32>,
@@ -56,7 +62,12 @@ pub struct Bins<R: Runtime> {
     pub(crate) member_slots: Buffer<R, u32>,
 }
 
-impl<R: Runtime> Bins<R> {
+impl<R: Runtime, F: Real> Bins<R, F> {
+    /// The grids.
+    pub fn mosaic(&self) -> &Mosaic<R, F> {
+        &self.mosaic
+    }
+
     /// Number of (tile, Gaussian) pairs.
     pub fn pairs(&self) -> usize {
         self.members.len()
@@ -64,11 +75,16 @@ impl<R: Runtime> Bins<R> {
 
     /// Number of tiles.
     pub fn tiles(&self) -> usize {
-        self.tile_starts.len() - 1
+        self.mosaic.total(Count::Tiles)
+    }
+
+    /// Number of cells.
+    pub fn cells(&self) -> usize {
+        self.mosaic.total(Count::Cells)
     }
 }
 
-/// Builds the lists. `margin` (px) widens every tile, for Gaussians that may move before the next build.
+/// Builds the lists of one grid.
 ///
 /// # Errors
 /// [`crate::Error::TooLarge`] when there are more pairs than a 32-bit index can address.
@@ -77,15 +93,30 @@ pub fn bins<R: Runtime, P: Precision>(
     frames: &Frames<R, P::Real>,
     cells: Cells,
     rule: Rule,
+) -> Result<Bins<R, P::Real>> {
+    let mosaic = Mosaic::new(device, &[(cells, frames.len())])?;
+    bins_of_batch(device, frames, &mosaic, rule, 0.0)
+}
+
+/// Builds the lists of many grids. `margin` (px) widens every tile, for Gaussians that may move before the next build.
+///
+/// # Errors
+/// [`crate::Error::Length`] when the mosaic counts other Gaussians; [`crate::Error::TooLarge`] when there are more pairs than
+/// a 32-bit index can address.
+pub fn bins_of_batch<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    frames: &Frames<R, P::Real>,
+    mosaic: &Mosaic<R, P::Real>,
+    rule: Rule,
     margin: f64,
-) -> Result<Bins<R>> {
-    let everything = Lists { starts: device.upload(&[0, frames.len() as u32]), members: device.uninit(0) };
-    let request = Request { frames, cells: &cells, rule, margin };
-    let coarse = request.lists(device, &everything, COARSE, true)?;
-    let fine = request.lists(device, &coarse, TILE, false)?;
-    let slots = slots(device, frames.len(), &cells, &coarse, &fine);
+) -> Result<Bins<R, P::Real>> {
+    frames.packed.expect("frames", mosaic.total(Count::Gaussians) * crate::gaussian::FRAME)?;
+    let request = Request { frames, mosaic, rule, margin };
+    let coarse = request.lists(device, None)?;
+    let fine = request.lists(device, Some(&coarse))?;
+    let slots = slots(device, &request, &coarse, &fine);
     Ok(Bins {
-        cells,
+        mosaic: mosaic.clone(),
         tile_starts: fine.starts,
         members: fine.members,
         slot_starts: slots.starts,

@@ -31,9 +31,9 @@ impl<R: Runtime, E: CubeElement> std::fmt::Debug for Buffer<R, E> {
 impl<R: Runtime, E: CubeElement> Buffer<R, E> {
     /// Copies `values` to the device.
     pub fn from_slice(client: &ComputeClient<R>, values: &[E]) -> Self {
-        // A zero-sized allocation is no valid binding on every backend: hold one element, say zero.
+        // A zero-sized allocation is no valid binding on every backend: hold a quad, say zero.
         let handle = if values.is_empty() {
-            client.empty(size_of::<E>())
+            client.empty(4 * size_of::<E>())
         } else {
             client.create_from_slice(E::as_bytes(values))
         };
@@ -42,7 +42,7 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
 
     /// `len` elements of recycled memory: whoever asks for it writes every element.
     pub(crate) fn uninit(client: &ComputeClient<R>, len: usize) -> Self {
-        let handle = client.empty(len.max(1) * size_of::<E>());
+        let handle = client.empty(len.max(4) * size_of::<E>());
         Self { client: client.clone(), handle, len, element: PhantomData }
     }
 
@@ -72,7 +72,26 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         // A failed launch leaves stale memory behind that reads without an error; only a flush tells.
         self.client.flush()?;
         let bytes = self.client.read_one(self.handle.clone())?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        Ok(self.elements(&bytes))
+    }
+
+    /// Reads two buffers at the cost of one wait.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when any launch since the last read-back failed.
+    pub fn read_with<O: CubeElement>(&self, other: &Buffer<R, O>) -> Result<(Vec<E>, Vec<O>)> {
+        self.client.flush()?;
+        let handles = vec![self.handle.clone(), other.handle.clone()];
+        let mut bytes = cubecl::future::block_on(self.client.read_async(handles))?.into_iter();
+        let own = bytes.next().map_or_else(Vec::new, |bytes| self.elements(&bytes));
+        Ok((own, bytes.next().map_or_else(Vec::new, |bytes| other.elements(&bytes))))
+    }
+
+    /// What was read, without what lies behind it.
+    fn elements(&self, bytes: &[u8]) -> Vec<E> {
+        let mut elements: Vec<E> = bytemuck::pod_collect_to_vec(bytes);
+        elements.truncate(self.len);
+        elements
     }
 
     /// The first element.
@@ -89,7 +108,7 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         if self.len == expected { Ok(()) } else { Err(Error::Length { what, expected, got: self.len }) }
     }
 
-    /// The launch argument.
+    /// The launch argument, also of an array of quads.
     #[allow(unsafe_code)]
     pub(crate) fn arg(&self) -> ArrayArg<R> {
         // SAFETY: `handle` was allocated with at least `len` elements of `E` in the constructors above and the pair

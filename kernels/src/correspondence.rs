@@ -17,7 +17,7 @@ use crate::{
     device::Device,
     gaussian::{Frame, Frames},
     grid::Cells,
-    real::{HostReal, Precision, Real},
+    real::{HostReal, Precision, Quad, Real},
     reduce::{Reduction, reduce},
     scan,
 };
@@ -131,7 +131,7 @@ pub fn correspondence<R: Runtime, P: Precision>(
         _ => None,
     };
     let rule = Rule::Posterior { range: tolerance.tile_range::<P::Real>(frames.len()), floor };
-    let bins = bins(device, frames, cells, rule, 0.0)?;
+    let bins = bins(device, frames, cells, rule)?;
     let stage = Stage { device, frames, bins: &bins, background, tolerance };
     let kept = stage.count();
     let starts = scan::starts(device, &kept.counts);
@@ -164,7 +164,7 @@ fn background_floor<R: Runtime, P: Precision>(device: &Device<R, P>, frames: &Fr
 
 /// Minus the logit at which each Gaussian and its background cross.
 #[cube(launch)]
-fn write_crossings<F: Real>(frames: &Array<F>, crossings: &mut Array<F>) {
+fn write_crossings<F: Real>(frames: &Array<Quad<F>>, crossings: &mut Array<F>) {
     if ABSOLUTE_POS < crossings.len() {
         let frame = Frame::load(frames, ABSOLUTE_POS as u32);
         crossings[ABSOLUTE_POS] = frame.threshold / F::new(2.0) - frame.log_normaliser;

@@ -1,25 +1,29 @@
 //! An Adam step of the fit, with the paper's deformity loss: raw numbers, their maps to parameters, and the step.
 
 mod maps;
+mod update;
 
 use cubecl::prelude::*;
 
 pub use self::maps::{ColorMap, Maps, RotationMap, ScaleMap, ShapeOn, ShapeReduce};
 
+use self::update::{FoundLaunch, MemoryLaunch, OutputLaunch, descend, gather};
 use crate::{
     Result,
-    adam::{self, Adam, Moments as AdamMoments},
-    bins::Bins,
+    adam::Adam,
     buffer::Buffer,
+    clock::Clock,
     device::Device,
-    gaussian::{COLOR_AT, Gaussians},
-    gradient::derivatives,
-    moments::{Moments, Sums, total},
-    real::{Precision, Real, real},
-    softplus::{sigmoid, softplus_of},
+    evaluate::Look,
+    gaussian::{COLOR_AT, Frames, Gaussians},
+    grid::{Count, Mosaic},
+    listed::Listed,
+    moments::Sums,
+    penalty::penalties,
+    real::{Precision, Real},
 };
 
-/// Numbers of the objective.
+/// Numbers of an image's objective.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Objective {
     /// Factor of the summed penalty: one over the number of values for a mean. (The squared penalty's derivative has a 2.)
@@ -36,282 +40,193 @@ pub struct Objective {
     pub aspect_prior: f64,
     /// Least scale of [`ScaleMap::Softplus`], px.
     pub least_scale: f64,
-    /// Gaussians from this one on move; those before stay on their annotations.
+    /// The image's Gaussians from this one on move; those before stay on their annotations.
     pub free_from: u32,
 }
 
-/// Raw numbers and their Adam moments, three rows of a Gaussian's parameters each.
+/// Numbers of an image in the table that [`Terms`] are read from.
+const TERMS: u32 = 9;
+/// Steps whose penalties are kept apart until the host looks at them.
+pub const RING: u32 = 64;
+
+/// A running descent, for all images of a batch.
 #[derive(Debug)]
 pub struct Descent<R: Runtime, F: Real> {
-    /// `[n, 3, 6 + channels]`: raw, first moment, second moment.
-    pub state: Buffer<R, F>,
-    /// Aspect of every Gaussian, on what [`ShapeOn`] says.
-    pub aspects: Buffer<R, F>,
+    mosaic: Mosaic<R, F>,
+    /// `[images, TERMS]`.
+    terms: Buffer<R, F>,
+    /// Raw numbers with their first and second moments: `[n, 3, 6 + channels]`.
+    state: Buffer<R, F>,
+    /// Aspect of every Gaussian, on what [`ShapeOn`] says: `[2, n]`, of the last even and odd step.
+    aspects: Buffer<R, F>,
+    /// Bits of the largest aspect before every step, as `f32`, which sort like the numbers: `[steps + 2, images]`.
+    worst: Buffer<R, u32>,
     /// Gaussians whose step was not finite and was left out, counted, `[n]`.
-    pub repairs: Buffer<R, u32>,
+    repairs: Buffer<R, u32>,
     /// Where the fit started: `[n, 6 + channels]`.
-    pub initial: Buffer<R, F>,
-}
-
-/// One Adam step of every Gaussian, in place: parameters, raw numbers, aspects.
-///
-/// `worst` is the largest of the aspects (one element), `penalties[step - 1]` the summed penalty of the residual.
-///
-/// # Errors
-/// [`crate::Error::Length`] when the arrays disagree.
-pub fn descend<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    gaussians: &Gaussians<R, P::Real>,
-    bins: &Bins<R>,
-    moments: &Moments<R, P::Real>,
-    descent: &Descent<R, P::Real>,
-    worst: &Buffer<R, P::Real>,
-    penalties: &Buffer<R, P::Real>,
-    objective: &Objective,
-    (rule, step): (Adam, u32),
+    initial: Buffer<R, F>,
+    /// Penalties of bundles of tiles at the last steps, `[RING, bundles]`.
+    bundles: Buffer<R, F>,
+    /// Summed penalty at every step, `[steps + 1, images]`.
+    history: Buffer<R, F>,
+    /// Whether any image has a prior, whose unit is the step's own penalty.
+    priors: bool,
+    sums: Sums,
     maps: Maps,
-) -> Result<()> {
-    descent.state.expect("descent state", 3 * gaussians.parameters.len())?;
-    descent.aspects.expect("aspects", gaussians.len())?;
-    if gaussians.is_empty() {
-        return Ok(());
-    }
-    let (count, dim) = device.per_unit(gaussians.len());
-    step_gaussians::launch::<P::Real, R>(
-        device.client(),
-        count,
-        dim,
-        SlotSumsLaunch::new(moments.partial.arg(), bins.slot_starts.arg(), worst.arg(), penalties.arg()),
-        gaussians.parameters.arg(),
-        descent.initial.arg(),
-        descent.state.arg(),
-        descent.aspects.arg(),
-        descent.repairs.arg(),
-        TermsLaunch::new(
-            real(objective.norm),
-            real(objective.residual_norm),
-            real(objective.shape_weight),
-            real(objective.aspect_limit),
-            real(objective.size_prior),
-            real(objective.aspect_prior),
-            real(objective.least_scale),
-            real(std::f64::consts::PI),
-            objective.free_from,
-            step - 1,
-        ),
-        rule.launch(step),
-        moments.sums,
-        maps,
-    );
-    Ok(())
+    rule: Adam,
 }
 
-#[derive(CubeType, CubeLaunch)]
-struct SlotSums<F: Real> {
-    partial: Array<F>,
-    starts: Array<u32>,
-    worst: Array<F>,
-    penalties: Array<F>,
-}
-
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-struct Terms<F: Real> {
-    norm: F,
-    residual_norm: F,
-    shape_weight: F,
-    aspect_limit: F,
-    size_prior: F,
-    aspect_prior: F,
-    least_scale: F,
-    pi: F,
-    free_from: u32,
-    at: u32,
-}
-
-#[cube]
-impl<F: Real> Terms<F> {
-    fn scale(&self, raw: F, #[comptime] map: ScaleMap) -> F {
-        match comptime!(map) {
-            ScaleMap::ReluPlusOne => max(raw, F::new(0.0)) + F::new(1.0),
-            ScaleMap::Softplus => softplus_of::<F>(raw) + self.least_scale,
-            ScaleMap::Exp => raw.exp(),
-        }
-    }
-
-    fn scale_slope(&self, raw: F, #[comptime] map: ScaleMap) -> F {
-        match comptime!(map) {
-            ScaleMap::ReluPlusOne => select(raw > F::new(0.0), F::new(1.0), F::new(0.0)),
-            ScaleMap::Softplus => sigmoid::<F>(raw),
-            ScaleMap::Exp => raw.exp(),
-        }
-    }
-}
-
-#[cube]
-fn color<F: Real>(raw: F, #[comptime] map: ColorMap) -> F {
-    match comptime!(map) {
-        ColorMap::Sigmoid => sigmoid::<F>(raw),
-        ColorMap::Tanh => raw.tanh(),
-    }
-}
-
-/// Derivatives of the deformity loss by the two numbers whose ratio is the aspect (paper, Eq. 10).
-#[derive(CubeType, Clone, Copy)]
-struct ShapePull<F: Real> {
-    by0: F,
-    by1: F,
-}
-
-#[cube]
-fn shape_pull<F: Real>(
-    a: F,
-    b: F,
-    aspects: &Array<F>,
-    worst: F,
-    terms: &Terms<F>,
-    #[comptime] reduce: ShapeReduce,
-) -> ShapePull<F> {
-    let n = ABSOLUTE_POS;
-    let mut weight = F::new(0.0);
-    if aspects[n] > terms.aspect_limit {
-        weight = match comptime!(reduce) {
-            ShapeReduce::Mean => terms.shape_weight / F::cast_from(aspects.len() as u32),
-            ShapeReduce::Max => {
-                let mut active = F::new(0.0);
-                if aspects[n] == worst {
-                    // A maximum's subgradient belongs to one of those that attain it: the first.
-                    active = terms.shape_weight;
-                    for earlier in 0..n {
-                        if aspects[earlier] == worst {
-                            active = F::new(0.0);
-                        }
-                    }
-                }
-                active
+impl<R: Runtime, F: Real> Descent<R, F> {
+    /// A descent of at most `steps` steps. `raw` are the numbers that stand for the parameters `initial`, both
+    /// `[n, 6 + channels]`, in the mosaic's order; one objective an image.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when the numbers of Gaussians or images disagree.
+    pub fn new<P: Precision<Real = F>>(
+        device: &Device<R, P>,
+        mosaic: &Mosaic<R, F>,
+        (raw, initial): (&[f64], &[f64]),
+        objectives: &[Objective],
+        (sums, maps): (Sums, Maps),
+        (rule, steps): (Adam, u32),
+    ) -> Result<Self> {
+        let (count, images) = (mosaic.total(Count::Gaussians), mosaic.images().len());
+        let stride = COLOR_AT + sums.channels as usize;
+        for (what, expected, got) in [
+            ("raw numbers", count * stride, raw.len()),
+            ("initial parameters", count * stride, initial.len()),
+            ("objectives", images, objectives.len()),
+        ] {
+            if got != expected {
+                return Err(crate::Error::Length { what, expected, got });
             }
-        };
-    }
-    let (long, short) = (max(a, b), min(a, b));
-    let (by_long, by_short) = (weight / short, F::new(0.0) - weight * long / (short * short));
-    ShapePull::<F> { by0: select(a >= b, by_long, by_short), by1: select(a >= b, by_short, by_long) }
-}
-
-#[cube(launch)]
-fn step_gaussians<F: Real>(
-    slots: &SlotSums<F>,
-    parameters: &mut Array<F>,
-    initial: &Array<F>,
-    state: &mut Array<F>,
-    aspects: &mut Array<F>,
-    repairs: &mut Array<u32>,
-    terms: &Terms<F>,
-    rule: &adam::Rule<F>,
-    #[comptime] sums: Sums,
-    #[comptime] maps: Maps,
-) {
-    let n = ABSOLUTE_POS;
-    if n < aspects.len() {
-        let stride = comptime!(sums.channels as usize + COLOR_AT);
-        let (row, raw) = (n * stride, 3 * n * stride);
-        let sum = total(&slots.partial, &slots.starts, n as u32, sums);
-        let mut by = derivatives::<F>(&sum, parameters, row, terms.norm, sums);
-        let (s0, s1) = (parameters[row + 2], parameters[row + 3]);
-        let (raw0, raw1) = (state[raw + 2], state[raw + 3]);
-
-        let prior = terms.norm * terms.residual_norm * slots.penalties[terms.at as usize];
-        let size = (s0.ln() + s1.ln() - initial[row + 2].ln() - initial[row + 3].ln()) / F::new(2.0);
-        let spread = F::new(2.0) * terms.aspect_prior * (s0.ln() - s1.ln());
-        by[2] += prior * (terms.size_prior * size + spread) / s0;
-        by[3] += prior * (terms.size_prior * size - spread) / s1;
-
-        if comptime!(maps.shape_on == ShapeOn::Activated) {
-            let pull = shape_pull::<F>(s0, s1, aspects, slots.worst[0], terms, maps.shape_reduce);
-            by[2] += pull.by0;
-            by[3] += pull.by1;
         }
-        by[2] *= terms.scale_slope(raw0, maps.scale);
-        by[3] *= terms.scale_slope(raw1, maps.scale);
-        if comptime!(maps.shape_on == ShapeOn::Raw) {
-            let tiny = F::new(1.0e-10);
-            let pull = shape_pull::<F>(raw0 + tiny, raw1 + tiny, aspects, slots.worst[0], terms, maps.shape_reduce);
-            by[2] += pull.by0;
-            by[3] += pull.by1;
-        }
-        if comptime!(maps.rotation == RotationMap::PiSigmoid) {
-            by[4] *= parameters[row + 4] * (F::new(1.0) - parameters[row + 4] / terms.pi);
-        }
-        by[5] *= parameters[row + 5] * (F::new(1.0) - parameters[row + 5]);
-        #[unroll]
-        for k in COLOR_AT..stride {
-            let c = parameters[row + k];
-            by[k] *= match comptime!(maps.color) {
-                ColorMap::Sigmoid => c * (F::new(1.0) - c),
-                ColorMap::Tanh => F::new(1.0) - c * c,
+        let mut state = Vec::with_capacity(3 * raw.len());
+        let mut aspects = Vec::with_capacity(2 * count);
+        for (raw, initial) in raw.chunks_exact(stride).zip(initial.chunks_exact(stride)) {
+            state.extend(raw);
+            state.resize(state.len() + 2 * stride, 0.0);
+            let [a, b] = match maps.shape_on {
+                ShapeOn::Activated => [initial[2], initial[3]],
+                ShapeOn::Raw => [raw[2], raw[3]],
             };
+            aspects.push(a.max(b) / a.min(b));
         }
+        let mut worst = vec![0u32; (steps as usize + 2) * images];
+        let mut rest = aspects.as_slice();
+        for (worst, &(_, count)) in worst.iter_mut().zip(mosaic.images()) {
+            let (own, others) = rest.split_at(count);
+            *worst = own.iter().fold(0.0f32, |worst, &aspect| worst.max(aspect as f32)).to_bits();
+            rest = others;
+        }
+        aspects.extend_from_within(..);
+        let terms: Vec<f64> = objectives.iter().flat_map(Objective::row).collect();
+        Ok(Self {
+            mosaic: mosaic.clone(),
+            terms: device.upload_f64(&terms),
+            state: device.upload_f64(&state),
+            aspects: device.upload_f64(&aspects),
+            worst: device.upload(&worst),
+            repairs: device.filled(0u32, count),
+            initial: device.upload_f64(initial),
+            bundles: device.uninit(RING as usize * mosaic.total(Count::Bundles)),
+            history: device.filled(F::from_int(-1), (steps as usize + 1) * images),
+            priors: objectives.iter().any(|o| o.size_prior > 0.0 || o.aspect_prior > 0.0),
+            sums,
+            maps,
+            rule,
+        })
+    }
 
-        let mut finite = true;
-        #[unroll]
-        for k in 0..stride {
-            // NaN and infinities are the only numbers whose difference from themselves is not zero.
-            finite = finite && by[k] - by[k] == F::new(0.0);
+    /// One step of every Gaussian after a look, in place: parameters, frames, raw numbers, aspects. Stops the clock for the
+    /// steps after this one when a Gaussian leaves its lists.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when `step` is beyond the last.
+    pub fn step<P: Precision<Real = F>>(
+        &self,
+        device: &Device<R, P>,
+        (gaussians, frames): (&Gaussians<R, F>, &Frames<R, F>),
+        (listed, look): (&Listed<R, F>, &Look<R, F>),
+        (clock, step): (&Clock<R>, u32),
+    ) -> Result<()> {
+        if self.priors {
+            penalties(device, &self.mosaic, look, &self.history, step as usize)?;
         }
-        if finite {
-            #[unroll]
-            for k in 0..stride {
-                let moves = comptime!(k > 1 && k != 5 || k == 5 && maps.opacity);
-                if moves || comptime!(k < 2 && sums.means) && n as u32 >= terms.free_from {
-                    let before =
-                        AdamMoments::<F> { first: state[raw + stride + k], second: state[raw + 2 * stride + k] };
-                    let step = rule.step(by[k], before);
-                    state[raw + stride + k] = step.moments.first;
-                    state[raw + 2 * stride + k] = step.moments.second;
-                    state[raw + k] += step.change;
-                }
-            }
-            activate::<F>(parameters, state, row, raw, terms, sums, maps);
-            aspects[n] = match comptime!(maps.shape_on) {
-                ShapeOn::Activated => aspect_of::<F>(parameters[row + 2], parameters[row + 3]),
-                ShapeOn::Raw => aspect_of::<F>(state[raw + 2] + F::new(1.0e-10), state[raw + 3] + F::new(1.0e-10)),
-            };
-        } else {
-            repairs[n] += 1u32;
+        let count = self.repairs.len();
+        // Behind the Gaussians, a unit for every bundle of tiles.
+        let (cubes, dim) = device.per_unit(count + self.mosaic.total(Count::Bundles));
+        descend::launch::<F, R>(
+            device.client(),
+            cubes,
+            dim,
+            FoundLaunch::new(look.partial.arg(), listed.bins.slot_starts.arg(), look.strips.arg()),
+            MemoryLaunch::new(
+                self.state.arg(),
+                self.aspects.arg(),
+                self.worst.arg(),
+                self.repairs.arg(),
+                self.initial.arg(),
+                self.bundles.arg(),
+                self.history.arg(),
+            ),
+            OutputLaunch::new(gaussians.parameters.arg(), frames.packed.arg()),
+            listed.arg(),
+            self.terms.arg(),
+            self.mosaic.arg(),
+            clock.arg(),
+            self.rule.launch(step + 1),
+            step,
+            self.sums,
+            self.maps,
+            self.priors,
+        );
+        Ok(())
+    }
+
+    /// Collects the summed penalties of the steps `from ..= to` (at most [`RING`] of them), for which [`Descent::step`] was
+    /// launched.
+    pub fn gather<P: Precision<Real = F>>(&self, device: &Device<R, P>, from: u32, to: u32) {
+        if self.priors || to < from {
+            return;
         }
+        let rows = (to - from + 1) as usize * self.mosaic.images().len();
+        let (cubes, dim) = device.per_unit(rows);
+        gather::launch::<F, R>(
+            device.client(),
+            cubes,
+            dim,
+            self.bundles.arg(),
+            self.mosaic.arg(),
+            self.history.arg(),
+            from,
+            rows as u32,
+        );
+    }
+
+    /// Summed penalty of every image at every step: `[steps + 1, images]`, as far as they were gathered.
+    pub fn history(&self) -> &Buffer<R, F> {
+        &self.history
+    }
+
+    /// Gaussians' steps that were not finite, per Gaussian.
+    pub fn repairs(&self) -> &Buffer<R, u32> {
+        &self.repairs
     }
 }
 
-#[cube]
-fn aspect_of<F: Real>(a: F, b: F) -> F {
-    max(a, b) / min(a, b)
-}
-
-/// Writes the parameters that the raw numbers stand for.
-#[cube]
-fn activate<F: Real>(
-    parameters: &mut Array<F>,
-    state: &Array<F>,
-    row: usize,
-    raw: usize,
-    terms: &Terms<F>,
-    #[comptime] sums: Sums,
-    #[comptime] maps: Maps,
-) {
-    let channels = comptime!(sums.channels as usize);
-    if comptime!(sums.means) {
-        parameters[row] = state[raw];
-        parameters[row + 1] = state[raw + 1];
-    }
-    parameters[row + 2] = terms.scale(state[raw + 2], maps.scale);
-    parameters[row + 3] = terms.scale(state[raw + 3], maps.scale);
-    parameters[row + 4] = match comptime!(maps.rotation) {
-        RotationMap::PiSigmoid => terms.pi * sigmoid::<F>(state[raw + 4]),
-        RotationMap::Free => state[raw + 4],
-    };
-    if comptime!(maps.opacity) {
-        parameters[row + 5] = sigmoid::<F>(state[raw + 5]);
-    }
-    #[unroll]
-    for c in 0..channels {
-        parameters[row + COLOR_AT + c] = color::<F>(state[raw + COLOR_AT + c], maps.color);
+impl Objective {
+    fn row(&self) -> [f64; TERMS as usize] {
+        [
+            self.norm,
+            self.residual_norm,
+            self.shape_weight,
+            self.aspect_limit,
+            self.size_prior,
+            self.aspect_prior,
+            self.least_scale,
+            std::f64::consts::PI,
+            f64::from(self.free_from),
+        ]
     }
 }

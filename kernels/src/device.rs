@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use cubecl::{calculate_cube_count_elemwise, prelude::*};
+use cubecl::{calculate_cube_count_elemwise, ir::features::Plane, prelude::*};
 
 use crate::{
     Error, Result,
@@ -10,18 +10,28 @@ use crate::{
     real::{HostReal, Precision, Real, Single},
 };
 
+/// How the fit's step is spread over a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// Without barriers, for devices whose units run one after the other.
+    Gathered,
+    /// One cube per tile, for GPUs.
+    Tiled,
+}
+
 /// One device and the precision in which it works.
 ///
 /// Every stage is generic over both and infers them from the device it is given.
 pub struct Device<R: Runtime, P: Precision = Single> {
     client: ComputeClient<R>,
     name: String,
+    shape: Shape,
     precision: PhantomData<P>,
 }
 
 impl<R: Runtime, P: Precision> Clone for Device<R, P> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), name: self.name.clone(), precision: PhantomData }
+        Self { client: self.client.clone(), name: self.name.clone(), shape: self.shape, precision: PhantomData }
     }
 }
 
@@ -39,7 +49,12 @@ impl<R: Runtime> Device<R, Single> {
     pub fn new(device: &R::Device) -> Result<Self> {
         let client = R::client(device);
         let name = format!("{} {device:?}", R::name(&client));
-        let device = Self { client, name, precision: PhantomData };
+        // CubeCL reports CPU-class devices without plane operations.
+        let shape = match client.properties().features.plane.contains(Plane::Ops) {
+            true => Shape::Tiled,
+            false => Shape::Gathered,
+        };
+        let device = Self { client, name, shape, precision: PhantomData };
         device.self_check()?;
         Ok(device)
     }
@@ -52,9 +67,19 @@ impl<R: Runtime, P: Precision> Device<R, P> {
     /// [`Error::UnsupportedFloat`] when the device lacks the type or fails the numeric self-check: some drivers claim
     /// `f64` and return garbage for `exp`.
     pub fn with_precision<Q: Precision>(&self, _precision: Q) -> Result<Device<R, Q>> {
-        let device = Device::<R, Q> { client: self.client.clone(), name: self.name.clone(), precision: PhantomData };
+        let device = Device::<R, Q> { client: self.client.clone(), name: self.name.clone(), shape: self.shape, precision: PhantomData };
         device.self_check()?;
         Ok(device)
+    }
+
+    /// How the fit's step is spread over it: tiled on GPUs, gathered on CPU-class devices.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The same device with another shape, for tests and measurements.
+    pub fn with_shape(&self, shape: Shape) -> Self {
+        Self { shape, ..self.clone() }
     }
 
     /// Runtime and device, as the driver names them.

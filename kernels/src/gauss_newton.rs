@@ -15,31 +15,33 @@
 
 mod judge;
 mod point;
-mod propose;
 mod settle;
 mod solve;
 mod system;
+mod trial;
 
 use cubecl::prelude::*;
 
 use self::{
-    judge::weigh_step,
+    judge::{LooksLaunch, weigh_step},
     point::{Layout, begin, write_kept},
-    settle::{ObjectivesLaunch, SharesLaunch},
+    settle::{OutputLaunch, VerdictsLaunch, settle_and_propose},
 };
 use crate::{
     Result,
-    bins::Bins,
     buffer::Buffer,
+    clock::Clock,
     device::Device,
-    gaussian::Gaussians,
-    moments::{Moments, Sums},
+    evaluate::Look,
+    gaussian::{Frames, Gaussians},
+    grid::{Count, Mosaic},
+    listed::Listed,
+    moments::Sums,
     penalty::Penalty,
-    real::{Precision, Real, real},
-    reduce::{Reduction, reduce_into},
+    real::{Precision, Real},
 };
 
-/// Numbers of the objective and its bounds.
+/// Numbers of an image's objective and its bounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Objective {
     /// One over the number of values that the mean penalty, the priors' unit, is taken over.
@@ -58,36 +60,39 @@ pub struct Objective {
     pub least_color: f64,
     /// Width and height of the image, px: free means stay inside.
     pub size: [f64; 2],
-    /// Gaussians from this one on move; those before stay on their annotations.
+    /// The image's Gaussians from this one on move; those before stay on their annotations.
     pub free_from: u32,
 }
 
+/// Numbers of an image in the table that [`Terms`] are read from.
+const TERMS: u32 = 11;
+
 impl Objective {
-    fn launch<F: Real, R: Runtime>(&self, penalty: Penalty) -> TermsLaunch<F, R> {
+    fn row(&self, penalty: Penalty) -> [f64; TERMS as usize] {
         // The system works with half the derivative of the squared penalty, whose prior is then taken once; the absolute
         // penalty's derivative is taken whole, which doubles it.
         let prior = match penalty {
             Penalty::Squared => 1.0,
             Penalty::Absolute => 2.0,
         };
-        TermsLaunch::new(
-            real(self.residual_norm),
-            real(prior),
-            real(self.size_prior),
-            real(self.aspect_prior),
-            real((self.aspect_limit.ln() / 2.0).max(1e-6)),
-            real(self.least_scale.max(1e-3).ln()),
-            real(self.largest_scale.max(self.least_scale).ln()),
-            real(self.least_color),
-            real(self.size[0]),
-            real(self.size[1]),
-            self.free_from,
-        )
+        [
+            self.residual_norm,
+            prior,
+            self.size_prior,
+            self.aspect_prior,
+            (self.aspect_limit.ln() / 2.0).max(1e-6),
+            self.least_scale.max(1e-3).ln(),
+            self.largest_scale.max(self.least_scale).ln(),
+            self.least_color,
+            self.size[0],
+            self.size[1],
+            f64::from(self.free_from),
+        ]
     }
 }
 
 /// [`Objective`] as device functions see it.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
+#[derive(CubeType, Clone, Copy)]
 pub(crate) struct Terms<F: Real> {
     pub residual_norm: F,
     pub prior: F,
@@ -99,63 +104,91 @@ pub(crate) struct Terms<F: Real> {
     pub least_color: F,
     pub width: F,
     pub height: F,
-    pub free_from: u32,
+    pub free_from: F,
 }
 
-/// What a running solver remembers, on the device.
+#[cube]
+impl<F: Real> Terms<F> {
+    pub fn load(table: &Array<F>, image: u32) -> Terms<F> {
+        let at = (image * TERMS) as usize;
+        Terms::<F> {
+            residual_norm: table[at],
+            prior: table[at + 1],
+            size_prior: table[at + 2],
+            aspect_prior: table[at + 3],
+            disc: table[at + 4],
+            least_t: table[at + 5],
+            largest_t: table[at + 6],
+            least_color: table[at + 7],
+            width: table[at + 8],
+            height: table[at + 9],
+            free_from: table[at + 10],
+        }
+    }
+}
+
+/// What a running solver remembers, on the device, for all images of a batch.
 #[derive(Debug)]
 pub struct GaussNewton<R: Runtime, F: Real> {
+    mosaic: Mosaic<R, F>,
+    /// `[images, TERMS]`.
+    terms: Buffer<R, F>,
     /// Per Gaussian, see [`Layout`].
     state: Buffer<R, F>,
-    /// Sums at the trial point, `[n, sums]`.
+    /// Per Gaussian, the sums at the trial point, then: share of the change, its ratio to the prediction, slope at the trial
+    /// along the step.
     fresh: Buffer<R, F>,
-    /// Share of the change, its ratio to the prediction, and the slope at the trial along the step, `[n, 3]`.
-    verdicts: Buffer<R, F>,
-    /// 1 where the share is a rise, `[n]`.
-    rises: Buffer<R, F>,
     /// Prior of the trial point, `[n]`.
     priors: Buffer<R, F>,
-    /// `[steps + 1]` each: is any share a rise; the priors' sum at the trial; summed penalty and priors of what was kept.
-    any_rise: Buffer<R, F>,
+    /// Penalties of bundles of tiles.
+    bundles: Buffer<R, F>,
+    /// `[steps + 1, images]` each: is any share a rise; the priors' sum at the trial; summed penalty and priors of what was
+    /// kept, -1 before the step was done.
+    rises: Buffer<R, u32>,
     trial_priors: Buffer<R, F>,
     kept: Buffer<R, F>,
     kept_priors: Buffer<R, F>,
     /// Systems whose solution was not finite and was left out, counted, `[n]`.
     repairs: Buffer<R, u32>,
-    objective: Objective,
-    sums: Sums,
+    layout: Layout,
 }
 
 impl<R: Runtime, F: Real> GaussNewton<R, F> {
-    /// A solver for at most `steps` steps from `gaussians`, whose opacities are 1. They are rewritten within the
-    /// solver's bounds: the longer axis first.
+    /// A solver for at most `steps` steps from `gaussians`, whose opacities are 1, one objective an image. They are rewritten
+    /// within the solver's bounds: the longer axis first.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when the parameters are no whole number of rows.
+    /// [`crate::Error::Length`] when the numbers of Gaussians or images disagree.
     pub fn new<P: Precision<Real = F>>(
         device: &Device<R, P>,
         gaussians: &Gaussians<R, F>,
-        objective: Objective,
+        mosaic: &Mosaic<R, F>,
+        objectives: &[Objective],
         sums: Sums,
         steps: u32,
     ) -> Result<Self> {
-        gaussians.check()?;
+        let (count, images) = (mosaic.total(Count::Gaussians), mosaic.images().len());
+        gaussians.parameters.expect("gaussian parameters", count * gaussians.stride())?;
+        if objectives.len() != images {
+            return Err(crate::Error::Length { what: "objectives", expected: images, got: objectives.len() });
+        }
         let layout = Layout { sums };
-        let (count, history) = (gaussians.len(), steps as usize + 1);
+        let history = (steps as usize + 1) * images;
         let zeros = |len: usize| device.filled(F::from_int(0), len);
+        let rows: Vec<f64> = objectives.iter().flat_map(|objective| objective.row(sums.penalty)).collect();
         let solver = Self {
-            state: zeros(count * layout.size()),
-            fresh: zeros(count * layout.kinds()),
-            verdicts: zeros(3 * count),
-            rises: zeros(count),
-            priors: zeros(count),
-            any_rise: zeros(history),
+            mosaic: mosaic.clone(),
+            terms: device.upload_f64(&rows),
+            state: device.uninit(count * layout.size()),
+            fresh: zeros(count * layout.fresh()),
+            priors: device.uninit(count),
+            bundles: device.uninit(mosaic.total(Count::Bundles)),
+            rises: device.filled(0u32, history),
             trial_priors: zeros(history),
-            kept: zeros(history),
+            kept: device.filled(F::from_int(-1), history),
             kept_priors: zeros(history),
             repairs: device.filled(0u32, count),
-            objective,
-            sums,
+            layout,
         };
         if count > 0 {
             let (cubes, dim) = device.per_unit(count);
@@ -166,91 +199,95 @@ impl<R: Runtime, F: Real> GaussNewton<R, F> {
                 gaussians.parameters.arg(),
                 solver.state.arg(),
                 solver.priors.arg(),
-                objective.launch(sums.penalty),
+                solver.terms.arg(),
+                mosaic.arg(),
                 layout,
             );
         }
         Ok(solver)
     }
 
-    /// Takes in the sums of the point that was last proposed (step 0: of the start).
-    pub fn judge<P: Precision<Real = F>>(
+    /// Takes in a look at the point that was last proposed (step 0: at the start), keeps or drops it, and writes the next one
+    /// into `gaussians` and `frames`. Stops the clock for the steps after this one when a Gaussian leaves its lists.
+    pub fn step<P: Precision<Real = F>>(
         &self,
         device: &Device<R, P>,
-        bins: &Bins<R>,
-        moments: &Moments<R, F>,
-        step: u32,
+        (gaussians, frames): (&Gaussians<R, F>, &Frames<R, F>),
+        (listed, look): (&Listed<R, F>, &Look<R, F>),
+        (clock, step): (&Clock<R>, u32),
     ) {
-        let (cubes, dim) = device.per_unit(self.rises.len());
+        let count = self.repairs.len();
+        if count == 0 {
+            return;
+        }
+        // Behind the Gaussians: a unit for every bundle of tiles, then one for every image.
+        let (cubes, dim) = device.per_unit(count + self.bundles.len() + self.mosaic.images().len());
         weigh_step::launch::<F, R>(
             device.client(),
             cubes,
             dim,
-            moments.partial.arg(),
-            bins.slot_starts.arg(),
+            LooksLaunch::new(look.partial.arg(), listed.bins.slot_starts.arg(), look.strips.arg()),
             self.state.arg(),
-            self.fresh.arg(),
-            self.verdicts.arg(),
-            self.rises.arg(),
-            self.kept.arg(),
-            self.objective.launch(self.sums.penalty),
-            step,
-            Layout { sums: self.sums },
-        );
-        reduce_into(device, &self.rises, Reduction::Largest, &self.any_rise, step as usize);
-        reduce_into(device, &self.priors, Reduction::Sum, &self.trial_priors, step as usize);
-    }
-
-    /// Keeps or drops the judged point; `penalties[step]` is its summed penalty.
-    pub fn settle<P: Precision<Real = F>>(&self, device: &Device<R, P>, penalties: &Buffer<R, F>, step: u32) {
-        let (cubes, dim) = device.per_unit(self.rises.len());
-        settle::settle::launch::<F, R>(
-            device.client(),
-            cubes,
-            dim,
-            self.state.arg(),
-            SharesLaunch::new(self.fresh.arg(), self.verdicts.arg(), self.any_rise.arg()),
-            ObjectivesLaunch::new(penalties.arg(), self.trial_priors.arg(), self.kept.arg(), self.kept_priors.arg()),
-            real(self.objective.residual_norm),
-            self.rises.len() as u32,
-            step,
-            Layout { sums: self.sums },
-        );
-    }
-
-    /// Writes the next trial into `gaussians`.
-    pub fn propose<P: Precision<Real = F>>(&self, device: &Device<R, P>, gaussians: &Gaussians<R, F>, step: u32) {
-        let (cubes, dim) = device.per_unit(self.rises.len());
-        propose::propose::launch::<F, R>(
-            device.client(),
-            cubes,
-            dim,
-            gaussians.parameters.arg(),
-            self.state.arg(),
+            VerdictsLaunch::new(
+                self.fresh.arg(),
+                self.rises.arg(),
+                self.bundles.arg(),
+                self.trial_priors.arg(),
+                self.kept.arg(),
+                self.kept_priors.arg(),
+            ),
             self.priors.arg(),
-            self.kept.arg(),
-            self.repairs.arg(),
-            self.objective.launch(self.sums.penalty),
+            self.terms.arg(),
+            self.mosaic.arg(),
+            clock.arg(),
             step,
-            Layout { sums: self.sums },
+            self.layout,
+        );
+        let (cubes, dim) = device.per_unit(count);
+        settle_and_propose::launch::<F, R>(
+            device.client(),
+            cubes,
+            dim,
+            self.state.arg(),
+            VerdictsLaunch::new(
+                self.fresh.arg(),
+                self.rises.arg(),
+                self.bundles.arg(),
+                self.trial_priors.arg(),
+                self.kept.arg(),
+                self.kept_priors.arg(),
+            ),
+            OutputLaunch::new(
+                gaussians.parameters.arg(),
+                frames.packed.arg(),
+                self.priors.arg(),
+                self.repairs.arg(),
+            ),
+            listed.arg(),
+            self.terms.arg(),
+            self.mosaic.arg(),
+            clock.arg(),
+            step,
+            self.layout,
         );
     }
 
     /// Writes what was kept into `gaussians`.
     pub fn finish<P: Precision<Real = F>>(&self, device: &Device<R, P>, gaussians: &Gaussians<R, F>) {
-        let (cubes, dim) = device.per_unit(self.rises.len());
+        let (cubes, dim) = device.per_unit(self.repairs.len());
         write_kept::launch::<F, R>(
             device.client(),
             cubes,
             dim,
             gaussians.parameters.arg(),
             self.state.arg(),
-            self.rises.len() as u32,
-            Layout { sums: self.sums },
+            self.repairs.len() as u32,
+            self.layout,
         );
     }
 
-    /// Summed penalty of what was kept after every step, from step 0: `[steps + 1]`.
+    /// Summed penalty of what was kept after every step, from step 0, for every image: `[steps + 1, images]`; -1 for steps that
+    /// were not done.
     pub fn kept(&self) -> &Buffer<R, F> {
         &self.kept
     }

@@ -10,11 +10,12 @@ use crate::{
     Result,
     buffer::Buffer,
     device::Device,
-    real::{HostReal, Precision, Real, real},
+    real::{HostReal, Precision, Quad, Real, quad, real},
 };
 
-/// Elements of one Gaussian in the packed array: mean (2), whitening matrix (4), log normaliser, background threshold.
-pub(crate) const FRAME: u32 = 8;
+/// Elements of one Gaussian in the packed array, three quads: mean (2), whitening matrix (4), log normaliser, background
+/// threshold; opacity times color for three channels, opacity.
+pub(crate) const FRAME: usize = 12;
 
 /// Relative slack of every bound on a Mahalanobis distance, in units of roundoff: 8 times the largest aspect for which
 /// results are specified (50).
@@ -65,16 +66,21 @@ impl<R: Runtime, F: Real> Gaussians<R, F> {
 /// Whitened Gaussians and their amplitudes (opacity times color), made from [`Gaussians`] by [`frames`].
 #[derive(Debug)]
 pub struct Frames<R: Runtime, F: Real> {
+    /// `[n, FRAME]`.
     pub(crate) packed: Buffer<R, F>,
-    /// Per Gaussian: opacity times color for each channel, then the opacity.
-    pub(crate) amplitudes: Buffer<R, F>,
     pub(crate) channels: u32,
+}
+
+impl<R: Runtime, F: Real> Clone for Frames<R, F> {
+    fn clone(&self) -> Self {
+        Self { packed: self.packed.clone(), channels: self.channels }
+    }
 }
 
 impl<R: Runtime, F: Real> Frames<R, F> {
     /// How many Gaussians.
     pub fn len(&self) -> usize {
-        self.packed.len() / FRAME as usize
+        self.packed.len() / FRAME
     }
 
     /// Whether there are none.
@@ -95,17 +101,8 @@ pub struct Framing {
     pub least_scale: f64,
     /// Scales are lowered to at most this, px.
     pub largest_scale: f64,
-    /// Replaces the Gaussian by a round one that covers all it may become.
-    pub margin: Option<Margin>,
-}
-
-/// How far scales may grow: to `factor * scale + pixels`, whatever the rotation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Margin {
-    /// Factor of the larger scale.
-    pub factor: f64,
-    /// Added to it, px.
-    pub pixels: f64,
+    /// Factor of both scales: above 1 for lists that hold while Gaussians grow.
+    pub growth: f64,
 }
 
 impl Default for Framing {
@@ -116,7 +113,7 @@ impl Default for Framing {
             threshold_per_log_det: 0.0,
             least_scale: 0.0,
             largest_scale: f64::from(f32::MAX),
-            margin: None,
+            growth: 1.0,
         }
     }
 }
@@ -135,12 +132,7 @@ pub fn frames<R: Runtime, P: Precision>(
     if first > gaussians.len() {
         return Err(crate::Error::Length { what: "gaussians", expected: first, got: gaussians.len() });
     }
-    let channels = gaussians.channels;
-    let frames = Frames {
-        packed: device.uninit(first * FRAME as usize),
-        amplitudes: device.uninit(first * (channels as usize + 1)),
-        channels,
-    };
+    let frames = Frames { packed: device.uninit(first * FRAME), channels: gaussians.channels };
     if first > 0 {
         let (count, dim) = device.per_unit(first);
         pack::launch::<P::Real, R>(
@@ -149,17 +141,15 @@ pub fn frames<R: Runtime, P: Precision>(
             dim,
             gaussians.parameters.arg(),
             frames.packed.arg(),
-            frames.amplitudes.arg(),
             ShapingLaunch::new(
                 real(framing.threshold),
                 real(framing.threshold_per_log_det),
                 real(framing.least_scale),
                 real(framing.largest_scale),
-                real(framing.margin.map_or(1.0, |m| m.factor)),
-                real(framing.margin.map_or(0.0, |m| m.pixels)),
+                real(framing.growth),
             ),
-            channels,
-            framing.margin.is_some(),
+            first as u32,
+            gaussians.channels,
         );
     }
     Ok(frames)
@@ -172,46 +162,54 @@ struct Shaping<F: Real> {
     least: F,
     largest: F,
     growth: F,
-    added: F,
 }
 
 #[cube(launch)]
 fn pack<F: Real>(
     parameters: &Array<F>,
-    packed: &mut Array<F>,
-    amplitudes: &mut Array<F>,
+    packed: &mut Array<Quad<F>>,
     shaping: &Shaping<F>,
+    first: u32,
     #[comptime] channels: u32,
-    #[comptime] round: bool,
 ) {
-    let n = ABSOLUTE_POS;
-    let channel_count = comptime!(channels as usize);
-    let row = n * comptime!(channels as usize + COLOR_AT);
-    if n * comptime!(FRAME as usize) < packed.len() {
-        let mut s0 = clamp(parameters[row + 2], shaping.least, shaping.largest);
-        let mut s1 = clamp(parameters[row + 3], shaping.least, shaping.largest);
-        if comptime!(round) {
-            s0 = max(s0, s1) * shaping.growth + shaping.added;
-            s1 = s0;
-        }
+    let n = ABSOLUTE_POS as u32;
+    if n < first {
+        let row = ABSOLUTE_POS * comptime!(channels as usize + COLOR_AT);
+        let s0 = clamp(parameters[row + 2], shaping.least, shaping.largest) * shaping.growth;
+        let s1 = clamp(parameters[row + 3], shaping.least, shaping.largest) * shaping.growth;
         let log_det = F::new(2.0) * (s0.ln() + s1.ln());
-        let (c, s) = (parameters[row + 4].cos(), parameters[row + 4].sin());
-        let at = n * 8;
-        packed[at] = parameters[row];
-        packed[at + 1] = parameters[row + 1];
-        packed[at + 2] = c / s0;
-        packed[at + 3] = s / s0;
-        packed[at + 4] = F::new(0.0) - s / s1;
-        packed[at + 5] = c / s1;
-        packed[at + 6] = log_det / F::new(-2.0);
-        packed[at + 7] = shaping.threshold + shaping.per_log_det * log_det;
-        let to = n * comptime!(channels as usize + 1);
-        #[unroll]
-        for k in 0..channel_count {
-            amplitudes[to + k] = parameters[row + 5] * parameters[row + COLOR_AT + k];
-        }
-        amplitudes[to + channel_count] = parameters[row + 5];
+        let scales = Point::<F> { x: s0, y: s1 };
+        let logit = Point::<F> {
+            x: log_det / F::new(-2.0),
+            y: shaping.threshold + shaping.per_log_det * log_det,
+        };
+        write_frame::<F>(packed, n, parameters, row, scales, logit, channels);
     }
+}
+
+/// Writes Gaussian `n` with these scales; `logit` is its log normaliser and threshold.
+#[cube]
+pub(crate) fn write_frame<F: Real>(
+    packed: &mut Array<Quad<F>>,
+    n: u32,
+    parameters: &Array<F>,
+    row: usize,
+    scales: Point<F>,
+    logit: Point<F>,
+    #[comptime] channels: u32,
+) {
+    let (c, s) = (parameters[row + 4].cos(), parameters[row + 4].sin());
+    let zero = F::new(0.0);
+    let opacity = parameters[row + 5];
+    let mut color = quad::<F>(zero, zero, zero, opacity);
+    #[unroll]
+    for k in 0..comptime!(channels as usize) {
+        color[k] = opacity * parameters[row + COLOR_AT + k];
+    }
+    let at = n as usize * 3;
+    packed[at] = quad::<F>(parameters[row], parameters[row + 1], c / scales.x, s / scales.x);
+    packed[at + 1] = quad::<F>((zero - s) / scales.y, c / scales.y, logit.x, logit.y);
+    packed[at + 2] = color;
 }
 
 /// A point or a displacement.
@@ -244,16 +242,17 @@ pub(crate) struct Frame<F: Real> {
 
 #[cube]
 impl<F: Real> Frame<F> {
-    pub fn load(packed: &Array<F>, n: u32) -> Frame<F> {
-        let at = n as usize * 8;
+    pub fn load(packed: &Array<Quad<F>>, n: u32) -> Frame<F> {
+        let at = n as usize * 3;
+        let (a, b) = (packed[at], packed[at + 1]);
         Frame::<F> {
-            mean: Point::<F> { x: packed[at], y: packed[at + 1] },
-            w00: packed[at + 2],
-            w01: packed[at + 3],
-            w10: packed[at + 4],
-            w11: packed[at + 5],
-            log_normaliser: packed[at + 6],
-            threshold: packed[at + 7],
+            mean: Point::<F> { x: a[0], y: a[1] },
+            w00: a[2],
+            w01: a[3],
+            w10: b[0],
+            w11: b[1],
+            log_normaliser: b[2],
+            threshold: b[3],
         }
     }
 
@@ -272,6 +271,14 @@ impl<F: Real> Frame<F> {
     /// Log density up to `ln 2 pi`.
     pub fn log_density(&self, point: Point<F>) -> F {
         self.log_normaliser - self.mahalanobis_sq(point) / F::new(2.0)
+    }
+
+    /// How far the ellipse of squared Mahalanobis distance `limit` extends to the sides and up and down.
+    pub fn half_extent(&self, limit: F) -> Point<F> {
+        let det = self.w00 * self.w11 - self.w01 * self.w10;
+        let x = (self.w11 * self.w11 + self.w01 * self.w01) * limit;
+        let y = (self.w10 * self.w10 + self.w00 * self.w00) * limit;
+        Point::<F> { x: x.sqrt() / det.abs(), y: y.sqrt() / det.abs() }
     }
 
     /// Least squared Mahalanobis distance over the box.

@@ -8,17 +8,18 @@ use crate::{
     bins::Bins,
     buffer::Buffer,
     device::Device,
+    evaluate::Look,
     gaussian::{COLOR_AT, Gaussians},
-    moments::{Moments, Sums, total},
-    real::{Precision, Real, real},
+    moments::{Sums, total},
+    real::{Precision, Quad, Real, real},
 };
 
 /// Derivatives of `norm * penalty` by every parameter: `[n, 6 + channels]` like the parameters themselves.
 pub fn gradient<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     gaussians: &Gaussians<R, P::Real>,
-    bins: &Bins<R>,
-    moments: &Moments<R, P::Real>,
+    bins: &Bins<R, P::Real>,
+    look: &Look<R, P::Real>,
     norm: f64,
 ) -> Buffer<R, P::Real> {
     let gradient = device.uninit(gaussians.parameters.len());
@@ -28,12 +29,12 @@ pub fn gradient<R: Runtime, P: Precision>(
             device.client(),
             count,
             dim,
-            moments.partial.arg(),
+            look.partial.arg(),
             bins.slot_starts.arg(),
             gaussians.parameters.arg(),
             gradient.arg(),
             real(norm),
-            moments.sums,
+            look.sums,
         );
     }
     gradient
@@ -86,7 +87,7 @@ pub(crate) fn derivatives<F: Real>(
 
 #[cube(launch)]
 fn write_gradient<F: Real>(
-    partial: &Array<F>,
+    partial: &Array<Quad<F>>,
     slot_starts: &Array<u32>,
     parameters: &Array<F>,
     gradient: &mut Array<F>,

@@ -1,20 +1,25 @@
 //! The sums over a Gaussian's pixels that every derivative by its parameters, and its Gauss-Newton matrix, is made of.
 //!
-//! One unit per (tile, Gaussian) slot sums over the tile's pixels into its own place.
+//! Every (tile, Gaussian) slot has a place of its own for its sums over the tile's pixels.
 
 use cubecl::prelude::*;
 
 use crate::{
-    bins::TILE,
-    buffer::Buffer,
-    device::Device,
     gaussian::{Frame, Point},
     penalty::Penalty,
-    rasterize::{Layers, Lists, Raster, Scene, largest_alpha},
-    real::{Precision, Real, real},
+    rasterize::{Layers, Lists, Mode, alpha_of, largest_alpha},
+    real::{Quad, Real, quad},
 };
 
-/// Which sums [`moments`] makes.
+/// Which sums [`crate::evaluate::evaluate`] makes.
+///
+/// Sums over the pixels of every slot: with `w = exp(-q/2)`, whitened displacement `v`, amplitude `A`, residual `E` and
+/// `G = E` (squared) or `E / max(|E|, floor)` (absolute):
+/// `w G_c` per channel; `w (A . G)` times `v0^2, v0 v1, v1^2`, and with means times `v0, v1`;
+/// curvature `k = w (w + coverage) / 2` (times the channels' mean of `1 / max(|E|, floor)` if absolute) times
+/// `1, v0^2, v0 v1, v1^2, v0^4, v0^3 v1, v0^2 v1^2, v0 v1^3, v1^4`, and with means times
+/// `v0, v1, v0^3, v0^2 v1, v0 v1^2, v1^3`. Where Gaussians lie over each other, `w G_c` is dimmed by those in
+/// front, `A` is the opacity times the dimmed difference from what is behind, and `w (A . G)` itself is summed too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sums {
     /// 1 or 3.
@@ -25,14 +30,19 @@ pub struct Sums {
     pub curvature: bool,
     /// How a residual counts.
     pub penalty: Penalty,
-    /// Whether Gaussians lie over each other; [`moments`] takes it from the scene.
+    /// Whether Gaussians lie over each other.
     pub over: bool,
 }
 
 impl Sums {
-    /// Sums per slot.
+    /// Numbers per slot: the sums, filled up to whole quads.
     pub(crate) fn count(self) -> u32 {
-        self.curvature_at() + if self.curvature { if self.means { 15 } else { 9 } } else { 0 }
+        let sums = self.curvature_at() + if self.curvature { if self.means { 15 } else { 9 } } else { 0 };
+        sums.next_multiple_of(4)
+    }
+
+    pub(crate) fn mode(self) -> Mode {
+        Mode { channels: self.channels, over: self.over }
     }
 
     /// Where `w (A . G)` stands, the derivative by the log opacity, where Gaussians lie over each other.
@@ -56,111 +66,37 @@ impl Sums {
     }
 }
 
-/// Sums over the pixels of every slot: with `w = exp(-q/2)`, whitened displacement `v`, amplitude `A`, residual `E` and
-/// `G = E` (squared) or `E / max(|E|, floor)` (absolute):
-/// `w G_c` per channel; `w (A . G)` times `v0^2, v0 v1, v1^2`, and with means times `v0, v1`;
-/// curvature `k = w (w + coverage) / 2` (times the channels' mean of `1 / max(|E|, floor)` if absolute) times
-/// `1, v0^2, v0 v1, v1^2, v0^4, v0^3 v1, v0^2 v1^2, v0 v1^3, v1^4`, and with means times
-/// `v0, v1, v0^3, v0^2 v1, v0 v1^2, v1^3`. Where Gaussians lie over each other, `w G_c` is dimmed by those in
-/// front, `A` is the opacity times the dimmed difference from what is behind, and `w (A . G)` itself is summed too.
-pub struct Moments<R: Runtime, F: Real> {
-    pub(crate) partial: Buffer<R, F>,
-    pub(crate) sums: Sums,
-}
-
-/// Computes the slots' sums of a residual that [`crate::rasterize::rasterize`] wrote. `floor` is the least |E| of the absolute penalty.
-pub fn moments<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    scene: &Scene<'_, R, P::Real>,
-    raster: &Raster<R, P::Real>,
-    sums: Sums,
-    floor: f64,
-) -> Moments<R, P::Real> {
-    let sums = Sums { over: scene.compositing.is_over(), ..sums };
-    let pairs = scene.bins.pairs();
-    let partial = device.uninit(pairs * sums.count() as usize);
-    if pairs > 0 {
-        let (count, dim) = device.per_unit(pairs);
-        sum_slots::launch::<P::Real, R>(
-            device.client(),
-            count,
-            dim,
-            scene.layers(),
-            scene.lists(),
-            SlotsLaunch::new(scene.bins.slot_tiles.arg(), scene.bins.slot_owners.arg()),
-            raster.image.arg(),
-            raster.coverage.arg(),
-            partial.arg(),
-            real(floor),
-            sums,
-        );
+/// No sums yet.
+#[cube]
+pub(crate) fn no_sums<F: Real>(#[comptime] sums: Sums) -> Array<F> {
+    let kinds = comptime!(sums.count() as usize);
+    let mut sum = Array::<F>::new(kinds);
+    #[unroll]
+    for k in 0..kinds {
+        sum[k] = F::new(0.0);
     }
-    Moments { partial, sums }
+    sum
 }
 
-#[derive(CubeType, CubeLaunch)]
-struct Slots {
-    tiles: Array<u32>,
-    owners: Array<u32>,
-}
-
-#[cube(launch)]
-fn sum_slots<F: Real>(
-    layers: &Layers<F>,
-    lists: &Lists<F>,
-    slots: &Slots,
-    residual: &Array<F>,
-    coverage: &Array<F>,
-    partial: &mut Array<F>,
-    floor: F,
-    #[comptime] sums: Sums,
-) {
-    let slot = ABSOLUTE_POS;
-    if slot < slots.tiles.len() {
-        let kinds = comptime!(sums.count() as usize);
-        let channels = comptime!(sums.channels as usize);
-        let (tile, n) = (slots.tiles[slot], slots.owners[slot]);
-        let frame = Frame::load(&layers.frames, n);
-        let mut sum = Array::<F>::new(kinds);
-        #[unroll]
-        for k in 0..kinds {
-            sum[k] = F::new(0.0);
-        }
-        let across = lists.lattice.across(TILE);
-        let (column, row) = (tile % across * TILE, tile / across * TILE);
-        for y in row..u32::min(row + TILE, lists.lattice.rows) {
-            for x in column..u32::min(column + TILE, lists.lattice.columns) {
-                let v = frame.whiten(lists.lattice.centre(x, y));
-                let q = v.x * v.x + v.y * v.y;
-                if q <= layers.support {
-                    let pixel = (y * lists.lattice.columns + x) as usize;
-                    let w = (q / F::new(-2.0)).exp();
-                    let effect = effect::<F>(layers, lists, residual, tile, n, pixel, w, sums);
-                    let mut e = Array::<F>::new(channels);
-                    #[unroll]
-                    for c in 0..channels {
-                        e[c] = residual[pixel * channels + c];
-                    }
-                    add_pixel::<F>(&mut sum, v, w, &effect, &e, coverage[pixel], floor, sums);
-                }
-            }
-        }
-        #[unroll]
-        for k in 0..kinds {
-            partial[slot * kinds + k] = sum[k];
-        }
+/// Writes a slot's sums.
+#[cube]
+pub(crate) fn write_sums<F: Real>(partial: &mut Array<Quad<F>>, slot: u32, sum: &Array<F>, #[comptime] sums: Sums) {
+    let quads = comptime!(sums.count() as usize / 4);
+    #[unroll]
+    for k in 0..quads {
+        partial[slot as usize * quads + k] = quad::<F>(sum[4 * k], sum[4 * k + 1], sum[4 * k + 2], sum[4 * k + 3]);
     }
 }
 
-/// Adds what one pixel brings: whitened displacement `v`, weight `w`, residual `e`, sum of all weights `coverage`.
+/// Adds what one pixel brings: whitened displacement `v`, weight `w`, and `drawn`, its residual for three channels and the
+/// sum of all weights.
 #[cube]
 pub(crate) fn add_pixel<F: Real>(
     sum: &mut Array<F>,
     v: Point<F>,
     w: F,
     effect: &Effect<F>,
-    e: &Array<F>,
-    coverage: F,
+    drawn: Quad<F>,
     floor: F,
     #[comptime] sums: Sums,
 ) {
@@ -169,18 +105,20 @@ pub(crate) fn add_pixel<F: Real>(
     let mut weight = F::new(0.0);
     #[unroll]
     for c in 0..channels {
-        let inverse = F::new(1.0) / max(e[c].abs(), floor);
         let pull = match comptime!(sums.penalty) {
-            Penalty::Squared => e[c],
-            Penalty::Absolute => e[c] * inverse,
+            Penalty::Squared => drawn[c],
+            Penalty::Absolute => {
+                let inverse = F::new(1.0) / max(drawn[c].abs(), floor);
+                weight += inverse;
+                drawn[c] * inverse
+            }
         };
-        weight += inverse;
         along += effect.amplitude[c] * pull;
         sum[c] += effect.by_color * pull;
     }
     add_gradient::<F>(sum, v, w * along, sums);
     if comptime!(sums.curvature) {
-        let shared = w * (w + coverage) / F::new(2.0);
+        let shared = w * (w + drawn[3]) / F::new(2.0);
         let k = match comptime!(sums.penalty) {
             Penalty::Squared => shared,
             Penalty::Absolute => shared * weight / F::cast_from(comptime!(sums.channels)),
@@ -190,85 +128,68 @@ pub(crate) fn add_pixel<F: Real>(
 }
 
 /// How a Gaussian of weight `w` changes a pixel: per unit of `w` (times what it does to the shape) and of color.
-#[derive(CubeType)]
+#[derive(CubeType, Clone, Copy)]
 pub(crate) struct Effect<F: Real> {
-    pub amplitude: Array<F>,
+    pub amplitude: Quad<F>,
     pub by_color: F,
 }
 
-/// Where Gaussians are added.
+/// Where Gaussians lie over each other.
 #[cube]
-pub(crate) fn added<F: Real>(layers: &Layers<F>, n: u32, w: F, #[comptime] channels: u32) -> Effect<F> {
-    let at = n as usize * comptime!(channels as usize + 1);
-    let mut amplitude = Array::<F>::new(comptime!(channels as usize));
-    #[unroll]
-    for c in 0..comptime!(channels as usize) {
-        amplitude[c] = layers.amplitudes[at + c];
-    }
-    Effect::<F> { amplitude, by_color: w }
-}
-
-#[cube]
-fn effect<F: Real>(
+pub(crate) fn layered<F: Real>(
     layers: &Layers<F>,
     lists: &Lists<F>,
-    residual: &Array<F>,
+    drawn: Quad<F>,
     tile: u32,
     n: u32,
     pixel: usize,
+    centre: Point<F>,
     w: F,
-    #[comptime] sums: Sums,
+    #[comptime] channels: u32,
 ) -> Effect<F> {
-    let channels = comptime!(sums.channels as usize);
-    let at = n as usize * comptime!(sums.channels as usize + 1);
-    let mut effect = added::<F>(layers, n, w, sums.channels);
-    if comptime!(sums.over) {
-        // What those in front show, and how much they let through.
-        let mut front = Array::<F>::new(channels);
-        #[unroll]
-        for c in 0..channels {
-            front[c] = F::new(0.0);
-        }
-        let mut through = F::new(1.0);
-        let centre = lists.lattice.centre(pixel as u32 % lists.lattice.columns, pixel as u32 / lists.lattice.columns);
-        for member in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
-            let m = lists.members[member as usize];
-            if m < n {
-                let q = Frame::load(&layers.frames, m).mahalanobis_sq(centre);
-                if q <= layers.support {
-                    let alpha = layers.alpha(m, (q / F::new(-2.0)).exp(), sums.channels);
-                    if alpha > F::new(0.0) {
-                        #[unroll]
-                        for c in 0..channels {
-                            front[c] += through * alpha * layers.color(m, pixel, c, sums.channels);
-                        }
-                        through *= F::new(1.0) - alpha;
+    let channel_count = comptime!(channels as usize);
+    // What those in front show, and how much they let through.
+    let mut front = Quad::<F>::new(F::new(0.0));
+    let mut through = F::new(1.0);
+    for member in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
+        let m = lists.members[member as usize];
+        if m < n {
+            let q = Frame::load(&layers.frames, m).mahalanobis_sq(centre);
+            if q <= layers.support {
+                let amplitude = layers.amplitude(m);
+                let alpha = alpha_of::<F>(amplitude, (q / F::new(-2.0)).exp());
+                if alpha > F::new(0.0) {
+                    #[unroll]
+                    for c in 0..channel_count {
+                        front[c] += through * alpha * layers.color(amplitude, pixel, c, channels);
                     }
+                    through *= F::new(1.0) - alpha;
                 }
             }
         }
-        // The raster is front + through (alpha color + (1 - alpha) behind): that gives what is behind.
-        let opacity = layers.amplitudes[at + channels];
-        let alpha = layers.alpha(n, w, sums.channels);
-        // At the limit of alpha only the color still changes the pixel; without opacity nothing does.
-        let mut gain = opacity;
-        if alpha >= largest_alpha::<F>() {
-            gain = F::new(0.0);
-        }
-        effect.by_color = F::new(0.0);
+    }
+    // The raster is front + through (alpha color + (1 - alpha) behind): that gives what is behind.
+    let own = layers.amplitude(n);
+    let opacity = own[3];
+    let alpha = alpha_of::<F>(own, w);
+    // At the limit of alpha only the color still changes the pixel; without opacity nothing does.
+    let mut gain = opacity;
+    if alpha >= largest_alpha::<F>() {
+        gain = F::new(0.0);
+    }
+    let mut amplitude = Quad::<F>::new(F::new(0.0));
+    let mut by_color = F::new(0.0);
+    if opacity > F::new(0.0) {
+        by_color = through * alpha / opacity;
         #[unroll]
-        for c in 0..channels {
-            effect.amplitude[c] = F::new(0.0);
-            if opacity > F::new(0.0) {
-                let color = layers.color(n, pixel, c, sums.channels);
-                let seen = (residual[pixel * channels + c] - front[c]) / through;
-                let behind = (seen - alpha * color) / (F::new(1.0) - alpha);
-                effect.amplitude[c] = gain * through * (color - behind);
-                effect.by_color = through * alpha / opacity;
-            }
+        for c in 0..channel_count {
+            let color = layers.color(own, pixel, c, channels);
+            let seen = (drawn[c] - front[c]) / through;
+            let behind = (seen - alpha * color) / (F::new(1.0) - alpha);
+            amplitude[c] = gain * through * (color - behind);
         }
     }
-    effect
+    Effect::<F> { amplitude, by_color }
 }
 
 #[cube]
@@ -311,18 +232,28 @@ fn add_curvature<F: Real>(sum: &mut Array<F>, v: Point<F>, k: F, #[comptime] sum
 
 /// A Gaussian's total: its slots, added in order.
 #[cube]
-pub(crate) fn total<F: Real>(partial: &Array<F>, slot_starts: &Array<u32>, n: u32, #[comptime] sums: Sums) -> Array<F> {
-    let kinds = comptime!(sums.count() as usize);
-    let mut sum = Array::<F>::new(kinds);
+pub(crate) fn total<F: Real>(
+    partial: &Array<Quad<F>>,
+    slot_starts: &Array<u32>,
+    n: u32,
+    #[comptime] sums: Sums,
+) -> Array<F> {
+    let quads = comptime!(sums.count() as usize / 4);
+    let mut sum = Array::<Quad<F>>::new(quads);
     #[unroll]
-    for k in 0..kinds {
-        sum[k] = F::new(0.0);
+    for k in 0..quads {
+        sum[k] = Quad::<F>::new(F::new(0.0));
     }
     for slot in slot_starts[n as usize]..slot_starts[n as usize + 1] {
         #[unroll]
-        for k in 0..kinds {
-            sum[k] += partial[slot as usize * kinds + k];
+        for k in 0..quads {
+            sum[k] += partial[slot as usize * quads + k];
         }
     }
-    sum
+    let mut out = no_sums::<F>(sums);
+    #[unroll]
+    for k in 0..comptime!(sums.count() as usize) {
+        out[k] = sum[k / 4][k % 4];
+    }
+    out
 }

@@ -10,9 +10,9 @@ use crate::{
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames},
-    grid::{Cells, cell_of_unit},
+    grid::Cells,
     rasterize::{Lists, ListsLaunch},
-    real::{Precision, Real},
+    real::{Precision, Quad, Real},
 };
 
 /// Per cell: which Gaussian is nearest, and how far it is.
@@ -33,7 +33,7 @@ pub fn nearest<R: Runtime, P: Precision>(
     frames: &Frames<R, P::Real>,
     cells: Cells,
 ) -> Result<Nearest<R, P::Real>> {
-    let bins = bins(device, frames, cells, Rule::Nearest, 0.0)?;
+    let bins = bins(device, frames, cells, Rule::Nearest)?;
     let nearest = Nearest { index: device.uninit(cells.len()), mahalanobis_sq: device.uninit(cells.len()) };
     let (count, dim) = device.per_tile(bins.tiles());
     find::launch::<P::Real, R>(
@@ -41,7 +41,7 @@ pub fn nearest<R: Runtime, P: Precision>(
         count,
         dim,
         frames.packed.arg(),
-        ListsLaunch::new(bins.tile_starts.arg(), bins.members.arg(), cells.launch()),
+        ListsLaunch::new(bins.tile_starts.arg(), bins.members.arg(), bins.mosaic.arg()),
         nearest.index.arg(),
         nearest.mahalanobis_sq.arg(),
     );
@@ -49,11 +49,11 @@ pub fn nearest<R: Runtime, P: Precision>(
 }
 
 #[cube(launch)]
-fn find<F: Real>(frames: &Array<F>, lists: &Lists<F>, index: &mut Array<u32>, mahalanobis_sq: &mut Array<F>) {
+fn find<F: Real>(frames: &Array<Quad<F>>, lists: &Lists<F>, index: &mut Array<u32>, mahalanobis_sq: &mut Array<F>) {
     let tile = CUBE_POS as u32;
-    let cell = cell_of_unit(&lists.lattice, tile, UNIT_POS);
+    let cell = lists.plots.cell(tile, UNIT_POS);
     if cell.inside {
-        let centre = lists.lattice.centre(cell.column, cell.row);
+        let centre = cell.centre;
         let mut best = F::max_value();
         let mut found = 4294967295u32.runtime();
         for at in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {

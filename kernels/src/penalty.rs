@@ -1,4 +1,4 @@
-//! How residuals count, and what they come to.
+//! How residuals count, and what they come to: strips of tiles, bundles of tiles, images, each added in order.
 
 use cubecl::prelude::*;
 
@@ -6,8 +6,9 @@ use crate::{
     Result,
     buffer::Buffer,
     device::Device,
-    real::{Precision, Real},
-    reduce::{Reduction, reduce_into},
+    evaluate::Look,
+    grid::{BUNDLE, Count, Mosaic, Plots},
+    real::{Precision, Quad, Real},
 };
 
 /// How a residual counts.
@@ -19,49 +20,94 @@ pub enum Penalty {
     Absolute,
 }
 
-/// Sum over pixels and channels of the residual's penalty, written to element `at` of `target`.
+/// What the first channels of a residual come to.
+#[cube]
+pub(crate) fn penalty_of<F: Real>(residual: Quad<F>, #[comptime] channels: u32, #[comptime] penalty: Penalty) -> F {
+    let mut sum = F::new(0.0);
+    #[unroll]
+    for c in 0..comptime!(channels as usize) {
+        sum += match comptime!(penalty) {
+            Penalty::Squared => residual[c] * residual[c],
+            Penalty::Absolute => residual[c].abs(),
+        };
+    }
+    sum
+}
+
+/// Sum over pixels and channels of the last look's penalty, for every image, written to row `at` of `history`
+/// (`[_, images]`).
 ///
 /// # Errors
-/// [`crate::Error::Length`] when `target` has no such element.
-pub fn penalty<R: Runtime, P: Precision>(
+/// [`crate::Error::Length`] when `history` has no such row.
+pub fn penalties<R: Runtime, P: Precision>(
     device: &Device<R, P>,
-    residual: &Buffer<R, P::Real>,
-    penalty: Penalty,
-    target: &Buffer<R, P::Real>,
+    mosaic: &Mosaic<R, P::Real>,
+    look: &Look<R, P::Real>,
+    history: &Buffer<R, P::Real>,
     at: usize,
 ) -> Result<()> {
-    if at >= target.len() {
-        return Err(crate::Error::Length { what: "penalties", expected: at + 1, got: target.len() });
+    let images = mosaic.images().len();
+    if history.len() < (at + 1) * images {
+        return Err(crate::Error::Length { what: "penalties", expected: (at + 1) * images, got: history.len() });
     }
-    let partial = device.uninit(residual.len().div_ceil(PENALTY_CHUNK as usize));
-    let (count, dim) = device.per_unit(partial.len());
-    add_penalties::launch::<P::Real, R>(
+    let bundles = device.uninit::<P::Real>(mosaic.total(Count::Bundles));
+    let (cubes, dim) = device.per_unit(bundles.len());
+    add_strips::launch::<P::Real, R>(
         device.client(),
-        count,
+        cubes,
         dim,
-        residual.arg(),
-        partial.arg(),
-        residual.len() as u32,
-        penalty,
+        look.strips.arg(),
+        mosaic.arg(),
+        bundles.arg(),
     );
-    reduce_into(device, &partial, Reduction::Sum, target, at);
+    let (cubes, dim) = device.per_unit(images);
+    add_bundles::launch::<P::Real, R>(
+        device.client(),
+        cubes,
+        dim,
+        bundles.arg(),
+        mosaic.arg(),
+        history.arg(),
+        (at * images) as u32,
+    );
     Ok(())
 }
 
-const PENALTY_CHUNK: u32 = 64;
+/// Sum of a bundle's strips.
+#[cube]
+pub(crate) fn bundle_sum<F: Real>(strips: &Array<Quad<F>>, plots: &Plots<F>, bundle: u32) -> F {
+    let image = plots.holding(bundle, Count::Bundles);
+    let local = bundle - plots.before(image, Count::Bundles);
+    let first = plots.before(image, Count::Tiles) + local * BUNDLE;
+    let end = u32::min(first + BUNDLE, plots.before(image + 1u32, Count::Tiles));
+    let mut sum = Quad::<F>::new(F::new(0.0));
+    for at in 2u32 * first..2u32 * end {
+        sum += strips[at as usize];
+    }
+    (sum[0] + sum[1]) + (sum[2] + sum[3])
+}
+
+/// Sum of an image's bundles, of which the first is at `from`.
+#[cube]
+pub(crate) fn image_sum<F: Real>(bundles: &Array<F>, plots: &Plots<F>, image: u32, from: u32) -> F {
+    let mut sum = F::new(0.0);
+    for bundle in from + plots.before(image, Count::Bundles)..from + plots.before(image + 1u32, Count::Bundles) {
+        sum += bundles[bundle as usize];
+    }
+    sum
+}
 
 #[cube(launch)]
-fn add_penalties<F: Real>(residual: &Array<F>, partial: &mut Array<F>, length: u32, #[comptime] penalty: Penalty) {
-    if ABSOLUTE_POS < partial.len() {
-        let first = ABSOLUTE_POS as u32 * PENALTY_CHUNK;
-        let mut sum = F::new(0.0);
-        for i in first..u32::min(first + PENALTY_CHUNK, length) {
-            let e = residual[i as usize];
-            sum += match comptime!(penalty) {
-                Penalty::Squared => e * e,
-                Penalty::Absolute => e.abs(),
-            };
-        }
-        partial[ABSOLUTE_POS] = sum;
+fn add_strips<F: Real>(strips: &Array<Quad<F>>, plots: &Plots<F>, bundles: &mut Array<F>) {
+    if ABSOLUTE_POS < bundles.len() {
+        bundles[ABSOLUTE_POS] = bundle_sum::<F>(strips, plots, ABSOLUTE_POS as u32);
+    }
+}
+
+#[cube(launch)]
+fn add_bundles<F: Real>(bundles: &Array<F>, plots: &Plots<F>, history: &mut Array<F>, at: u32) {
+    let image = ABSOLUTE_POS as u32;
+    if image < plots.images() {
+        history[(at + image) as usize] = image_sum::<F>(bundles, plots, image, 0u32);
     }
 }

@@ -1,7 +1,7 @@
 //! Rasterization, over tiles.
 //!
 //! Gaussians are added (paper, Eq. 8), which needs no order; or laid over each other from front (index 0) to back, as
-//! splatting renderers do. One unit draws one row of a tile over the tile's list: what it loads of a Gaussian serves eight
+//! splatting renderers do. One unit draws one column of a tile over the tile's list: what it loads of a Gaussian serves eight
 //! pixels. No atomics, no barriers: the same bits every time, and fast where barriers are not.
 
 use cubecl::prelude::*;
@@ -12,8 +12,8 @@ use crate::{
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames},
-    grid::Lattice,
-    real::{Precision, Real, real},
+    grid::{Count, Place, Plots},
+    real::{Precision, Quad, Real, real},
 };
 
 /// How Gaussians that overlap combine.
@@ -41,7 +41,7 @@ pub struct Scene<'a, R: Runtime, F: Real> {
     /// Whitened Gaussians with their amplitudes.
     pub frames: &'a Frames<R, F>,
     /// Tiles over the pixels of the image.
-    pub bins: &'a Bins<R>,
+    pub bins: &'a Bins<R, F>,
     /// Squared Mahalanobis distance beyond which a Gaussian is zero.
     pub support: f64,
     /// How they combine.
@@ -49,6 +49,7 @@ pub struct Scene<'a, R: Runtime, F: Real> {
 }
 
 /// Per pixel: the image, and how much Gaussian weight covers it.
+#[derive(Debug)]
 pub struct Raster<R: Runtime, F: Real> {
     /// `base + sum_m amplitude_m exp(-q_m / 2)`, `[pixels, channels]`.
     pub image: Buffer<R, F>,
@@ -63,17 +64,20 @@ impl<R: Runtime, F: Real> Scene<'_, R, F> {
             Compositing::Sum => &self.frames.packed,
             Compositing::Over { subtracted } => subtracted,
         };
-        LayersLaunch::new(self.frames.packed.arg(), self.frames.amplitudes.arg(), subtracted.arg(), real(self.support))
+        LayersLaunch::new(self.frames.packed.arg(), subtracted.arg(), real(self.support))
     }
 
     pub(crate) fn lists(&self) -> ListsLaunch<F, R> {
-        ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.cells.launch())
+        ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.mosaic.arg())
     }
 
-    /// Memory for a raster of this scene, to be overwritten by every [`rasterize`].
-    pub fn raster<P: Precision<Real = F>>(&self, device: &Device<R, P>) -> Raster<R, F> {
-        let pixels = self.bins.cells.len();
-        Raster { image: device.uninit(pixels * self.frames.channels as usize), coverage: device.uninit(pixels) }
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.compositing {
+            Compositing::Sum => Ok(()),
+            Compositing::Over { subtracted } => {
+                subtracted.expect("subtracted image", self.bins.cells() * self.frames.channels as usize)
+            }
+        }
     }
 }
 
@@ -85,12 +89,12 @@ pub fn rasterize<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     scene: &Scene<'_, R, P::Real>,
     base: &Buffer<R, P::Real>,
-    raster: &Raster<R, P::Real>,
-) -> Result<()> {
-    base.expect("base image", scene.bins.cells.len() * scene.frames.channels as usize)?;
-    if let Compositing::Over { subtracted } = scene.compositing {
-        subtracted.expect("subtracted image", base.len())?;
-    }
+) -> Result<Raster<R, P::Real>> {
+    let pixels = scene.bins.cells();
+    let channels = scene.frames.channels;
+    base.expect("base image", pixels * channels as usize)?;
+    scene.check()?;
+    let raster = Raster { image: device.uninit(base.len()), coverage: device.uninit(pixels) };
     let (count, dim) = device.per_unit(scene.bins.tiles() * TILE as usize);
     draw::launch::<P::Real, R>(
         device.client(),
@@ -101,36 +105,37 @@ pub fn rasterize<R: Runtime, P: Precision>(
         base.arg(),
         raster.image.arg(),
         raster.coverage.arg(),
-        scene.frames.channels,
-        scene.compositing.is_over(),
+        Mode { channels, over: scene.compositing.is_over() },
     );
-    Ok(())
+    Ok(raster)
 }
 
 /// The Gaussians to draw.
 #[derive(CubeType, CubeLaunch)]
 pub(crate) struct Layers<F: Real> {
-    pub frames: Array<F>,
-    /// Opacity times color for each channel, then the opacity.
-    pub amplitudes: Array<F>,
+    pub frames: Array<Quad<F>>,
     pub subtracted: Array<F>,
     pub support: F,
 }
 
 #[cube]
 impl<F: Real> Layers<F> {
-    /// Color of Gaussian `n`, measured from the photo.
-    pub fn color(&self, n: u32, pixel: usize, #[comptime] c: usize, #[comptime] channels: u32) -> F {
-        let at = n as usize * comptime!(channels as usize + 1);
-        let opacity = self.amplitudes[at + comptime!(channels as usize)];
-        self.amplitudes[at + c] / opacity - self.subtracted[pixel * comptime!(channels as usize) + c]
+    /// Opacity times color of Gaussian `n` for three channels, and its opacity.
+    pub fn amplitude(&self, n: u32) -> Quad<F> {
+        self.frames[n as usize * 3 + 2]
     }
 
-    /// What Gaussian `n` hides of what is behind it; the limit keeps a layer behind it visible to the derivative.
-    pub fn alpha(&self, n: u32, w: F, #[comptime] channels: u32) -> F {
-        let at = n as usize * comptime!(channels as usize + 1);
-        min(self.amplitudes[at + comptime!(channels as usize)] * w, largest_alpha::<F>())
+    /// Color of a Gaussian of this amplitude, measured from the photo.
+    pub fn color(&self, amplitude: Quad<F>, pixel: usize, #[comptime] c: usize, #[comptime] channels: u32) -> F {
+        amplitude[c] / amplitude[3] - self.subtracted[pixel * comptime!(channels as usize) + c]
     }
+}
+
+/// What a Gaussian of this amplitude hides of what is behind it; the limit keeps a layer behind it visible to the
+/// derivative.
+#[cube]
+pub(crate) fn alpha_of<F: Real>(amplitude: Quad<F>, w: F) -> F {
+    min(amplitude[3] * w, largest_alpha::<F>())
 }
 
 #[cube]
@@ -138,12 +143,81 @@ pub(crate) fn largest_alpha<F: Real>() -> F {
     F::new(999.0) / F::new(1000.0)
 }
 
-/// A tile's list, as the functions that run one cube per tile see it.
+/// The tiles' lists.
 #[derive(CubeType, CubeLaunch)]
 pub(crate) struct Lists<F: Real> {
     pub starts: Array<u32>,
     pub members: Array<u32>,
-    pub lattice: Lattice<F>,
+    pub plots: Plots<F>,
+}
+
+/// What changes the compiled drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Mode {
+    pub channels: u32,
+    pub over: bool,
+}
+
+/// A drawn column of a tile: for each of its pixels three channels and the sum of all weights; and how much of what is
+/// behind shows through.
+#[derive(CubeType)]
+pub(crate) struct Column<F: Real> {
+    pub pixels: Array<Quad<F>>,
+    pub through: Array<F>,
+}
+
+/// Draws column `x` of the tile at `place`, without its base.
+#[cube]
+pub(crate) fn draw_column<F: Real>(
+    layers: &Layers<F>,
+    lists: &Lists<F>,
+    tile: u32,
+    place: &Place<F>,
+    x: u32,
+    #[comptime] mode: Mode,
+) -> Column<F> {
+    let side = comptime!(TILE as usize);
+    let mut pixels = Array::<Quad<F>>::new(side);
+    let mut through = Array::<F>::new(side);
+    #[unroll]
+    for y in 0..side {
+        pixels[y] = Quad::<F>::new(F::new(0.0));
+        through[y] = F::new(1.0);
+    }
+    for at in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
+        let n = lists.members[at as usize];
+        let frame = Frame::load(&layers.frames, n);
+        let amplitude = layers.amplitude(n);
+        let mut weight = amplitude;
+        weight[3] = F::new(1.0);
+        #[unroll]
+        for y in 0..side {
+            let row = place.row + comptime!(y as u32);
+            let q = frame.mahalanobis_sq(place.lattice.centre(x, row));
+            if comptime!(mode.over) {
+                if q <= layers.support {
+                    let w = (q / F::new(-2.0)).exp();
+                    let mut drawn = pixels[y];
+                    drawn[3] += w;
+                    let alpha = alpha_of::<F>(amplitude, w);
+                    if alpha > F::new(0.0) {
+                        let pixel = (place.first_cell + row * place.lattice.columns + x) as usize;
+                        let share = through[y] * alpha;
+                        #[unroll]
+                        for c in 0..comptime!(mode.channels as usize) {
+                            drawn[c] += share * layers.color(amplitude, pixel, c, mode.channels);
+                        }
+                        through[y] *= F::new(1.0) - alpha;
+                    }
+                    pixels[y] = drawn;
+                }
+            } else {
+                let w = select(q <= layers.support, (q / F::new(-2.0)).exp(), F::new(0.0));
+                pixels[y] += weight * Quad::<F>::new(w);
+            }
+        }
+    }
+    Column::<F> { pixels, through }
 }
 
 #[cube(launch)]
@@ -153,65 +227,25 @@ fn draw<F: Real>(
     base: &Array<F>,
     image: &mut Array<F>,
     coverage: &mut Array<F>,
-    #[comptime] channels: u32,
-    #[comptime] over: bool,
+    #[comptime] mode: Mode,
 ) {
-    let (tile, line) = (ABSOLUTE_POS as u32 / TILE, ABSOLUTE_POS as u32 % TILE);
-    let across = lists.lattice.across(TILE);
-    let (left, row) = (tile % across * TILE, tile / across * TILE + line);
-    if tile < lists.lattice.tiles(TILE) && row < lists.lattice.rows {
-        let channel_count = comptime!(channels as usize);
-        let side = comptime!(TILE as usize);
-        let mut color = Array::<F>::new(comptime!(TILE as usize * channels as usize));
-        let mut covered = Array::<F>::new(side);
-        let mut through = Array::<F>::new(side);
-        #[unroll]
-        for x in 0..side {
-            covered[x] = F::new(0.0);
-            through[x] = F::new(1.0);
+    let tile = ABSOLUTE_POS as u32 / TILE;
+    if tile < lists.plots.total(Count::Tiles) {
+        let place = lists.plots.place(tile);
+        let x = place.column + ABSOLUTE_POS as u32 % TILE;
+        if x < place.lattice.columns {
+            let drawn = draw_column::<F>(layers, lists, tile, &place, x, mode);
             #[unroll]
-            for c in 0..channel_count {
-                color[x * channel_count + c] = F::new(0.0);
-            }
-        }
-        let first = (row * lists.lattice.columns + left) as usize;
-        for at in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
-            let n = lists.members[at as usize];
-            let frame = Frame::load(&layers.frames, n);
-            let amplitude = n as usize * comptime!(channels as usize + 1);
-            #[unroll]
-            for x in 0..side {
-                let q = frame.mahalanobis_sq(lists.lattice.centre(left + comptime!(x as u32), row));
-                if q <= layers.support {
-                    let w = (q / F::new(-2.0)).exp();
-                    covered[x] += w;
-                    if comptime!(over) {
-                        let alpha = layers.alpha(n, w, channels);
-                        if alpha > F::new(0.0) {
-                            let share = through[x] * alpha;
-                            #[unroll]
-                            for c in 0..channel_count {
-                                color[x * channel_count + c] += share * layers.color(n, first + x, c, channels);
-                            }
-                            through[x] *= F::new(1.0) - alpha;
-                        }
-                    } else {
-                        #[unroll]
-                        for c in 0..channel_count {
-                            color[x * channel_count + c] += w * layers.amplitudes[amplitude + c];
-                        }
+            for y in 0..comptime!(TILE as usize) {
+                let row = place.row + comptime!(y as u32);
+                if row < place.lattice.rows {
+                    let pixel = (place.first_cell + row * place.lattice.columns + x) as usize;
+                    coverage[pixel] = drawn.pixels[y][3];
+                    #[unroll]
+                    for c in 0..comptime!(mode.channels as usize) {
+                        let at = pixel * comptime!(mode.channels as usize) + c;
+                        image[at] = drawn.pixels[y][c] + drawn.through[y] * base[at];
                     }
-                }
-            }
-        }
-        #[unroll]
-        for x in 0..side {
-            if left + comptime!(x as u32) < lists.lattice.columns {
-                coverage[first + x] = covered[x];
-                #[unroll]
-                for c in 0..channel_count {
-                    let at = (first + x) * channel_count + c;
-                    image[at] = color[x * channel_count + c] + through[x] * base[at];
                 }
             }
         }

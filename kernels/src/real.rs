@@ -7,6 +7,19 @@ use half::{bf16, f16};
 pub trait Real: Float + CubeElement {}
 impl<T: Float + CubeElement> Real for T {}
 
+/// Four numbers that are loaded and stored at once: 128 bits of `f32`.
+pub(crate) type Quad<F> = Vector<F, Const<4>>;
+
+#[cube]
+pub(crate) fn quad<F: Real>(a: F, b: F, c: F, d: F) -> Quad<F> {
+    let mut quad = Quad::<F>::empty();
+    quad[0] = a;
+    quad[1] = b;
+    quad[2] = c;
+    quad[3] = d;
+    quad
+}
+
 /// Chooses storage and accumulator together.
 ///
 /// Sums, exponents and Gaussian parameters use [`Precision::Real`]; the weights of a transport kernel

@@ -58,6 +58,20 @@ impl KernelRecipe<OnRecipe> {
         let splat = self.data.splat.bind(image, annotations).fit(device)?;
         KernelRecipe::on(&splat, Grid::strided(image, self.data.stride), self.options).build()
     }
+
+    /// The same for many images, whose splats are fitted together.
+    ///
+    /// # Errors
+    /// As [`SplatRecipe::fit_all`] and [`KernelRecipe::build`].
+    pub fn run_all<R: Runtime, P: Precision>(
+        &self,
+        device: &Device<R, P>,
+        images: &[(&Image, &Annotations)],
+    ) -> Result<Vec<Kernel<R, P>>> {
+        let splats = self.data.splat.fit_all(device, images)?;
+        let grids = images.iter().map(|(image, _)| Grid::strided(image, self.data.stride));
+        splats.iter().zip(grids).map(|(splat, grid)| KernelRecipe::on(splat, grid, self.options).build()).collect()
+    }
 }
 
 impl<'a, R: Runtime, P: Precision> KernelRecipe<OnSplat<'a, R, P>> {

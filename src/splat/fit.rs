@@ -1,126 +1,140 @@
-//! Runs a fit: what is drawn over, where it starts, and the solver's loop.
+//! Runs a fit: what is drawn over, where it starts, and the solver's loop, for one image or many in one set of launches.
 
 mod adam;
 mod gauss_newton;
+mod run;
 
 use splatport_kernels::{
-    Buffer, Cells, Device, Gaussians, HostReal, Precision,
-    bins::{self, Bins, Rule},
+    Buffer, Cells, Device, Gaussians, HostReal, Mosaic, Precision,
+    bins::{self, Rule},
     cubecl::Runtime,
-    evaluate::{Shape, evaluate},
-    gaussian::{self, Frames, Framing, Margin},
-    moments::{Moments, Sums},
+    gaussian::{self, Framing},
+    listed::{Listed, Margin},
+    moments::Sums,
     penalty::Penalty,
     rasterize::{self, Scene},
+    target::Target,
 };
 
 use super::{
-    Cleanup, Compositing, ExtraGaussians, Inputs, Progress, Reconstruction, ReconstructionNorm, Report, Solver, Splat,
+    Cleanup, Compositing, End, ExtraGaussians, Progress, Reconstruction, ReconstructionNorm, Report, Solver, Splat,
     SplatOptions, backdrop::Backdrop, initial::Initial,
 };
-use crate::{Error, Result};
+use crate::{Annotations, Image, Pixels, Result};
+
+/// One image of a batch.
+struct Part<'a> {
+    image: &'a Image,
+    annotations: &'a Annotations,
+    cells: Cells,
+    /// What is drawn over, `[pixels, channels]`; for an 8-bit photo whole levels.
+    backdrop: Vec<f32>,
+    initial: Initial,
+    /// Factor of the summed penalty.
+    norm: f64,
+    /// One over the number of values among which the priors' unit, the mean penalty, is taken.
+    residual_norm: f64,
+}
 
 /// Everything that stays the same while a fit runs.
 struct Problem<'a, R: Runtime, P: Precision> {
     device: &'a Device<R, P>,
     options: &'a SplatOptions,
-    cells: Cells,
-    /// Background minus photo, `[pixels, channels]`: the residual without a Gaussian.
-    gap: Buffer<R, P::Real>,
-    /// The photo, `[pixels, channels]`.
-    photo: Buffer<R, P::Real>,
-    /// Factor of the summed penalty.
-    norm: f64,
-    /// One over the number of values among which the priors' unit, the mean penalty, is taken.
-    residual_norm: f64,
-    /// Gaussians bound to annotations.
-    bound: usize,
-    initial: Initial,
+    channels: u32,
+    /// Images with Gaussians to fit.
+    parts: Vec<&'a Part<'a>>,
+    mosaic: Mosaic<R, P::Real>,
+    /// Background minus photo: the residual without a Gaussian.
+    target: Target<R, P::Real>,
+    /// The photos, `[pixels, channels]`, where Gaussians lie over each other.
+    photo: Option<Buffer<R, P::Real>>,
 }
 
-/// Where a solver ended.
-struct Fitted<R: Runtime, P: Precision> {
-    gaussians: Gaussians<R, P::Real>,
+/// Where a solver ended, for one image.
+struct Fitted<F> {
+    /// Parameters, `[n, 6 + channels]`.
+    rows: Vec<F>,
     losses: Vec<f64>,
+    end: End,
     repairs: u64,
 }
 
 pub(super) fn fit<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     options: &SplatOptions,
-    mut inputs: Inputs<'_, R, P>,
-) -> Result<Splat<R, P>> {
-    let (image, annotations) = (inputs.image, inputs.annotations);
-    let backdrop = Backdrop::new(image, annotations, options.background_image);
-    let photo = image.to_f32();
-    let gap: Vec<f64> = backdrop.values.iter().zip(&photo).map(|(&b, &p)| f64::from(b) - f64::from(p)).collect();
-    let foreground = backdrop.masked.max(1) * usize::from(image.channels());
-    let values = match options.reconstruction_norm {
-        ReconstructionNorm::AllPixels => photo.len(),
-        ReconstructionNorm::Foreground => foreground,
-    };
-    let problem = Problem {
-        device,
-        options,
-        cells: Cells::pixels(image.width(), image.height()),
-        gap: device.upload_f64(&gap),
-        photo: device.upload_f64(&photo.iter().map(|&v| f64::from(v)).collect::<Vec<_>>()),
-        norm: 1.0 / values as f64,
-        residual_norm: 1.0 / foreground as f64,
-        bound: annotations.len(),
-        initial: Initial::new(image, annotations, &backdrop.values, options),
-    };
-    let mut on_step = |progress: Progress| inputs.on_step.as_mut().is_some_and(|call| call(progress).is_break());
-    let fitted = match options.solver {
-        _ if problem.initial.len() == 0 => problem.empty(),
-        Solver::Adam { steps, rate } => problem.adam(steps, rate, &mut on_step)?,
-        Solver::GaussNewton { steps } => problem.gauss_newton(steps, &mut on_step)?,
-    };
-    let (gaussians, largest_aspect) = finish(device, fitted.gaussians, options.cleanup)?;
-    let values: Vec<f64> = backdrop.values.iter().map(|&v| f64::from(v)).collect();
-    Ok(Splat {
+    jobs: &[(&Image, &Annotations)],
+    on_step: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Vec<Splat<R, P>>> {
+    let parts: Vec<Part<'_>> = jobs.iter().map(|&(image, annotations)| Part::new(image, annotations, options)).collect();
+    let mut fitted: Vec<Option<Fitted<P::Real>>> = jobs.iter().map(|_| None).collect();
+    // One set of launches for all images of one channel, one for those of three.
+    for channels in [1, 3] {
+        let wanted = |at: &usize| parts[*at].image.channels() == channels && parts[*at].initial.len() > 0;
+        let chosen: Vec<usize> = (0..parts.len()).filter(wanted).collect();
+        if chosen.is_empty() {
+            continue;
+        }
+        let problem = Problem::new(device, options, channels.into(), chosen.iter().map(|&at| &parts[at]).collect())?;
+        let results = match options.solver {
+            Solver::Adam { steps, rate } => problem.adam(steps, rate, on_step)?,
+            Solver::GaussNewton { steps } => problem.gauss_newton(steps, on_step)?,
+        };
+        for (at, result) in chosen.into_iter().zip(results) {
+            fitted[at] = Some(result);
+        }
+    }
+    Ok(parts.into_iter().zip(fitted).map(|(part, fitted)| finish(device, options, part, fitted)).collect())
+}
+
+/// The finished splat of one image; without Gaussians nothing was fitted.
+fn finish<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    options: &SplatOptions,
+    part: Part<'_>,
+    fitted: Option<Fitted<P::Real>>,
+) -> Splat<R, P> {
+    let (width, height) = (part.image.width(), part.image.height());
+    let nothing = Fitted { rows: Vec::new(), losses: Vec::new(), end: End::Settled, repairs: 0 };
+    let fitted = fitted.unwrap_or(nothing);
+    let channels = u32::from(part.image.channels());
+    let mut rows = fitted.rows;
+    let largest_aspect = clean(&mut rows, 6 + channels as usize, options.cleanup);
+    Splat {
         device: device.clone(),
-        gaussians,
-        annotations: problem.bound,
-        size: [image.width(), image.height()],
+        gaussians: Gaussians { parameters: device.upload(&rows), channels },
+        annotations: part.annotations.len(),
+        size: [width, height],
         profile: options.profile,
         report: Report {
             steps: fitted.losses.len().saturating_sub(1) as u32,
             losses: fitted.losses,
+            end: fitted.end,
             largest_aspect,
             repairs: fitted.repairs,
-            outside: annotations.outside(image.width(), image.height()).len(),
-            duplicates: annotations.duplicates().len(),
+            outside: part.annotations.outside(width, height).len(),
+            duplicates: part.annotations.duplicates().len(),
         },
-        backdrop: Some(device.upload_f64(&values)),
+        backdrop: Some(part.backdrop),
         drawing: (options.support, options.compositing),
-    })
+    }
 }
 
-/// Reads the largest aspect, and shrinks needles to round Gaussians if the options say so.
-fn finish<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    gaussians: Gaussians<R, P::Real>,
-    cleanup: Cleanup,
-) -> Result<(Gaussians<R, P::Real>, f64)> {
-    let mut rows = gaussians.parameters.read()?;
+/// Shrinks needles to round Gaussians if the options say so; gives the largest aspect.
+fn clean<F: HostReal + Copy>(rows: &mut [F], stride: usize, cleanup: Cleanup) -> f64 {
     let mut largest: f64 = 0.0;
-    let mut changed = false;
-    for row in rows.chunks_exact_mut(gaussians.stride()) {
+    for row in rows.chunks_exact_mut(stride) {
         let (a, b) = (row[2].cast_to_f64(), row[3].cast_to_f64());
         let mut aspect = a.max(b) / a.min(b);
         if let Cleanup::ShrinkToShort { limit } = cleanup
             && aspect > limit
         {
-            row[2] = P::Real::cast_from_f64(a.min(b));
+            row[2] = F::cast_from_f64(a.min(b));
             row[3] = row[2];
-            (aspect, changed) = (1.0, true);
+            aspect = 1.0;
         }
         largest = largest.max(aspect);
     }
-    let channels = gaussians.channels;
-    let gaussians = if changed { Gaussians { parameters: device.upload(&rows), channels } } else { gaussians };
-    Ok((gaussians, largest))
+    largest
 }
 
 /// Draws Gaussians over `base`.
@@ -132,21 +146,89 @@ pub(super) fn draw<R: Runtime, P: Precision>(
     (support, compositing): (f64, Compositing),
 ) -> Result<Buffer<R, P::Real>> {
     let frames = gaussian::frames(device, gaussians, gaussians.len(), Framing::default())?;
-    let bins = bins::bins(device, &frames, Cells::pixels(size[0], size[1]), Rule::Within(support), 0.0)?;
+    let bins = bins::bins(device, &frames, Cells::pixels(size[0], size[1]), Rule::Within(support))?;
     let nothing = device.filled(P::Real::cast_from_f64(0.0), base.len());
     let compositing = match compositing {
         Compositing::Sum => rasterize::Compositing::Sum,
         Compositing::AlphaOver => rasterize::Compositing::Over { subtracted: &nothing },
     };
     let scene = Scene { frames: &frames, bins: &bins, support, compositing };
-    let raster = scene.raster(device);
-    rasterize::rasterize(device, &scene, base, &raster)?;
-    Ok(raster.image)
+    Ok(rasterize::rasterize(device, &scene, base)?.image)
 }
 
-impl<R: Runtime, P: Precision> Problem<'_, R, P> {
-    fn channels(&self) -> u32 {
-        self.initial.stride as u32 - 6
+/// The nearest of the 256 levels of an 8-bit photo.
+fn level(value: f32) -> u8 {
+    (value * 255.0).round() as u8
+}
+
+impl<'a> Part<'a> {
+    fn new(image: &'a Image, annotations: &'a Annotations, options: &SplatOptions) -> Self {
+        let backdrop = Backdrop::new(image, annotations, options.background_image);
+        let mut values = backdrop.values;
+        if let Pixels::U8(_) = image.pixels() {
+            // The background of an 8-bit photo is one itself: background minus photo is then packed without loss.
+            values.iter_mut().for_each(|value| *value = f32::from(level(*value)) / 255.0);
+        }
+        let foreground = backdrop.masked.max(1) * usize::from(image.channels());
+        let counted = match options.reconstruction_norm {
+            ReconstructionNorm::AllPixels => values.len(),
+            ReconstructionNorm::Foreground => foreground,
+        };
+        Self {
+            image,
+            annotations,
+            cells: Cells::pixels(image.width(), image.height()),
+            initial: Initial::new(image, annotations, &values, options),
+            backdrop: values,
+            norm: 1.0 / counted as f64,
+            residual_norm: 1.0 / foreground as f64,
+        }
+    }
+}
+
+/// Background minus photo, packed if every photo has 8-bit samples.
+fn target<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    parts: &[&Part<'_>],
+    channels: u32,
+) -> Result<Target<R, P::Real>> {
+    let mut photos = Vec::new();
+    for part in parts {
+        let Pixels::U8(levels) = part.image.pixels() else { break };
+        photos.push(levels.as_slice());
+    }
+    if photos.len() == parts.len() {
+        let background: Vec<u8> = parts.iter().flat_map(|part| part.backdrop.iter().map(|&v| level(v))).collect();
+        return Ok(Target::of_levels(device, &background, &photos.concat(), channels)?);
+    }
+    let gap = |part: &&Part<'_>| -> Vec<f64> {
+        let photo = part.image.to_f32();
+        part.backdrop.iter().zip(photo).map(|(&b, p)| f64::from(b) - f64::from(p)).collect()
+    };
+    Ok(Target::Plain(device.upload_f64(&parts.iter().flat_map(gap).collect::<Vec<f64>>())))
+}
+
+impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
+    fn new(
+        device: &'a Device<R, P>,
+        options: &'a SplatOptions,
+        channels: u32,
+        parts: Vec<&'a Part<'a>>,
+    ) -> Result<Self> {
+        let plots: Vec<(Cells, usize)> = parts.iter().map(|part| (part.cells, part.initial.len())).collect();
+        let photo = (options.compositing == Compositing::AlphaOver).then(|| {
+            let photos = parts.iter().flat_map(|part| part.image.to_f32());
+            device.upload_f64(&photos.map(f64::from).collect::<Vec<f64>>())
+        });
+        Ok(Self {
+            device,
+            options,
+            channels,
+            mosaic: Mosaic::new(device, &plots)?,
+            target: target(device, &parts, channels)?,
+            parts,
+            photo,
+        })
     }
 
     fn penalty(&self) -> Penalty {
@@ -156,61 +238,39 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         }
     }
 
+    /// Initial parameters of all images.
+    fn start(&self) -> Vec<f64> {
+        self.parts.iter().flat_map(|part| part.initial.rows.iter().copied()).collect()
+    }
+
     /// Whether some means are learned.
     fn free(&self) -> bool {
-        self.options.extra_gaussians != ExtraGaussians::None && self.initial.len() > self.bound
+        let more = |part: &&Part<'_>| part.initial.len() > part.annotations.len();
+        self.options.extra_gaussians != ExtraGaussians::None && self.parts.iter().any(more)
     }
 
-    fn start(&self) -> Gaussians<R, P::Real> {
-        Gaussians { parameters: self.device.upload_f64(&self.initial.rows), channels: self.channels() }
+    /// Lists that hold until a Gaussian leaves its margin.
+    fn listed(&self, gaussians: &Gaussians<R, P::Real>, growth: f64) -> Result<Listed<R, P::Real>> {
+        // As many pixels as the scale of a typical Gaussian may grow by.
+        let shift = if self.free() { 8.0 * (growth - 1.0) } else { 0.0 };
+        Ok(Listed::new(self.device, gaussians, &self.mosaic, self.options.support, Margin { growth, shift })?)
     }
 
-    fn empty(&self) -> Fitted<R, P> {
-        Fitted { gaussians: self.start(), losses: Vec::new(), repairs: 0 }
-    }
-
-    fn frames(&self, gaussians: &Gaussians<R, P::Real>) -> Result<Frames<R, P::Real>> {
-        Ok(gaussian::frames(self.device, gaussians, gaussians.len(), Framing::default())?)
-    }
-
-    /// Lists that hold for every Gaussian whose scale stays within `margin` and whose mean moves by at most `px`.
-    fn bins(&self, gaussians: &Gaussians<R, P::Real>, margin: Option<Margin>, px: f64) -> Result<Bins<R>> {
-        let framing = Framing { margin, ..Framing::default() };
-        let frames = gaussian::frames(self.device, gaussians, gaussians.len(), framing)?;
-        Ok(bins::bins(self.device, &frames, self.cells, Rule::Within(self.options.support), px)?)
-    }
-
-    fn scene<'s>(&'s self, frames: &'s Frames<R, P::Real>, bins: &'s Bins<R>) -> Scene<'s, R, P::Real> {
-        let compositing = match self.options.compositing {
-            Compositing::Sum => rasterize::Compositing::Sum,
-            Compositing::AlphaOver => rasterize::Compositing::Over { subtracted: &self.photo },
+    fn scene<'s>(
+        &'s self,
+        frames: &'s gaussian::Frames<R, P::Real>,
+        listed: &'s Listed<R, P::Real>,
+    ) -> Scene<'s, R, P::Real> {
+        let compositing = match &self.photo {
+            None => rasterize::Compositing::Sum,
+            Some(photo) => rasterize::Compositing::Over { subtracted: photo },
         };
-        Scene { frames, bins, support: self.options.support, compositing }
-    }
-
-    /// Draws the residual, writes its summed penalty to `penalties[at]` and gives its sums.
-    fn evaluate(
-        &self,
-        scene: &Scene<'_, R, P::Real>,
-        (sums, floor): (Sums, f64),
-        penalties: &Buffer<R, P::Real>,
-        at: u32,
-    ) -> Result<Moments<R, P::Real>> {
-        let shape = Shape::of(self.device);
-        Ok(evaluate(self.device, scene, &self.gap, (sums, floor), (penalties, at as usize), shape)?)
+        Scene { frames, bins: &listed.bins, support: self.options.support, compositing }
     }
 
     /// The sums that a solver asks for.
     fn sums(&self, curvature: bool) -> Sums {
         let over = self.options.compositing == Compositing::AlphaOver;
-        Sums { channels: self.channels(), means: self.free(), curvature, penalty: self.penalty(), over }
-    }
-}
-
-/// A loss that is no number stops the fit: the step is told, nothing is kept.
-fn finite(losses: &[f64], first: usize) -> Result<()> {
-    match losses.iter().position(|loss| !loss.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Error::NotFinite { what: "reconstruction loss at step", index: first + at, value: losses[at] }),
+        Sums { channels: self.channels, means: self.free(), curvature, penalty: self.penalty(), over }
     }
 }

@@ -8,7 +8,7 @@ mod recipe;
 mod report;
 
 use splatport_kernels::{
-    Buffer, Device, Gaussians, HostReal, Precision, Single,
+    Device, Gaussians, HostReal, Precision, Single,
     cubecl::Runtime,
     gaussian::{self, Framing},
     nearest::{self, Nearest},
@@ -16,7 +16,7 @@ use splatport_kernels::{
 
 pub use options::*;
 pub use recipe::{Inputs, SplatRecipe, Unbound};
-pub use report::{Progress, Report};
+pub use report::{End, Progress, Report};
 
 use crate::{
     Annotations, Error, Grid, Image, Profile, Result,
@@ -36,7 +36,7 @@ pub struct Splat<R: Runtime, P: Precision = Single> {
     profile: Profile,
     report: Report,
     /// What the Gaussians are drawn over, `[pixels, channels]`.
-    backdrop: Option<Buffer<R, P::Real>>,
+    backdrop: Option<Vec<f32>>,
     /// Support and compositing.
     drawing: (f64, Compositing),
 }
@@ -190,7 +190,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let Some(backdrop) = &self.backdrop else {
             return Err(Error::Empty { what: "the photo of a splat that was not fitted" });
         };
-        let image = fit::draw(&self.device, &self.gaussians, backdrop, self.size, self.drawing)?;
+        let base = self.device.upload_f64(&backdrop.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>());
+        let image = fit::draw(&self.device, &self.gaussians, &base, self.size, self.drawing)?;
         Ok(image.read()?.into_iter().map(|v| v.cast_to_f64() as f32).collect())
     }
 

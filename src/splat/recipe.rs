@@ -53,6 +53,29 @@ impl SplatRecipe {
         KernelRecipe::after(self, stride, options)
     }
 
+    /// Fits many images or crops, of any sizes and numbers of annotations, in one set of launches: each gets the same splat as
+    /// alone.
+    ///
+    /// ```
+    /// use splatport::{Annotations, Image, Vulkan};
+    ///
+    /// let (photo, crop) = (Image::from_u8(16, 16, 1, [9; 256])?, Image::from_u8(8, 5, 1, [7; 40])?);
+    /// let (points, none) = (Annotations::new(vec![[7.5, 7.5]])?, Annotations::new(vec![])?);
+    /// let splats = splatport::recipe().fit_all(&Vulkan::best()?, &[(&photo, &points), (&crop, &none)])?;
+    /// assert_eq!(splats.iter().map(|splat| splat.len()).collect::<Vec<_>>(), [1, 0]);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`fit`](SplatRecipe::fit).
+    pub fn fit_all<R: Runtime, P: Precision>(
+        &self,
+        device: &Device<R, P>,
+        images: &[(&Image, &Annotations)],
+    ) -> Result<Vec<Splat<R, P>>> {
+        fit_all(&self.options, device, images, &mut |_| false)
+    }
+
     pub(crate) fn bind<'a, R: Runtime, P: Precision>(
         &self,
         image: &'a Image,
@@ -83,10 +106,25 @@ impl<'a, R: Runtime, P: Precision> SplatRecipe<Inputs<'a, R, P>> {
     /// [`Error::Option`] for an option out of range, [`Error::OutOfRange`] for an annotation farther than 2^24 px from the
     /// origin, [`Error::Device`] when the device failed.
     pub fn fit(self, device: &Device<R, P>) -> Result<Splat<R, P>> {
-        self.options.check()?;
-        check_reach(self.data.annotations.points().as_flattened())?;
-        fit::fit(device, &self.options, self.data)
+        let Self { options, data: Inputs { image, annotations, mut on_step, .. } } = self;
+        let mut tell = |progress: Progress| on_step.as_mut().is_some_and(|call| call(progress).is_break());
+        let mut splats = fit_all(&options, device, &[(image, annotations)], &mut tell)?.into_iter();
+        // One image in, one splat out.
+        splats.next().ok_or(Error::Empty { what: "fit" })
     }
+}
+
+fn fit_all<R: Runtime, P: Precision>(
+    options: &SplatOptions,
+    device: &Device<R, P>,
+    images: &[(&Image, &Annotations)],
+    on_step: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Vec<Splat<R, P>>> {
+    options.check()?;
+    for (_, annotations) in images {
+        check_reach(annotations.points().as_flattened())?;
+    }
+    fit::fit(device, options, images, on_step)
 }
 
 macro_rules! setters {

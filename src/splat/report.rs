@@ -7,8 +7,25 @@ pub struct Progress {
     pub step: u32,
     /// Steps at most.
     pub steps: u32,
-    /// Reconstruction error before the step, averaged as the options say.
+    /// Reconstruction error before the step, averaged as the options say, and over the images of a batch.
     pub loss: f64,
+}
+
+/// Why a fit ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum End {
+    /// There was nothing to fit, or further steps were not worth it.
+    #[default]
+    Settled,
+    /// All steps were done.
+    Steps,
+    /// The callback asked for it.
+    Asked,
+    /// The loss was no finite number at this step; the splat is an earlier one.
+    NotFinite {
+        /// The step, from 0.
+        step: u32,
+    },
 }
 
 /// What a fit did.
@@ -18,6 +35,8 @@ pub struct Report {
     pub losses: Vec<f64>,
     /// Steps done.
     pub steps: u32,
+    /// Why there was no further one.
+    pub end: End,
     /// Largest ratio of a Gaussian's longer to its shorter scale, at the end.
     pub largest_aspect: f64,
     /// Steps of single Gaussians that were not finite and were left out.

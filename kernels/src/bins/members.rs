@@ -2,91 +2,107 @@
 
 use cubecl::prelude::*;
 
-use super::{COARSE, Rule};
+use super::{COARSE, Rule, TILE};
 use crate::{
     Result,
     buffer::Buffer,
     device::Device,
     gaussian::{Area, Frame, Frames, bound_slack},
-    grid::{Cells, Lattice},
-    real::{Precision, Real, real},
+    grid::{BLOCK, Count, Mosaic, Plots},
+    real::{Precision, Quad, Real, real},
     scan,
 };
 
-/// Tile `t` holds `members[starts[t] .. starts[t + 1]]`.
+/// List `l` is `members[starts[l] .. starts[l + 1]]`: one per tile, or per coarse tile and block of Gaussians.
 pub(super) struct Lists<R: Runtime> {
     pub starts: Buffer<R, u32>,
     pub members: Buffer<R, u32>,
 }
 
-fn tiles_of(cells: &Cells, side: u32) -> usize {
-    cells.columns.div_ceil(side) as usize * cells.rows.div_ceil(side) as usize
-}
-
 /// A rule, as far as it changes the compiled function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Bound {
+pub(super) enum Bound {
     Within,
     Nearest,
     Posterior,
 }
 
+/// Whether lists are made from whole blocks of Gaussians, for coarse tiles, or from those lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Level {
+    Coarse,
+    Fine,
+}
+
 pub(super) struct Request<'a, R: Runtime, F: Real> {
     pub frames: &'a Frames<R, F>,
-    pub cells: &'a Cells,
+    pub mosaic: &'a Mosaic<R, F>,
     pub rule: Rule,
     pub margin: f64,
 }
 
 impl<R: Runtime, F: Real> Request<'_, R, F> {
-    /// Lists for tiles of `side` cells from the lists of the level above (`root`: one list with every Gaussian).
+    /// Lists for tiles from those for coarse tiles, or these.
     pub fn lists<P: Precision<Real = F>>(
         &self,
         device: &Device<R, P>,
-        parent: &Lists<R>,
-        side: u32,
-        root: bool,
+        parent: Option<&Lists<R>>,
     ) -> Result<Lists<R>> {
-        let tiles = tiles_of(self.cells, side);
-        let (counts, best) = (device.uninit(tiles), device.uninit::<F>(2 * tiles));
-        let (count, dim) = device.per_unit(tiles);
-        count_members::launch::<F, R>(
-            device.client(),
-            count.clone(),
-            dim,
-            self.source(parent),
-            counts.arg(),
-            best.arg(),
-            self.criterion(),
-            side,
-            root,
-            self.bound(),
-        );
+        let (level, count) = match parent {
+            None => (Level::Coarse, Count::Roots),
+            Some(_) => (Level::Fine, Count::Tiles),
+        };
+        let lists = self.mosaic.total(count);
+        let (counts, best) = (device.uninit(lists), device.uninit::<F>(2 * lists));
+        if lists == 0 {
+            return Ok(Lists { starts: scan::starts(device, &counts).starts, members: device.uninit(0) });
+        }
+        let (cubes, dim) = device.per_unit(lists);
+        if self.bound() != Bound::Within {
+            find_best::launch::<F, R>(
+                device.client(),
+                cubes.clone(),
+                dim,
+                self.source(parent),
+                best.arg(),
+                self.criterion(),
+                level,
+            );
+        }
+        let visit = |starts: &Buffer<R, u32>, members: &Buffer<R, u32>, fill: bool| {
+            visit_members::launch::<F, R>(
+                device.client(),
+                cubes.clone(),
+                dim,
+                self.source(parent),
+                best.arg(),
+                starts.arg(),
+                members.arg(),
+                self.criterion(),
+                level,
+                self.bound(),
+                fill,
+            );
+        };
+        visit(&counts, &device.uninit(0), false);
         let starts = scan::starts(device, &counts);
         let members = device.uninit(starts.total("tile lists")?);
         if !members.is_empty() {
-            fill_members::launch::<F, R>(
-                device.client(),
-                count,
-                dim,
-                self.source(parent),
-                starts.starts.arg(),
-                members.arg(),
-                best.arg(),
-                self.criterion(),
-                side,
-                root,
-                self.bound(),
-            );
+            visit(&starts.starts, &members, true);
         }
         Ok(Lists { starts: starts.starts, members })
     }
 
-    fn source(&self, parent: &Lists<R>) -> SourceLaunch<F, R> {
-        SourceLaunch::new(self.frames.packed.arg(), parent.starts.arg(), parent.members.arg(), self.cells.launch())
+    fn source(&self, parent: Option<&Lists<R>>) -> SourceLaunch<F, R> {
+        let (starts, members) = match parent {
+            Some(lists) => (lists.starts.arg(), lists.members.arg()),
+            // Never read: the coarse lists are made of whole blocks.
+            None => (self.mosaic.table().arg(), self.mosaic.table().arg()),
+        };
+        SourceLaunch::new(self.frames.packed.arg(), starts, members, self.mosaic.arg())
     }
 
-    fn bound(&self) -> Bound {
+    pub fn bound(&self) -> Bound {
         match self.rule {
             Rule::Within(_) => Bound::Within,
             Rule::Nearest => Bound::Nearest,
@@ -94,7 +110,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
         }
     }
 
-    fn criterion(&self) -> CriterionLaunch<F, R> {
+    pub fn criterion(&self) -> CriterionLaunch<F, R> {
         let (range, floor) = match self.rule {
             Rule::Within(limit) => (real(limit), F::min_value()),
             Rule::Nearest => (real(0.0), F::min_value()),
@@ -106,19 +122,79 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
 
 #[derive(CubeType, CubeLaunch)]
 struct Source<F: Real> {
-    frames: Array<F>,
+    frames: Array<Quad<F>>,
     starts: Array<u32>,
     members: Array<u32>,
-    lattice: Lattice<F>,
+    plots: Plots<F>,
+}
+
+/// The candidates of a list, and the lists that together belong to its tile.
+#[derive(CubeType, Clone, Copy)]
+struct Candidates<F: Real> {
+    area: Area<F>,
+    first: u32,
+    end: u32,
+    first_list: u32,
+    lists: u32,
+}
+
+#[cube]
+impl<F: Real> Source<F> {
+    fn candidates(&self, list: u32, criterion: &Criterion<F>, #[comptime] level: Level) -> Candidates<F> {
+        match comptime!(level) {
+            Level::Coarse => {
+                let image = self.plots.holding(list, Count::Roots);
+                let blocks = blocks_of(&self.plots, image);
+                let local = list - self.plots.before(image, Count::Roots);
+                let end = self.plots.before(image + 1u32, Count::Gaussians);
+                let first = self.plots.before(image, Count::Gaussians) + local % blocks * BLOCK;
+                Candidates::<F> {
+                    area: criterion.widen(self.plots.lattice(image).area(local / blocks, COARSE)),
+                    first,
+                    end: u32::min(first + BLOCK, end),
+                    first_list: list - local % blocks,
+                    lists: blocks,
+                }
+            }
+            Level::Fine => {
+                let place = self.plots.place(list);
+                let blocks = blocks_of(&self.plots, place.image);
+                let parent = place.row / COARSE * place.lattice.across(COARSE) + place.column / COARSE;
+                let lists = self.plots.before(place.image, Count::Roots) + parent * blocks;
+                let local = list - self.plots.before(place.image, Count::Tiles);
+                Candidates::<F> {
+                    area: criterion.widen(place.lattice.area(local, TILE)),
+                    first: self.starts[lists as usize],
+                    end: self.starts[(lists + blocks) as usize],
+                    first_list: list,
+                    lists: 1u32.runtime(),
+                }
+            }
+        }
+    }
+
+    fn member(&self, at: u32, #[comptime] level: Level) -> u32 {
+        match comptime!(level) {
+            Level::Coarse => at,
+            Level::Fine => self.members[at as usize],
+        }
+    }
+}
+
+/// Blocks of Gaussians of an image.
+#[cube]
+pub(super) fn blocks_of<F: Real>(plots: &Plots<F>, image: u32) -> u32 {
+    let gaussians = plots.before(image + 1u32, Count::Gaussians) - plots.before(image, Count::Gaussians);
+    u32::max(gaussians.div_ceil(BLOCK), 1u32)
 }
 
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
-struct Criterion<F: Real> {
+pub(super) struct Criterion<F: Real> {
     /// A Gaussian is kept when the best it can reach is within `range` of what is surely reached.
-    range: F,
+    pub range: F,
     floor: F,
-    slack: F,
-    margin: F,
+    pub slack: F,
+    pub margin: F,
 }
 
 #[cube]
@@ -169,84 +245,65 @@ impl<F: Real> Reach<F> {
     }
 }
 
-/// The parent's list of a tile: its range, and how to read it.
-#[cube]
-fn parent_of<F: Real>(source: &Source<F>, tile: u32, #[comptime] side: u32, #[comptime] root: bool) -> u32 {
-    if comptime!(root) {
-        0u32.runtime()
-    } else {
-        let across = source.lattice.across(side);
-        let ratio = comptime!(COARSE / side);
-        (tile / across / ratio) * source.lattice.across(COARSE) + tile % across / ratio
-    }
-}
-
-#[cube]
-fn member<F: Real>(source: &Source<F>, at: u32, #[comptime] root: bool) -> u32 {
-    if comptime!(root) { at } else { source.members[at as usize] }
-}
-
+/// What a list's candidates reach at every cell of its tile.
 #[cube(launch)]
-fn count_members<F: Real>(
+fn find_best<F: Real>(
     source: &Source<F>,
-    counts: &mut Array<u32>,
     best: &mut Array<F>,
     criterion: &Criterion<F>,
-    #[comptime] side: u32,
-    #[comptime] root: bool,
-    #[comptime] bound: Bound,
+    #[comptime] level: Level,
 ) {
-    if ABSOLUTE_POS < counts.len() {
-        let tile = ABSOLUTE_POS as u32;
-        let area = criterion.widen(source.lattice.area(tile, side));
-        let parent = parent_of(source, tile, side, root) as usize;
-        let (first, end) = (source.starts[parent], source.starts[parent + 1]);
+    if 2 * ABSOLUTE_POS < best.len() {
+        let candidates = source.candidates(ABSOLUTE_POS as u32, criterion, level);
         let mut reached = Reach::<F> { nearness: F::min_value(), logit: criterion.floor };
-        if comptime!(bound != Bound::Within) {
-            for at in first..end {
-                let frame = Frame::load(&source.frames, member(source, at, root));
-                let surely = criterion.surely(&frame, area);
-                reached.nearness = max(reached.nearness, surely.nearness);
-                reached.logit = max(reached.logit, surely.logit);
-            }
+        for at in candidates.first..candidates.end {
+            let frame = Frame::load(&source.frames, source.member(at, level));
+            let surely = criterion.surely(&frame, candidates.area);
+            reached.nearness = max(reached.nearness, surely.nearness);
+            reached.logit = max(reached.logit, surely.logit);
         }
-        let mut kept = 0u32;
-        for at in first..end {
-            let frame = Frame::load(&source.frames, member(source, at, root));
-            if criterion.keeps(&frame, area, &reached, bound) {
-                kept += 1u32;
-            }
-        }
-        counts[ABSOLUTE_POS] = kept;
         best[2 * ABSOLUTE_POS] = reached.nearness;
         best[2 * ABSOLUTE_POS + 1] = reached.logit;
     }
 }
 
+/// Counts a list's members into `starts`, or (`fill`) writes them from `starts` on.
 #[cube(launch)]
-fn fill_members<F: Real>(
+fn visit_members<F: Real>(
     source: &Source<F>,
-    starts: &Array<u32>,
-    members: &mut Array<u32>,
     best: &Array<F>,
+    starts: &mut Array<u32>,
+    members: &mut Array<u32>,
     criterion: &Criterion<F>,
-    #[comptime] side: u32,
-    #[comptime] root: bool,
+    #[comptime] level: Level,
     #[comptime] bound: Bound,
+    #[comptime] fill: bool,
 ) {
     if 2 * ABSOLUTE_POS < best.len() {
-        let tile = ABSOLUTE_POS as u32;
-        let area = criterion.widen(source.lattice.area(tile, side));
-        let parent = parent_of(source, tile, side, root) as usize;
-        let reached = Reach::<F> { nearness: best[2 * ABSOLUTE_POS], logit: best[2 * ABSOLUTE_POS + 1] };
-        let mut at = starts[ABSOLUTE_POS];
-        for from in source.starts[parent]..source.starts[parent + 1] {
-            let n = member(source, from, root);
+        let candidates = source.candidates(ABSOLUTE_POS as u32, criterion, level);
+        let mut reached = Reach::<F> { nearness: F::min_value(), logit: criterion.floor };
+        if comptime!(bound != Bound::Within) {
+            for list in candidates.first_list..candidates.first_list + candidates.lists {
+                reached.nearness = max(reached.nearness, best[2 * list as usize]);
+                reached.logit = max(reached.logit, best[2 * list as usize + 1]);
+            }
+        }
+        let mut at = 0u32;
+        if comptime!(fill) {
+            at = starts[ABSOLUTE_POS];
+        }
+        for from in candidates.first..candidates.end {
+            let n = source.member(from, level);
             let frame = Frame::load(&source.frames, n);
-            if criterion.keeps(&frame, area, &reached, bound) {
-                members[at as usize] = n;
+            if criterion.keeps(&frame, candidates.area, &reached, bound) {
+                if comptime!(fill) {
+                    members[at as usize] = n;
+                }
                 at += 1u32;
             }
+        }
+        if comptime!(!fill) {
+            starts[ABSOLUTE_POS] = at;
         }
     }
 }

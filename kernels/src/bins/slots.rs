@@ -2,8 +2,18 @@
 
 use cubecl::prelude::*;
 
-use super::{COARSE, TILE, members::Lists};
-use crate::{buffer::Buffer, device::Device, grid::Cells, real::Precision, scan};
+use super::{
+    COARSE, TILE,
+    members::{Bound, Criterion, Lists, Request, blocks_of},
+};
+use crate::{
+    buffer::Buffer,
+    device::Device,
+    gaussian::Frame,
+    grid::{BLOCK, Count, Plots},
+    real::{Precision, Quad, Real},
+    scan,
+};
 
 pub(super) struct Slots<R: Runtime> {
     pub starts: Buffer<R, u32>,
@@ -15,33 +25,34 @@ pub(super) struct Slots<R: Runtime> {
 /// Transposes the fine lists: the tiles of every Gaussian, grouped by coarse tile.
 pub(super) fn slots<R: Runtime, P: Precision>(
     device: &Device<R, P>,
-    gaussians: usize,
-    cells: &Cells,
+    request: &Request<'_, R, P::Real>,
     coarse: &Lists<R>,
     fine: &Lists<R>,
 ) -> Slots<R> {
-    let pairs = fine.members.len();
+    let (gaussians, pairs) = (request.frames.len(), fine.members.len());
     let (counts, tiles, owners) = (device.uninit(gaussians), device.uninit(pairs), device.uninit(pairs));
     let of_members = device.uninit(pairs);
     let (count, dim) = device.per_unit(gaussians);
     let visit = |starts: &Buffer<R, u32>, fill: bool| {
         let pyramid = PyramidLaunch::new(
+            request.frames.packed.arg(),
             coarse.starts.arg(),
             coarse.members.arg(),
             fine.starts.arg(),
             fine.members.arg(),
-            cells.columns.div_ceil(TILE),
-            cells.rows.div_ceil(TILE),
+            request.mosaic.arg(),
         );
         let found = FoundLaunch::new(tiles.arg(), owners.arg(), of_members.arg());
-        visit_tiles::launch::<R>(
+        visit_tiles::launch::<P::Real, R>(
             device.client(),
             count.clone(),
             dim,
             pyramid,
             starts.arg(),
             found,
+            request.criterion(),
             gaussians as u32,
+            request.bound() == Bound::Within,
             fill,
         );
     };
@@ -55,15 +66,15 @@ pub(super) fn slots<R: Runtime, P: Precision>(
     Slots { starts, tiles, owners, of_members }
 }
 
-/// Both levels of lists, and the tiles of the fine one.
+/// Both levels of lists.
 #[derive(CubeType, CubeLaunch)]
-struct Pyramid {
+struct Pyramid<F: Real> {
+    frames: Array<Quad<F>>,
     coarse_starts: Array<u32>,
     coarse_members: Array<u32>,
     starts: Array<u32>,
     members: Array<u32>,
-    across: u32,
-    down: u32,
+    plots: Plots<F>,
 }
 
 /// What is written of every slot.
@@ -96,34 +107,81 @@ pub(crate) fn position(list: &Array<u32>, first: u32, end: u32, n: u32) -> u32 {
     found
 }
 
-/// One unit per Gaussian. Counts its tiles into `starts`, or (`fill`) writes them from `starts` on.
+/// A range of tiles in one direction.
+#[derive(CubeType, Clone, Copy)]
+struct Span {
+    first: u32,
+    end: u32,
+}
+
+/// The tiles that `low .. high` (in cells, a cell of slack added) touches, of those of `cells` cells.
+#[cube]
+fn span<F: Real>(low: F, high: F, cells: u32) -> Span {
+    let largest = F::cast_from(cells);
+    let first = clamp(low - F::new(1.0), F::new(0.0), largest);
+    let last = clamp(high + F::new(1.0), F::new(0.0), largest);
+    Span { first: u32::cast_from(first) / TILE, end: u32::min(u32::cast_from(last) / TILE + 1u32, cells.div_ceil(TILE)) }
+}
+
+/// One unit per Gaussian. Counts its tiles into `starts`, or (`fill`) writes them from `starts` on. `within`: those lie in
+/// the box of the ellipse.
 #[cube(launch)]
-fn visit_tiles(pyramid: &Pyramid, starts: &mut Array<u32>, found: &mut Found, gaussians: u32, #[comptime] fill: bool) {
+fn visit_tiles<F: Real>(
+    pyramid: &Pyramid<F>,
+    starts: &mut Array<u32>,
+    found: &mut Found,
+    criterion: &Criterion<F>,
+    gaussians: u32,
+    #[comptime] within: bool,
+    #[comptime] fill: bool,
+) {
     let n = ABSOLUTE_POS as u32;
     if n < gaussians {
+        let image = pyramid.plots.holding(n, Count::Gaussians);
+        let lattice = pyramid.plots.lattice(image);
+        let (across, coarse_across) = (lattice.across(TILE), lattice.across(COARSE));
+        let mut columns = Span { first: 0u32.runtime(), end: across };
+        let mut rows = Span { first: 0u32.runtime(), end: lattice.rows.div_ceil(TILE) };
+        if comptime!(within) {
+            let frame = Frame::load(&pyramid.frames, n);
+            let half = frame.half_extent(criterion.range);
+            let widen = F::new(1.0) + criterion.slack;
+            let (x, y) = (half.x * widen + criterion.margin, half.y * widen + criterion.margin);
+            let (left, top) = (frame.mean.x - lattice.left, frame.mean.y - lattice.top);
+            let across = span::<F>((left - x) / lattice.stride, (left + x) / lattice.stride, lattice.columns);
+            let down = span::<F>((top - y) / lattice.stride, (top + y) / lattice.stride, lattice.rows);
+            columns.first = across.first;
+            columns.end = across.end;
+            rows.first = down.first;
+            rows.end = down.end;
+        }
+        let blocks = blocks_of(&pyramid.plots, image);
+        let block = (n - pyramid.plots.before(image, Count::Gaussians)) / BLOCK;
+        let first_list = pyramid.plots.before(image, Count::Roots) + block;
+        let first_tile = pyramid.plots.before(image, Count::Tiles);
         let ratio = comptime!(COARSE / TILE);
-        let coarse_across = pyramid.across.div_ceil(ratio);
         let mut at = 0u32;
         if comptime!(fill) {
             at = starts[n as usize];
         }
-        for coarse in 0..coarse_across * pyramid.down.div_ceil(ratio) {
-            let c = coarse as usize;
-            let end = pyramid.coarse_starts[c + 1];
-            if position(&pyramid.coarse_members, pyramid.coarse_starts[c], end, n) < end {
-                let (column, row) = (coarse % coarse_across * ratio, coarse / coarse_across * ratio);
-                for y in row..u32::min(row + ratio, pyramid.down) {
-                    for x in column..u32::min(column + ratio, pyramid.across) {
-                        let tile = y * pyramid.across + x;
-                        let tile_end = pyramid.starts[tile as usize + 1];
-                        let place = position(&pyramid.members, pyramid.starts[tile as usize], tile_end, n);
-                        if place < tile_end {
-                            if comptime!(fill) {
-                                found.tiles[at as usize] = tile;
-                                found.owners[at as usize] = n;
-                                found.of_members[place as usize] = at;
+        for down in rows.first / ratio..rows.end.div_ceil(ratio) {
+            for right in columns.first / ratio..columns.end.div_ceil(ratio) {
+                let list = (first_list + (down * coarse_across + right) * blocks) as usize;
+                let end = pyramid.coarse_starts[list + 1];
+                if position(&pyramid.coarse_members, pyramid.coarse_starts[list], end, n) < end {
+                    for y in u32::max(down * ratio, rows.first)..u32::min((down + 1u32) * ratio, rows.end) {
+                        for x in u32::max(right * ratio, columns.first)..u32::min((right + 1u32) * ratio, columns.end) {
+                            let tile = first_tile + y * across + x;
+                            let tile_end = pyramid.starts[tile as usize + 1];
+                            let place = position(&pyramid.members, pyramid.starts[tile as usize], tile_end, n);
+                            if place < tile_end {
+                                if comptime!(fill) {
+                                    found.tiles[at as usize] = tile;
+                                    found.owners[at as usize] = n;
+                                    found.of_members[place as usize] = at;
+                                }
+                                at += 1u32;
                             }
-                            at += 1u32;
                         }
                     }
                 }

@@ -8,9 +8,8 @@ use crate::{
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames, Point},
-    grid::cell_of_unit,
     rasterize::{Lists, ListsLaunch},
-    real::{Precision, Real, real},
+    real::{Precision, Quad, Real, real},
 };
 
 pub(super) struct Kept<R: Runtime, P: Precision> {
@@ -29,18 +28,18 @@ pub(super) struct Kept<R: Runtime, P: Precision> {
 pub(super) struct Stage<'a, R: Runtime, P: Precision> {
     pub device: &'a Device<R, P>,
     pub frames: &'a Frames<R, P::Real>,
-    pub bins: &'a Bins<R>,
+    pub bins: &'a Bins<R, P::Real>,
     pub background: Background,
     pub tolerance: Tolerance,
 }
 
 impl<R: Runtime, P: Precision> Stage<'_, R, P> {
     fn lists(&self) -> ListsLaunch<P::Real, R> {
-        ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.cells.launch())
+        ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.mosaic.arg())
     }
 
     pub fn count(&self) -> Kept<R, P> {
-        let cells = self.bins.cells.len();
+        let cells = self.bins.cells();
         let kept = Kept {
             counts: self.device.uninit(cells),
             largest: self.device.uninit(cells),
@@ -123,7 +122,7 @@ struct Peak<F: Real> {
 }
 
 #[cube]
-fn peak<F: Real>(frames: &Array<F>, members: &Array<u32>, first: u32, end: u32, centre: Point<F>) -> Peak<F> {
+fn peak<F: Real>(frames: &Array<Quad<F>>, members: &Array<u32>, first: u32, end: u32, centre: Point<F>) -> Peak<F> {
     let mut largest = F::min_value();
     let mut nearest_q = F::max_value();
     let mut log_normaliser = F::new(0.0);
@@ -143,17 +142,17 @@ fn peak<F: Real>(frames: &Array<F>, members: &Array<u32>, first: u32, end: u32, 
 
 #[cube(launch)]
 fn count_rows<F: Real, W: Real>(
-    frames: &Array<F>,
+    frames: &Array<Quad<F>>,
     lists: &Lists<F>,
     rows: &mut Rows<F, W>,
     droppable: F,
     #[comptime] rule: Background,
 ) {
     let tile = CUBE_POS as u32;
-    let cell = cell_of_unit(&lists.lattice, tile, UNIT_POS);
+    let cell = lists.plots.cell(tile, UNIT_POS);
     if cell.inside {
         let (first, end) = (lists.starts[tile as usize], lists.starts[tile as usize + 1]);
-        let centre = lists.lattice.centre(cell.column, cell.row);
+        let centre = cell.centre;
         let top = peak(frames, &lists.members, first, end, centre);
         let one = F::new(1.0);
         // Without a Gaussian in reach everything is background, whatever the rule.
@@ -205,7 +204,7 @@ fn count_rows<F: Real, W: Real>(
 
 #[cube(launch)]
 fn fill_rows<F: Real, W: Real>(
-    frames: &Array<F>,
+    frames: &Array<Quad<F>>,
     lists: &Lists<F>,
     starts: &Array<u32>,
     peaks: &Peaks<F>,
@@ -213,10 +212,10 @@ fn fill_rows<F: Real, W: Real>(
     weights: &mut Array<W>,
 ) {
     let tile = CUBE_POS as u32;
-    let cell = cell_of_unit(&lists.lattice, tile, UNIT_POS);
+    let cell = lists.plots.cell(tile, UNIT_POS);
     if cell.inside {
         let row = cell.index as usize;
-        let centre = lists.lattice.centre(cell.column, cell.row);
+        let centre = cell.centre;
         let (largest, total, smallest) = (peaks.largest[row], peaks.total[row], peaks.least[row]);
         let mut to = starts[row];
         let end = starts[row + 1];

@@ -7,6 +7,7 @@ use crate::{
     bins::{Bins, TILE, position},
     buffer::Buffer,
     device::Device,
+    grid::Plots,
     real::{Precision, Real},
     scan,
 };
@@ -14,7 +15,7 @@ use crate::{
 /// Transposes the rows.
 pub(super) fn transpose<R: Runtime, P: Precision>(
     device: &Device<R, P>,
-    bins: &Bins<R>,
+    bins: &Bins<R, P::Real>,
     row_starts: &Buffer<R, u32>,
     columns: &Buffer<R, u32>,
     weights: &Buffer<R, P::Weight>,
@@ -26,7 +27,7 @@ pub(super) fn transpose<R: Runtime, P: Precision>(
             return;
         }
         let (count, dim) = device.per_unit(bins.pairs());
-        visit_rows::launch::<P::Weight, R>(
+        visit_rows::launch::<P::Real, P::Weight, R>(
             device.client(),
             count,
             dim,
@@ -36,8 +37,7 @@ pub(super) fn transpose<R: Runtime, P: Precision>(
                 row_starts.arg(),
                 columns.arg(),
                 weights.arg(),
-                bins.cells.columns,
-                bins.cells.rows,
+                bins.mosaic.arg(),
             ),
             starts.arg(),
             rows.arg(),
@@ -53,20 +53,19 @@ pub(super) fn transpose<R: Runtime, P: Precision>(
 }
 
 #[derive(CubeType, CubeLaunch)]
-struct SlotRows<W: Real> {
+struct SlotRows<F: Real, W: Real> {
     tiles: Array<u32>,
     owners: Array<u32>,
     row_starts: Array<u32>,
     columns: Array<u32>,
     weights: Array<W>,
-    across: u32,
-    down: u32,
+    plots: Plots<F>,
 }
 
 /// One unit per slot. Counts the slot's entries into `starts`, or (`fill`) writes them from `starts` on.
 #[cube(launch)]
-fn visit_rows<W: Real>(
-    slots: &SlotRows<W>,
+fn visit_rows<F: Real, W: Real>(
+    slots: &SlotRows<F, W>,
     starts: &mut Array<u32>,
     rows: &mut Array<u32>,
     weights: &mut Array<W>,
@@ -76,15 +75,15 @@ fn visit_rows<W: Real>(
     let slot = ABSOLUTE_POS;
     if (slot as u32) < pairs {
         let (tile, n) = (slots.tiles[slot], slots.owners[slot]);
-        let tiles_across = slots.across.div_ceil(TILE);
-        let (left, top) = (tile % tiles_across * TILE, tile / tiles_across * TILE);
+        let place = slots.plots.place(tile);
+        let columns = place.lattice.columns;
         let mut at = 0u32;
         if comptime!(fill) {
             at = starts[slot];
         }
-        for y in top..u32::min(top + TILE, slots.down) {
-            for x in left..u32::min(left + TILE, slots.across) {
-                let row = y * slots.across + x;
+        for y in place.row..u32::min(place.row + TILE, place.lattice.rows) {
+            for x in place.column..u32::min(place.column + TILE, columns) {
+                let row = place.first_cell + y * columns + x;
                 let end = slots.row_starts[row as usize + 1];
                 let found = position(&slots.columns, slots.row_starts[row as usize], end, n);
                 if found < end {

@@ -1,68 +1,121 @@
-//! A Gaussian's share of a step's change against its prediction.
+//! A Gaussian's share of a step's change against its prediction; and the sums that the decision about the step needs.
 
 use cubecl::prelude::*;
 
 use super::{
     Terms,
     point::{Layout, load},
+    settle::Verdicts,
     system::{block, predicted},
 };
-use crate::{moments::total, real::Real};
+use crate::{
+    clock::is_running,
+    grid::{Count, Plots},
+    moments::total,
+    penalty::bundle_sum,
+    real::{Quad, Real},
+};
 
-/// Sums at the trial, and the Gaussian's share of the change against its prediction.
+/// What a look found.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Looks<F: Real> {
+    partial: Array<Quad<F>>,
+    slot_starts: Array<u32>,
+    strips: Array<Quad<F>>,
+}
+
+/// One unit per Gaussian, then one per bundle of tiles, then one per image, whose priors it adds.
 #[cube(launch)]
 pub(super) fn weigh_step<F: Real>(
-    partial: &Array<F>,
-    slot_starts: &Array<u32>,
+    looks: &Looks<F>,
     state: &Array<F>,
-    fresh: &mut Array<F>,
-    verdicts: &mut Array<F>,
-    rises: &mut Array<F>,
-    kept_penalties: &Array<F>,
+    verdicts: &mut Verdicts<F>,
+    priors: &Array<F>,
+    table: &Array<F>,
+    plots: &Plots<F>,
+    clock: &Array<u32>,
+    step: u32,
+    #[comptime] layout: Layout,
+) {
+    let unit = ABSOLUTE_POS as u32;
+    let gaussians = plots.total(Count::Gaussians);
+    let bundles = plots.total(Count::Bundles);
+    if unit < gaussians {
+        let image = plots.holding(unit, Count::Gaussians);
+        if is_running(clock, image, step) {
+            let terms = Terms::<F>::load(table, image);
+            weigh::<F>(looks, state, verdicts, unit, image, plots.images(), &terms, step, layout);
+        }
+    } else if unit < gaussians + bundles {
+        let bundle = unit - gaussians;
+        verdicts.bundles[bundle as usize] = bundle_sum::<F>(&looks.strips, plots, bundle);
+    } else if unit < gaussians + bundles + plots.images() {
+        let image = unit - gaussians - bundles;
+        let terms = Terms::<F>::load(table, image);
+        let mut sum = F::new(0.0);
+        if terms.size_prior + terms.aspect_prior > F::new(0.0) {
+            for n in plots.before(image, Count::Gaussians)..plots.before(image + 1u32, Count::Gaussians) {
+                sum += priors[n as usize];
+            }
+        }
+        if is_running(clock, image, step) {
+            verdicts.trial_priors[(step * plots.images() + image) as usize] = sum;
+        }
+    }
+}
+
+/// Sums at the trial, and the Gaussian's share of the change against its prediction.
+#[cube]
+fn weigh<F: Real>(
+    looks: &Looks<F>,
+    state: &Array<F>,
+    verdicts: &mut Verdicts<F>,
+    n: u32,
+    image: u32,
+    images: u32,
     terms: &Terms<F>,
     step: u32,
     #[comptime] layout: Layout,
 ) {
-    let n = ABSOLUTE_POS;
-    if n < rises.len() {
-        let size = comptime!(layout.point());
-        let at = n * comptime!(layout.size());
-        let sum = total(partial, slot_starts, n as u32, layout.sums);
+    let size = comptime!(layout.point());
+    let at = n as usize * comptime!(layout.size());
+    let fresh = n as usize * comptime!(layout.fresh());
+    let sum = total(&looks.partial, &looks.slot_starts, n, layout.sums);
+    #[unroll]
+    for k in 0..comptime!(layout.kinds()) {
+        verdicts.fresh[fresh + k] = sum[k];
+    }
+    if step > 0 {
+        let kept = load::<F>(state, at, size);
+        let trial = load::<F>(state, at + 3 * size, size);
+        let saved = load::<F>(state, at + comptime!(layout.saved()), comptime!(layout.kinds()));
+        let start = state[at + comptime!(layout.controls() + 3)];
+        let last = ((step - 1u32) * images + image) as usize;
+        let unit = terms.prior * terms.residual_norm * verdicts.kept[last];
+        let before = block::<F>(&saved, &kept, start, unit, terms, layout);
+        let after = block::<F>(&sum, &trial, start, unit, terms, layout);
+        let mut change = F::new(0.0);
+        let mut uphill = F::new(0.0);
+        let mut moved = Array::<F>::new(size);
         #[unroll]
-        for k in 0..comptime!(layout.kinds()) {
-            fresh[n * comptime!(layout.kinds()) + k] = sum[k];
+        for k in 0..size {
+            moved[k] = trial[k] - kept[k];
+            change += (before.gradient[k] + after.gradient[k]) / F::new(2.0) * moved[k];
+            uphill += after.gradient[k] * moved[k];
         }
-        rises[n] = F::new(0.0);
-        if step > 0 {
-            let kept = load::<F>(state, at, size);
-            let trial = load::<F>(state, at + 3 * size, size);
-            let saved = load::<F>(state, at + comptime!(layout.saved()), comptime!(layout.kinds()));
-            let start = state[at + comptime!(layout.controls() + 3)];
-            let unit = terms.prior * terms.residual_norm * kept_penalties[step as usize - 1];
-            let before = block::<F>(&saved, &kept, start, unit, terms, layout);
-            let after = block::<F>(&sum, &trial, start, unit, terms, layout);
-            let mut change = F::new(0.0);
-            let mut uphill = F::new(0.0);
-            let mut moved = Array::<F>::new(size);
-            #[unroll]
-            for k in 0..size {
-                moved[k] = trial[k] - kept[k];
-                change += (before.gradient[k] + after.gradient[k]) / F::new(2.0) * moved[k];
-                uphill += after.gradient[k] * moved[k];
-            }
-            let wanted = predicted::<F>(&before, &kept, &moved, unit, terms, layout);
-            let mut ratio = F::new(-1.0);
-            if wanted < F::new(0.0) {
-                ratio = change / wanted;
-            } else if change < F::new(0.0) {
-                ratio = F::new(1.0);
-            }
-            verdicts[3 * n] = change;
-            verdicts[3 * n + 1] = ratio;
-            verdicts[3 * n + 2] = uphill;
-            if change > F::new(0.0) {
-                rises[n] = F::new(1.0);
-            }
+        let wanted = predicted::<F>(&before, &kept, &moved, unit, terms, layout);
+        let mut ratio = F::new(-1.0);
+        if wanted < F::new(0.0) {
+            ratio = change / wanted;
+        } else if change < F::new(0.0) {
+            ratio = F::new(1.0);
+        }
+        let to = fresh + comptime!(layout.kinds());
+        verdicts.fresh[to] = change;
+        verdicts.fresh[to + 1] = ratio;
+        verdicts.fresh[to + 2] = uphill;
+        if change > F::new(0.0) {
+            verdicts.rises[(step * images + image) as usize].fetch_max(1u32);
         }
     }
 }

@@ -3,10 +3,15 @@
 use cubecl::prelude::*;
 
 use super::Terms;
-use crate::{gaussian::COLOR_AT, moments::Sums, real::Real};
+use crate::{
+    gaussian::COLOR_AT,
+    grid::{Count, Plots},
+    moments::Sums,
+    real::Real,
+};
 
 /// Places in a Gaussian's state: four points (kept, previous and current target, trial), damping, step limit, momentum
-/// count, initial `t`, and the sums at the kept point.
+/// count, initial `t`, whether the mean is free, and the sums at the kept point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Layout {
     pub sums: Sums,
@@ -39,10 +44,14 @@ impl Layout {
         4 * self.point()
     }
     pub fn saved(self) -> usize {
-        self.controls() + 4
+        self.controls() + 5
     }
     pub fn size(self) -> usize {
         self.saved() + self.kinds()
+    }
+    /// Numbers of a Gaussian's verdict.
+    pub fn fresh(self) -> usize {
+        self.kinds() + 3
     }
 }
 
@@ -75,11 +84,15 @@ pub(super) fn begin<F: Real>(
     parameters: &mut Array<F>,
     state: &mut Array<F>,
     priors: &mut Array<F>,
-    terms: &Terms<F>,
+    table: &Array<F>,
+    plots: &Plots<F>,
     #[comptime] layout: Layout,
 ) {
     let n = ABSOLUTE_POS;
     if n < priors.len() {
+        let image = plots.holding(n as u32, Count::Gaussians);
+        let terms = Terms::<F>::load(table, image);
+        let free = F::cast_from(n as u32 - plots.before(image, Count::Gaussians)) >= terms.free_from;
         let (row, at) = (n * comptime!(layout.row()), n * comptime!(layout.size()));
         let mut point = Array::<F>::new(comptime!(layout.point()));
         let t = comptime!(layout.t());
@@ -97,7 +110,7 @@ pub(super) fn begin<F: Real>(
             point[comptime!(layout.shape()) + c] = parameters[row + COLOR_AT + c];
         }
         let start = point[t];
-        project::<F>(&mut point, n as u32, terms, layout);
+        project::<F>(&mut point, free, &terms, layout);
         // The first sums are taken along the axes that the system assumes, at the projected point.
         write_row::<F>(parameters, &point, n, layout);
         #[unroll]
@@ -112,17 +125,21 @@ pub(super) fn begin<F: Real>(
         state[controls + 1] = F::new(FIRST_LIMIT);
         state[controls + 2] = F::new(0.0);
         state[controls + 3] = start;
-        priors[n] = prior_of::<F>(&point, start, terms, layout);
+        state[controls + 4] = F::cast_from(free);
+        for k in 0..comptime!(layout.kinds()) {
+            state[at + comptime!(layout.saved()) + k] = F::new(0.0);
+        }
+        priors[n] = prior_of::<F>(&point, start, &terms, layout);
     }
 }
 
 /// Colors into their box, `t` into its range, the free mean into the image, `(d, o)` into the disc where both scales stay in
 /// range.
 #[cube]
-pub(super) fn project<F: Real>(point: &mut Array<F>, n: u32, terms: &Terms<F>, #[comptime] layout: Layout) {
+pub(super) fn project<F: Real>(point: &mut Array<F>, free: bool, terms: &Terms<F>, #[comptime] layout: Layout) {
     let t = comptime!(layout.t());
     if comptime!(layout.sums.means) {
-        if n >= terms.free_from {
+        if free {
             point[0] = clamp(point[0], F::new(0.0), terms.width);
             point[1] = clamp(point[1], F::new(0.0), terms.height);
         }

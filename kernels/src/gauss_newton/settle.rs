@@ -1,86 +1,136 @@
-//! Whether a step is kept, and how bold the next one is.
+//! Whether a step is kept, how bold the next one is, and where it goes.
 
 use cubecl::prelude::*;
 
-use super::point::Layout;
-use crate::real::Real;
+use super::{
+    Terms,
+    point::{Layout, load, prior_of, write_row},
+    system::block,
+    trial::next_trial,
+};
+use crate::{
+    clock::{still_running, stop_at},
+    gaussian::{Point, write_frame},
+    grid::{Count, Plots},
+    listed::Ellipses,
+    penalty::image_sum,
+    real::{Quad, Real},
+};
 
 const LEAST_DAMPING: f32 = 0.0009765625;
 const LARGEST_DAMPING: f32 = 10000.0;
 const LARGEST_LIMIT: f32 = 0.5;
 
 #[derive(CubeType, CubeLaunch)]
-pub(super) struct Shares<F: Real> {
+pub(super) struct Verdicts<F: Real> {
     pub fresh: Array<F>,
-    pub verdicts: Array<F>,
-    pub any_rise: Array<F>,
-}
-
-#[derive(CubeType, CubeLaunch)]
-pub(super) struct Objectives<F: Real> {
-    pub penalties: Array<F>,
+    pub rises: Array<Atomic<u32>>,
+    pub bundles: Array<F>,
     pub trial_priors: Array<F>,
     pub kept: Array<F>,
     pub kept_priors: Array<F>,
 }
 
-/// Keeps or drops the trial, and adapts damping, limit and momentum.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Output<F: Real> {
+    parameters: Array<F>,
+    frames: Array<Quad<F>>,
+    priors: Array<F>,
+    repairs: Array<u32>,
+}
+
+/// Keeps or drops the trial, adapts damping, limit and momentum, and writes the next trial.
 #[cube(launch)]
-pub(super) fn settle<F: Real>(
+pub(super) fn settle_and_propose<F: Real>(
     state: &mut Array<F>,
-    shares: &Shares<F>,
-    objectives: &mut Objectives<F>,
-    residual_norm: F,
-    gaussians: u32,
+    verdicts: &mut Verdicts<F>,
+    output: &mut Output<F>,
+    listed: &Ellipses<F>,
+    table: &Array<F>,
+    plots: &Plots<F>,
+    clock: &mut Array<Atomic<u32>>,
     step: u32,
     #[comptime] layout: Layout,
 ) {
-    let n = ABSOLUTE_POS;
-    if (n as u32) < gaussians {
-        let at = n * comptime!(layout.size());
-        let now = step as usize;
-        let mut accepted = step == 0u32;
-        if step > 0 {
-            let before = objectives.kept[now - 1];
-            let unit = residual_norm * before;
-            let old = before + unit * objectives.kept_priors[now - 1];
-            let new = objectives.penalties[now] + unit * objectives.trial_priors[now];
-            // Sums in f32 of a million squares wobble in the last digits: what is level is kept.
-            accepted = new < old * F::new(1.000001);
-            adapt::<F>(state, shares, n, accepted, step, layout);
-        }
-        if accepted {
-            #[unroll]
-            for k in 0..comptime!(layout.kinds()) {
-                state[at + comptime!(layout.saved()) + k] = shares.fresh[n * comptime!(layout.kinds()) + k];
-            }
-        }
-        if n == 0 {
-            // Units read the elements before this one: none reads what is written here.
-            if accepted {
-                objectives.kept[now] = objectives.penalties[now];
-                objectives.kept_priors[now] = objectives.trial_priors[now];
-            } else {
-                objectives.kept[now] = objectives.kept[now - 1];
-                objectives.kept_priors[now] = objectives.kept_priors[now - 1];
+    let n = ABSOLUTE_POS as u32;
+    if n < plots.total(Count::Gaussians) {
+        let image = plots.holding(n, Count::Gaussians);
+        if still_running(clock, image, step) {
+            let terms = Terms::<F>::load(table, image);
+            let kept = settle::<F>(state, verdicts, plots, n, image, &terms, step, layout);
+            propose::<F>(state, output, n, kept, &terms, layout);
+            let row = n as usize * comptime!(layout.row());
+            let scales = Point::<F> { x: output.parameters[row + 2], y: output.parameters[row + 3] };
+            // Drawing needs no logits.
+            let logit = Point::<F> { x: F::new(0.0), y: F::new(0.0) };
+            write_frame::<F>(&mut output.frames, n, &output.parameters, row, scales, logit, layout.sums.channels);
+            if !listed.hold(n, &output.parameters, row) {
+                stop_at(clock, step + 1u32);
             }
         }
     }
 }
 
+/// Keeps or drops the trial; gives the penalty of what is kept.
+#[cube]
+fn settle<F: Real>(
+    state: &mut Array<F>,
+    verdicts: &mut Verdicts<F>,
+    plots: &Plots<F>,
+    n: u32,
+    image: u32,
+    terms: &Terms<F>,
+    step: u32,
+    #[comptime] layout: Layout,
+) -> F {
+    let at = n as usize * comptime!(layout.size());
+    let images = plots.images();
+    let now = (step * images + image) as usize;
+    let mut penalty = image_sum::<F>(&verdicts.bundles, plots, image, 0u32);
+    let mut priors = verdicts.trial_priors[now];
+    let mut accepted = step == 0u32;
+    if step > 0 {
+        let last = now - images as usize;
+        let before = verdicts.kept[last];
+        let unit = terms.residual_norm * before;
+        let old = before + unit * verdicts.kept_priors[last];
+        let new = penalty + unit * priors;
+        // Sums in f32 of a million squares wobble in the last digits: what is level is kept.
+        accepted = new < old * F::new(1.000001);
+        adapt::<F>(state, verdicts, n, now, accepted, layout);
+        if !accepted {
+            penalty = before;
+            priors = verdicts.kept_priors[last];
+        }
+    }
+    if accepted {
+        #[unroll]
+        for k in 0..comptime!(layout.kinds()) {
+            state[at + comptime!(layout.saved()) + k] = verdicts.fresh[n as usize * comptime!(layout.fresh()) + k];
+        }
+    }
+    if n == plots.before(image, Count::Gaussians) {
+        // Units read the rows before this one: none reads what is written here.
+        verdicts.kept[now] = penalty;
+        verdicts.kept_priors[now] = priors;
+    }
+    penalty
+}
+
 #[cube]
 fn adapt<F: Real>(
     state: &mut Array<F>,
-    shares: &Shares<F>,
-    n: usize,
+    verdicts: &Verdicts<F>,
+    n: u32,
+    now: usize,
     accepted: bool,
-    step: u32,
     #[comptime] layout: Layout,
 ) {
     let size = comptime!(layout.point());
-    let at = n * comptime!(layout.size());
+    let at = n as usize * comptime!(layout.size());
     let controls = at + comptime!(layout.controls());
-    let (change, ratio, uphill) = (shares.verdicts[3 * n], shares.verdicts[3 * n + 1], shares.verdicts[3 * n + 2]);
+    let verdict = n as usize * comptime!(layout.fresh()) + comptime!(layout.kinds());
+    let (change, ratio, uphill) = (verdicts.fresh[verdict], verdicts.fresh[verdict + 1], verdicts.fresh[verdict + 2]);
     let mut damping = state[controls];
     let mut limit = state[controls + 1];
     let mut momentum = state[controls + 2];
@@ -106,7 +156,7 @@ fn adapt<F: Real>(
             state[at + size + k] = state[at + 2 * size + k];
             state[at + k] = state[at + 3 * size + k];
         }
-    } else if shares.any_rise[step as usize] < F::new(0.5) {
+    } else if verdicts.rises[now].load() == 0u32 {
         // Nobody's own share rose, yet all together did: everybody is too bold.
         damping = min(damping * four, F::new(LARGEST_DAMPING));
         momentum = zero;
@@ -114,4 +164,27 @@ fn adapt<F: Real>(
     state[controls] = damping;
     state[controls + 1] = limit;
     state[controls + 2] = momentum;
+}
+
+/// Writes the next trial, from the system at the kept point of penalty `kept`.
+#[cube]
+fn propose<F: Real>(
+    state: &mut Array<F>,
+    output: &mut Output<F>,
+    n: u32,
+    kept: F,
+    terms: &Terms<F>,
+    #[comptime] layout: Layout,
+) {
+    let at = n as usize * comptime!(layout.size());
+    let mut point = load::<F>(state, at, comptime!(layout.point()));
+    let start = state[at + comptime!(layout.controls() + 3)];
+    let unit = terms.prior * terms.residual_norm * kept;
+    let saved = load::<F>(state, at + comptime!(layout.saved()), comptime!(layout.kinds()));
+    let system = block::<F>(&saved, &point, start, unit, terms, layout);
+    if !next_trial::<F>(&mut point, state, at, &system, unit, terms, layout) {
+        output.repairs[n as usize] += 1u32;
+    }
+    output.priors[n as usize] = prior_of::<F>(&point, start, terms, layout);
+    write_row::<F>(&mut output.parameters, &point, n as usize, layout);
 }

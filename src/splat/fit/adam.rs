@@ -1,26 +1,58 @@
 //! The paper's solver: thousands of small steps.
 
 use splatport_kernels::{
-    HostReal, Precision,
+    Buffer, Gaussians, Precision,
     adam::Adam,
     cubecl::Runtime,
-    descent::{self, Descent, Maps, Objective},
-    gaussian::Margin,
-    reduce::{Reduction, reduce_into},
+    descent::{self, Descent, Maps, Objective, RING},
+    penalty::penalties,
 };
 
-use super::{Fitted, Problem, finite};
+use super::{
+    Fitted, Part, Problem,
+    run::{State, Stepper},
+};
 use crate::{
     Result,
     splat::{self, Opacity, Progress, ScaleMap, ShapeOn},
 };
 
-/// Steps between two builds of the tile lists, and between two looks at the losses.
-const BUNCH: u32 = 16;
-/// Adam moves a parameter by at most `(1 - beta1) / sqrt(1 - beta2)` step sizes (Kingma and Ba, section 2.1): 3.17.
-const LARGEST_STEP: f64 = 3.2;
 /// Residuals below this count as this in the absolute penalty's slope: far below one 8-bit level.
 const FLOOR: f64 = 1e-6;
+
+struct Steps<'a, R: Runtime, P: Precision> {
+    problem: &'a Problem<'a, R, P>,
+    descent: Descent<R, P::Real>,
+}
+
+impl<R: Runtime, P: Precision> Stepper<R, P> for Steps<'_, R, P> {
+    const EVERY: u32 = RING;
+    const GROWTH: f64 = 1.1;
+
+    fn step(&self, state: &State<'_, R, P>, step: u32, last: bool) -> Result<()> {
+        let Problem { device, mosaic, .. } = self.problem;
+        if last {
+            return Ok(penalties(device, mosaic, &state.look, self.descent.history(), step as usize)?);
+        }
+        let (moved, seen) = ((state.gaussians, &state.frames), (&state.listed, &state.look));
+        Ok(self.descent.step(device, moved, seen, (&state.clock, step))?)
+    }
+
+    fn history(&self, from: u32, to: u32) -> &Buffer<R, P::Real> {
+        self.descent.gather(self.problem.device, from, to);
+        self.descent.history()
+    }
+
+    fn is_settled(&self, _losses: &[f64]) -> bool {
+        false
+    }
+
+    fn finish(&self, _state: &State<'_, R, P>) {}
+
+    fn repairs(&self) -> &Buffer<R, u32> {
+        self.descent.repairs()
+    }
+}
 
 impl<R: Runtime, P: Precision> Problem<'_, R, P> {
     pub(super) fn adam(
@@ -28,70 +60,36 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         steps: u32,
         rate: f64,
         on_step: &mut dyn FnMut(Progress) -> bool,
-    ) -> Result<Fitted<R, P>> {
-        let device = self.device;
-        let gaussians = self.start();
-        let descent = self.descent(&gaussians);
-        let penalties = device.filled(P::Real::cast_from_f64(0.0), steps as usize + 1);
-        let worst = device.filled(P::Real::cast_from_f64(0.0), 1);
+    ) -> Result<Vec<Fitted<P::Real>>> {
+        let start = self.start();
+        let raw: Vec<f64> = start.chunks_exact(6 + self.channels as usize).flat_map(|row| self.raw(row)).collect();
+        let objectives: Vec<Objective> = self.parts.iter().map(|part| self.objective(part)).collect();
         let sums = self.sums(false);
         let rule = Adam { rate, ..Adam::default() };
-        let reach = LARGEST_STEP * rate * f64::from(BUNCH);
-        let margin = match self.options.scale_map {
-            ScaleMap::Exp => Margin { factor: reach.exp(), pixels: 0.0 },
-            ScaleMap::ReluPlusOne | ScaleMap::Softplus { .. } => Margin { factor: 1.0, pixels: reach },
-        };
-        let (mut losses, mut told) = (Vec::new(), 0);
-        let mut bins = self.bins(&gaussians, Some(margin), reach)?;
-        for step in 0..=steps {
-            if step % BUNCH == 0 || step == steps {
-                bins = self.bins(&gaussians, Some(margin), reach)?;
-            }
-            let frames = self.frames(&gaussians)?;
-            let scene = self.scene(&frames, &bins);
-            let moments = self.evaluate(&scene, (sums, FLOOR), &penalties, step)?;
-            if (step + 1) % BUNCH == 0 || step == steps {
-                let known = losses.len();
-                let summed = penalties.read()?;
-                losses.extend(summed[known..=step as usize].iter().map(|sum| sum.cast_to_f64() * self.norm));
-                finite(&losses[known..], known)?;
-                let tell = |at: usize| Progress { step: at as u32 + 1, steps, loss: losses[at] };
-                let stop = (told..step as usize).any(|at| on_step(tell(at)));
-                told = step as usize;
-                if stop || step == steps {
-                    break;
-                }
-            }
-            reduce_into(device, &descent.aspects, Reduction::Largest, &worst, 0);
-            descent::descend(
-                device,
-                &gaussians,
-                &bins,
-                &moments,
-                &descent,
-                &worst,
-                &penalties,
-                &self.objective(),
-                (rule, step + 1),
-                self.maps(),
-            )?;
-        }
-        let repairs = descent.repairs.read()?.into_iter().map(u64::from).sum();
-        Ok(Fitted { gaussians, losses, repairs })
+        let descent = Descent::new(
+            self.device,
+            &self.mosaic,
+            (&raw, &start),
+            &objectives,
+            (sums, self.maps()),
+            (rule, steps),
+        )?;
+        let gaussians = Gaussians { parameters: self.device.upload_f64(&start), channels: self.channels };
+        self.run(&Steps { problem: self, descent }, &gaussians, steps, (sums, FLOOR), on_step)
     }
 
-    fn objective(&self) -> Objective {
+    fn objective(&self, part: &Part<'_>) -> Objective {
         let shape = self.options.shape;
         let prior = |width: Option<f64>| width.map_or(0.0, |width| 1.0 / (width * width));
         Objective {
-            norm: self.norm,
-            residual_norm: self.residual_norm,
+            norm: part.norm,
+            residual_norm: part.residual_norm,
             shape_weight: shape.weight,
             aspect_limit: shape.limit,
             size_prior: prior(self.options.prior.map(|p| p.size)),
             aspect_prior: prior(self.options.prior.map(|p| p.aspect)),
             least_scale: self.least_scale(),
-            free_from: self.bound as u32,
+            free_from: part.annotations.len() as u32,
         }
     }
 
@@ -125,30 +123,6 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
                 splat::ShapeReduce::Max => descent::ShapeReduce::Max,
                 splat::ShapeReduce::Mean => descent::ShapeReduce::Mean,
             },
-        }
-    }
-
-    /// Raw numbers that stand for the initial parameters.
-    fn descent(&self, gaussians: &splatport_kernels::Gaussians<R, P::Real>) -> Descent<R, P::Real> {
-        let stride = self.initial.stride;
-        let count = gaussians.len();
-        let mut state = Vec::with_capacity(3 * self.initial.rows.len());
-        let mut aspects = Vec::with_capacity(count);
-        for row in self.initial.rows.chunks_exact(stride) {
-            let raw = self.raw(row);
-            let pair = match self.options.shape.on {
-                ShapeOn::Activated => [row[2], row[3]],
-                ShapeOn::Raw => [raw[2], raw[3]],
-            };
-            aspects.push(pair[0].max(pair[1]) / pair[0].min(pair[1]));
-            state.extend(raw);
-            state.resize(state.len() + 2 * stride, 0.0);
-        }
-        Descent {
-            state: self.device.upload_f64(&state),
-            aspects: self.device.upload_f64(&aspects),
-            repairs: self.device.upload(&vec![0u32; count]),
-            initial: self.device.upload_f64(&self.initial.rows),
         }
     }
 

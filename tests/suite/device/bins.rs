@@ -2,8 +2,9 @@
 //! comparison with the oracle; lists made with a margin serve the gaussians that moved since.
 
 use splatport::kernels::{
-    bins::{Rule, bins},
-    gaussian::{Framing, Margin},
+    Mosaic,
+    bins::{Rule, bins, bins_of_batch},
+    gaussian::Framing,
     rasterize::{Compositing, Scene, rasterize},
 };
 use splatport::reference::{gaussian::Gaussian, splat};
@@ -28,7 +29,7 @@ fn every_reached_tile_has_its_gaussian() {
     property("pairs", 32, (cases(20, 10.0), 0.5..30.0), |(case, limit), tally| {
         poison(&[case.set.len(), 100]);
         let frames = framed(&case.set, 1, Framing::default());
-        let made = bins(device(), &frames, case.cells, Rule::Within(*limit), 0.0).expect("bins");
+        let made = bins(device(), &frames, case.cells, Rule::Within(*limit)).expect("bins");
         let tiles = case.cells.columns.div_ceil(8) * case.cells.rows.div_ceil(8);
         tally.equal("tiles", &made.tiles(), &(tiles as usize));
         let least = needed(case, *limit);
@@ -43,12 +44,12 @@ fn far_tiles_are_left_out() {
     let frames = framed(&[Gaussian::round([12.0, 20.0], 0.5)], 1, Framing::default());
     for (rule, pairs) in [(Rule::Within(9.0), 1), (Rule::Nearest, 72), (Rule::Within(1e9), 72)] {
         let cells = splatport::kernels::Cells::pixels(70, 61);
-        assert_eq!(bins(device(), &frames, cells, rule, 0.0).expect("bins").pairs(), pairs, "{rule:?}");
+        assert_eq!(bins(device(), &frames, cells, rule).expect("bins").pairs(), pairs, "{rule:?}");
     }
     // Half the pixels of two equal gaussians side by side are nearest to each.
     let two = [Gaussian::round([8.0, 4.0], 2.0), Gaussian::round([56.0, 4.0], 2.0)];
     let cells = splatport::kernels::Cells::pixels(64, 8);
-    let nearest = bins(device(), &framed(&two, 1, Framing::default()), cells, Rule::Nearest, 0.0).expect("bins");
+    let nearest = bins(device(), &framed(&two, 1, Framing::default()), cells, Rule::Nearest).expect("bins");
     assert_eq!(nearest.pairs(), 8);
 }
 
@@ -56,24 +57,23 @@ fn far_tiles_are_left_out() {
 /// of the tolerance.
 #[test]
 fn a_margin_covers_what_moves() {
-    let moved = (pictures(8), 1.0..1.5, [-1.0..=1.0, -1.0..=1.0], -3.0..3.0);
-    property("moved", 24, moved, |(picture, factor, [dx, dy], turn), tally| {
-        let framing = Framing { margin: Some(Margin { factor: *factor, pixels: 0.25 }), ..Framing::default() };
+    let moved = (pictures(8), 1.0..1.5, [-1.0..=1.0, -1.0..=1.0], 0.0..1.0);
+    property("moved", 24, moved, |(picture, factor, [dx, dy], grown), tally| {
+        let framing = Framing { growth: *factor, ..Framing::default() };
         let wide_frames = framed(&picture.set, picture.channels, framing);
         let rule = Rule::Within(picture.support);
-        let lists = bins(device(), &wide_frames, picture.cells(), rule, 3.0).expect("bins");
+        let mosaic = Mosaic::new(device(), &[(picture.cells(), picture.set.len())]).expect("a mosaic");
+        let lists = bins_of_batch(device(), &wide_frames, &mosaic, rule, 3.0).expect("bins");
         let place = |g: &Gaussian<f64>| Gaussian {
             mean: [super::single(g.mean[0] + 2.9 * dx), super::single(g.mean[1] + 2.9 * dy)],
-            scales: g.scales.map(|s| super::single(s * factor + 0.24)),
-            rotation: super::single(g.rotation + turn),
+            scales: g.scales.map(|s| super::single(s * (1.0 + (factor - 1.0) * grown))),
             ..*g
         };
         let now = Picture { set: picture.set.iter().map(place).collect(), ..picture.clone() };
         let frames = framed(&now.set, now.channels, Framing::default());
         let scene = Scene { frames: &frames, bins: &lists, support: now.support, compositing: Compositing::Sum };
         poison(&[now.base.len()]);
-        let raster = scene.raster(device());
-        rasterize(device(), &scene, &device().upload_f64(&now.base), &raster).expect("a raster");
+        let raster = rasterize(device(), &scene, &device().upload_f64(&now.base)).expect("a raster");
         let got = wide(raster.image.read().expect("image"));
         let wanted = splat::render(&now.set, now.width, now.height, now.channels, &now.base, now.support);
         for at in (0..got.len()).filter(|at| !now.is_on_an_edge(at / now.channels)) {

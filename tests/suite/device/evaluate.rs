@@ -2,39 +2,56 @@
 
 use proptest::prelude::*;
 use splatport::kernels::{
+    Shape,
     bins::{Rule, bins},
-    evaluate::{Shape, evaluate},
+    clock::Clock,
+    evaluate::{Look, evaluate},
     gaussian::Framing,
     gradient::gradient,
     moments::Sums,
     penalty::Penalty,
     rasterize::{Compositing, Scene},
+    target::Target,
 };
+use splatport::Device;
 
 use super::rasterize::{Picture, pictures};
-use super::{Tally, U, device, framed, poison, property, upload, wide};
+use super::{R, Tally, U, device, framed, poison, property, upload, wide};
+
+/// A look at one image.
+pub fn look(
+    scene: &Scene<'_, R, f32>,
+    target: &Target<R, f32>,
+    sums: Sums,
+    floor: f64,
+    device: &Device<R>,
+) -> Look<R, f32> {
+    let look = Look::new(device, scene, target, sums).expect("room for a look");
+    evaluate(device, scene, target, &look, (&Clock::new(device, 1), 0), floor);
+    look
+}
 
 /// Summed penalty and derivatives, the slots' sums being private.
-fn look(picture: &Picture, penalty: Penalty, means: bool, curvature: bool, shape: Shape) -> (f64, Vec<f64>) {
+fn sums_of(picture: &Picture, penalty: Penalty, means: bool, curvature: bool, shape: Shape) -> (f64, Vec<f64>) {
     let frames = framed(&picture.set, picture.channels, Framing::default());
-    let lists = bins(device(), &frames, picture.cells(), Rule::Within(picture.support), 0.0).expect("bins");
+    let lists = bins(device(), &frames, picture.cells(), Rule::Within(picture.support)).expect("bins");
     let compositing = Compositing::Sum;
     let scene = Scene { frames: &frames, bins: &lists, support: picture.support, compositing };
     let sums = Sums { channels: picture.channels as u32, means, curvature, penalty, over: false };
     poison(&[picture.base.len(), picture.pixels(), lists.tiles(), lists.pairs() * 8, lists.pairs() * 20]);
-    let base = device().upload_f64(&picture.base);
-    let penalties = device().filled(-3.0f32, 2);
-    let slots = evaluate(device(), &scene, &base, (sums, 0.125), (&penalties, 1), shape).expect("a look");
-    let by = gradient(device(), &upload(&picture.set, picture.channels), &lists, &slots, 1.0);
-    (wide(penalties.read().expect("penalties"))[1], wide(by.read().expect("gradient")))
+    let target = Target::Plain(device().upload_f64(&picture.base));
+    let look = look(&scene, &target, sums, 0.125, &device().with_shape(shape));
+    let by = gradient(device(), &upload(&picture.set, picture.channels), &lists, &look, 1.0);
+    let penalties = look.penalties(device(), &lists).expect("penalties");
+    (f64::from(penalties[0]), wide(by.read().expect("gradient")))
 }
 
 /// Both draw the same pixels with the same operations and add the same terms, in another order: a derivative's terms are
 /// bounded by the norm of the residual, over at most the picture's pixels.
 fn check(picture: &Picture, penalty: Penalty, (means, curvature): (bool, bool), tally: &mut Tally) {
     let (gathered, tiled) = (
-        look(picture, penalty, means, curvature, Shape::Gathered),
-        look(picture, penalty, means, curvature, Shape::Tiled),
+        sums_of(picture, penalty, means, curvature, Shape::Gathered),
+        sums_of(picture, penalty, means, curvature, Shape::Tiled),
     );
     tally.near("penalty", 0, (tiled.0, gathered.0), 200.0 * U * gathered.0.abs());
     let scale: f64 = picture.base.iter().map(|b| 1.0 + b.abs()).sum::<f64>() + picture.set.len() as f64;
@@ -59,8 +76,8 @@ fn both_shapes_see_the_same() {
 fn each_shape_repeats_its_bits() {
     property("bits of shapes", 8, pictures(12), |picture, tally| {
         for shape in [Shape::Gathered, Shape::Tiled] {
-            let first = look(picture, Penalty::Squared, true, true, shape);
-            tally.equal("again", &look(picture, Penalty::Squared, true, true, shape), &first);
+            let first = sums_of(picture, Penalty::Squared, true, true, shape);
+            tally.equal("again", &sums_of(picture, Penalty::Squared, true, true, shape), &first);
         }
     });
 }

@@ -1,16 +1,19 @@
 //! The first Gauss-Newton step, put into the oracle's normal equations; and what the whole fit promises.
 
 use splatport::kernels::{
-    bins::{Rule, bins},
-    evaluate::{Shape, evaluate},
+    Mosaic, Shape,
+    clock::Clock,
     gauss_newton::{GaussNewton, Objective},
     gaussian::{Framing, frames},
+    listed::{Listed, Margin},
     moments::Sums,
     penalty::Penalty,
     rasterize::{Compositing, Scene},
+    target::Target,
 };
 use splatport::reference::{gaussian::Gaussian, normal_matrix::jacobian, splat};
 
+use super::evaluate::look;
 use super::rasterize::{Picture, pictures};
 use super::{Tally, U, aspect, device, poison, property, single, upload, wide};
 
@@ -65,20 +68,21 @@ fn step_on_device(picture: &Picture, means: bool, kind: Penalty) -> (Vec<f64>, u
         free_from: 0,
     };
     let sums = Sums { channels: picture.channels as u32, means, curvature: true, penalty: kind, over: false };
-    let solver = GaussNewton::new(device(), &gaussians, objective, sums, 1).expect("a solver");
+    let mosaic = Mosaic::new(device(), &[(picture.cells(), n)]).expect("a mosaic");
+    let solver = GaussNewton::new(device(), &gaussians, &mosaic, &[objective], sums, 1).expect("a solver");
     let frames = frames(device(), &gaussians, n, Framing::default()).expect("frames");
-    let lists = bins(device(), &frames, picture.cells(), Rule::Within(picture.support), 0.0).expect("bins");
-    let scene = Scene { frames: &frames, bins: &lists, support: picture.support, compositing: Compositing::Sum };
-    poison(&[picture.base.len(), picture.pixels(), 24 * lists.pairs(), 64 * n]);
-    let (base, penalties) = (device().upload_f64(&picture.base), device().filled(0.0f32, 2));
+    let margin = Margin { growth: 1.0, shift: 0.0 };
+    let lists = Listed::new(device(), &gaussians, &mosaic, picture.support, margin).expect("lists");
+    let scene = Scene { frames: &frames, bins: &lists.bins, support: picture.support, compositing: Compositing::Sum };
+    let pairs = lists.bins.pairs();
+    poison(&[picture.base.len(), picture.pixels(), 24 * pairs, 64 * n]);
+    let target = Target::Plain(device().upload_f64(&picture.base));
     // Either shape of the sums makes the same system.
     let shape = if picture.width.is_multiple_of(2) { Shape::Tiled } else { Shape::Gathered };
-    let slots = evaluate(device(), &scene, &base, (sums, FLOOR), (&penalties, 0), shape).expect("a look");
-    solver.judge(device(), &lists, &slots, 0);
-    solver.settle(device(), &penalties, 0);
-    solver.propose(device(), &gaussians, 0);
+    let look = look(&scene, &target, sums, FLOOR, &device().with_shape(shape));
+    solver.step(device(), (&gaussians, &frames), (&lists, &look), (&Clock::new(device(), 1), 0));
     assert_eq!(solver.repairs().read().expect("repairs"), vec![0; n]);
-    (wide(gaussians.parameters.read().expect("parameters")), lists.pairs())
+    (wide(gaussians.parameters.read().expect("parameters")), pairs)
 }
 
 /// Weight of a pixel's row of the normal matrix over the plain `w^2`: half way to all gaussians' weight there, times the

@@ -5,15 +5,17 @@ use splatport::kernels::{
     bins::{Bins, Rule, bins},
     gaussian::Framing,
     gradient::gradient,
-    moments::{Sums, moments},
+    moments::Sums,
     penalty::Penalty,
-    rasterize::{Compositing, Scene, rasterize},
+    rasterize::{Compositing, Scene},
+    target::Target,
 };
 use splatport::reference::{
     gaussian::Gaussian,
     splat::{self, GaussianGradient},
 };
 
+use super::evaluate::look;
 use super::rasterize::{Picture, pictures};
 use super::{R, Tally, U, aspect, device, framed, poison, property, upload, weight_error, wide};
 
@@ -23,14 +25,13 @@ const FLOOR: f64 = 0.125;
 /// Derivatives of `norm * penalty` on the device, `[n, 6 + channels]`, and the number of slots.
 fn on_device(picture: &Picture, means: bool, penalty: Penalty, norm: f64) -> (Vec<f64>, usize) {
     let frames = framed(&picture.set, picture.channels, Framing::default());
-    let bins: Bins<R> = bins(device(), &frames, picture.cells(), Rule::Within(picture.support), 0.0).expect("bins");
+    let bins: Bins<R, f32> = bins(device(), &frames, picture.cells(), Rule::Within(picture.support)).expect("bins");
     let scene = Scene { frames: &frames, bins: &bins, support: picture.support, compositing: Compositing::Sum };
     poison(&[picture.base.len(), picture.pixels(), bins.pairs() * 8, 9 * picture.set.len()]);
-    let raster = scene.raster(device());
-    rasterize(device(), &scene, &device().upload_f64(&picture.base), &raster).expect("a raster");
     let sums = Sums { channels: picture.channels as u32, means, curvature: false, penalty, over: false };
-    let slots = moments(device(), &scene, &raster, sums, FLOOR);
-    let by = gradient(device(), &upload(&picture.set, picture.channels), &bins, &slots, norm);
+    let target = Target::Plain(device().upload_f64(&picture.base));
+    let look = look(&scene, &target, sums, FLOOR, device());
+    let by = gradient(device(), &upload(&picture.set, picture.channels), &bins, &look, norm);
     (wide(by.read().expect("gradient")), bins.pairs())
 }
 

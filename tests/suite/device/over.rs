@@ -4,12 +4,14 @@ use splatport::kernels::{
     bins::{Rule, bins},
     gaussian::Framing,
     gradient::gradient,
-    moments::{Sums, moments},
+    moments::Sums,
     penalty::Penalty,
     rasterize::{Compositing, Scene, rasterize},
+    target::Target,
 };
 use splatport::reference::{alpha_over::alpha_over, gaussian::Gaussian};
 
+use super::evaluate::look;
 use super::gradient::moved;
 use super::rasterize::{Picture, pictures};
 use super::{Tally, U, aspect, device, framed, poison, property, single, upload, weight_error, wide};
@@ -30,20 +32,20 @@ fn photo(picture: &Picture) -> Vec<f64> {
 /// Residual and derivatives of its mean square on the device, and the number of slots.
 fn on_device(picture: &Picture) -> (Vec<f64>, Vec<f64>, usize) {
     let frames = framed(&picture.set, picture.channels, Framing::default());
-    let bins = bins(device(), &frames, picture.cells(), Rule::Within(picture.support), 0.0).expect("bins");
+    let bins = bins(device(), &frames, picture.cells(), Rule::Within(picture.support)).expect("bins");
     let photo = photo(picture);
     let gap: Vec<f64> = picture.base.iter().zip(&photo).map(|(b, p)| b - p).collect();
     let subtracted = device().upload_f64(&photo);
     let compositing = Compositing::Over { subtracted: &subtracted };
     let scene = Scene { frames: &frames, bins: &bins, support: picture.support, compositing };
     poison(&[picture.base.len(), picture.pixels(), bins.pairs() * 9, 9 * picture.set.len()]);
-    let raster = scene.raster(device());
-    rasterize(device(), &scene, &device().upload_f64(&gap), &raster).expect("a raster");
+    let gap = device().upload_f64(&gap);
+    let raster = rasterize(device(), &scene, &gap).expect("a raster");
     let channels = picture.channels as u32;
     let sums = Sums { channels, means: true, curvature: false, penalty: Penalty::Squared, over: true };
-    let slots = moments(device(), &scene, &raster, sums, 1e-6);
+    let look = look(&scene, &Target::Plain(gap), sums, 1e-6, device());
     let norm = 1.0 / picture.base.len() as f64;
-    let by = gradient(device(), &upload(&picture.set, picture.channels), &bins, &slots, norm);
+    let by = gradient(device(), &upload(&picture.set, picture.channels), &bins, &look, norm);
     (wide(raster.image.read().expect("image")), wide(by.read().expect("gradient")), bins.pairs())
 }
 

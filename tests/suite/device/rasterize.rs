@@ -5,12 +5,15 @@ use splatport::kernels::{
     Cells, Error,
     bins::{Bins, Rule, bins},
     gaussian::Framing,
-    penalty::{Penalty, penalty},
+    moments::Sums,
+    penalty::{Penalty, penalties},
     rasterize::{Compositing, Scene, rasterize},
+    target::Target,
 };
 use splatport::reference::{gaussian::Gaussian, splat};
 use splatport::strategies;
 
+use super::evaluate::look;
 use super::{Frames, R, Tally, U, aspect, device, framed, once, poison, property, q_error, single, weight_error, wide};
 
 /// Gaussians over a base image, cut at a squared Mahalanobis distance.
@@ -49,7 +52,7 @@ impl Picture {
     /// Draws on the device: image and coverage.
     pub fn draw(&self) -> (Vec<f32>, Vec<f32>) {
         let frames = framed(&self.set, self.channels, Framing::default());
-        let bins = bins(device(), &frames, self.cells(), Rule::Within(self.support), 0.0).expect("bins");
+        let bins = bins(device(), &frames, self.cells(), Rule::Within(self.support)).expect("bins");
         draw(self, &frames, &bins)
     }
 
@@ -89,11 +92,10 @@ impl Picture {
     }
 }
 
-fn draw(picture: &Picture, frames: &Frames, bins: &Bins<R>) -> (Vec<f32>, Vec<f32>) {
+fn draw(picture: &Picture, frames: &Frames, bins: &Bins<R, f32>) -> (Vec<f32>, Vec<f32>) {
     poison(&[picture.pixels() * picture.channels, picture.pixels()]);
     let scene = Scene { frames, bins, support: picture.support, compositing: Compositing::Sum };
-    let raster = scene.raster(device());
-    rasterize(device(), &scene, &device().upload_f64(&picture.base), &raster).expect("a raster");
+    let raster = rasterize(device(), &scene, &device().upload_f64(&picture.base)).expect("a raster");
     (raster.image.read().expect("image"), raster.coverage.read().expect("coverage"))
 }
 
@@ -131,45 +133,38 @@ fn nothing_leaves_the_base_alone() {
     });
 }
 
-/// Unwritten memory must not pass for a result: what an operation is given reads as the poison.
-#[test]
-fn poison_reaches_new_memory() {
-    let frames = framed(&[], 1, Framing::default());
-    let cells = Cells::pixels(50, 40);
-    let bins = bins(device(), &frames, cells, Rule::Within(9.0), 0.0).expect("bins");
-    poison(&[2000, 2000]);
-    let raster = Scene { frames: &frames, bins: &bins, support: 9.0, compositing: Compositing::Sum }.raster(device());
-    assert!(raster.image.read().expect("image").iter().all(|v| v.is_nan()));
-}
-
 #[test]
 fn a_wrong_base_is_rejected() {
     let frames = framed(&[], 3, Framing::default());
-    let bins = bins(device(), &frames, Cells::pixels(4, 5), Rule::Within(9.0), 0.0).expect("bins");
+    let bins = bins(device(), &frames, Cells::pixels(4, 5), Rule::Within(9.0)).expect("bins");
     let scene = Scene { frames: &frames, bins: &bins, support: 9.0, compositing: Compositing::Sum };
-    let error =
-        rasterize(device(), &scene, &device().filled(0.0f32, 20), &scene.raster(device())).expect_err("20 of 60");
+    let error = rasterize(device(), &scene, &device().filled(0.0f32, 20)).expect_err("20 of 60");
     assert!(matches!(error, Error::Length { what: "base image", expected: 60, got: 20 }), "{error}");
 }
 
-/// A chunk of 64 is added one by one, then chunks likewise: `(64 levels + 2) U` of the sum. Measured: 0.02 of it.
+/// A strip adds 8 pixels of 3 values, a bundle 64 quads of strips, an image its bundles: roundings of the sum, at most as many
+/// as the longest chain. Measured: 0.02 of it.
 #[test]
 fn penalties_are_summed() {
     once("penalty", |tally| {
-        for len in [1usize, 63, 64, 65, 5000] {
-            let residual: Vec<f64> = (0..len).map(|i| single((i as f64 * 0.7).sin())).collect();
-            let buffer = device().upload_f64(&residual);
-            for (kind, power) in [(Penalty::Squared, 2), (Penalty::Absolute, 1)] {
-                poison(&[len.div_ceil(64)]);
-                let target = device().filled(-3.0f32, 3);
-                penalty(device(), &buffer, kind, &target, 1).expect("a sum");
-                let got = wide(target.read().expect("target"));
+        for (width, height) in [(1u32, 1u32), (7, 9), (64, 8), (130, 67)] {
+            let cells = Cells::pixels(width, height);
+            let residual: Vec<f64> = (0..3 * cells.len()).map(|i| single((i as f64 * 0.7).sin())).collect();
+            let target = Target::Plain(device().upload_f64(&residual));
+            let frames = framed(&[], 3, Framing::default());
+            let bins = bins(device(), &frames, cells, Rule::Within(9.0)).expect("bins");
+            let scene = Scene { frames: &frames, bins: &bins, support: 9.0, compositing: Compositing::Sum };
+            for (penalty, power) in [(Penalty::Squared, 2), (Penalty::Absolute, 1)] {
+                poison(&[bins.tiles() * 8, bins.tiles()]);
+                let sums = Sums { channels: 3, means: false, curvature: false, penalty, over: false };
+                let look = look(&scene, &target, sums, 1.0, device());
+                let got = f64::from(look.penalties(device(), &bins).expect("penalties")[0]);
                 let want: f64 = residual.iter().map(|e| e.abs().powi(power)).sum();
-                tally.near("sum of", len, (got[1], want), 194.0 * U * want);
-                tally.equal("neighbours", &(got[0], got[2]), &(-3.0, -3.0));
+                tally.near("sum of", cells.len(), (got, want), (26.0 + 64.0 + 16.0) * U * want);
+                let none = device().filled(0.0f32, 1);
+                let error = penalties(device(), bins.mosaic(), &look, &none, 1).expect_err("one row");
+                tally.holds(matches!(error, Error::Length { expected: 2, .. }), || error.to_string());
             }
         }
     });
-    let none = device().filled(0.0f32, 1);
-    assert!(matches!(penalty(device(), &none, Penalty::Squared, &none, 1), Err(Error::Length { expected: 2, .. })));
 }

@@ -99,7 +99,7 @@ fn recipes_check_their_stride() {
     let (image, annotations) = blobs(16, 16, 1);
     let recipe = splatport::recipe().solver(Solver::GaussNewton { steps: 0 }).kernel(0).loss();
     same(recipe.run(device(), &image, &annotations), "option `stride` is 0: must be at least 1");
-    same(recipe.run_all(device(), []), "batch is empty");
+    same(recipe.run_all(device(), &[]), "batch is empty");
 }
 
 #[test]

@@ -26,7 +26,8 @@ fn images() -> Vec<(Image, Annotations)> {
 #[test]
 fn recipes_are_the_chain() {
     let images = images();
-    let batch = recipe().run_all(device(), images.iter().map(|(image, points)| (image, points))).expect("a batch");
+    let pairs: Vec<_> = images.iter().map(|(image, points)| (image, points)).collect();
+    let batch = recipe().run_all(device(), &pairs).expect("a batch");
     for ((image, annotations), whole) in images.iter().zip(batch.losses()) {
         let fit = Splat::of(image, annotations).solver(SOLVER).background_image(BackgroundImage::KnnMask).support(9.0);
         let splat = fit.fit(device()).expect("a splat");

@@ -16,7 +16,7 @@ type Trained<'a> = Trainer<'a, WgpuRuntime, Single, FreeDensity<WgpuRuntime, Sin
 #[test]
 fn free_densities_learn_the_nuclei() {
     let (image, annotations) = sample("nuclei_dsb2018");
-    let batch = splatport::recipe().kernel(8).loss().run_all(device(), [(&image, &annotations)]).expect("a batch");
+    let batch = splatport::recipe().kernel(8).loss().run_all(device(), &[(&image, &annotations)]).expect("a batch");
     let model = FreeDensity::new(device(), &batch, 125.0 / 4096.0).expect("a model");
     let mut trainer = Trainer::new(device(), &batch, model).rate(0.2);
     let first = trainer.epoch().expect("an epoch");

@@ -4,48 +4,20 @@ use cubecl::prelude::*;
 
 use super::{
     Terms,
-    point::{Layout, load, prior_of, project, write_row},
+    point::{Layout, project},
     solve::solve,
-    system::{Block, block},
+    system::Block,
 };
 use crate::real::Real;
-
-#[cube(launch)]
-pub(super) fn propose<F: Real>(
-    parameters: &mut Array<F>,
-    state: &mut Array<F>,
-    priors: &mut Array<F>,
-    kept: &Array<F>,
-    repairs: &mut Array<u32>,
-    terms: &Terms<F>,
-    step: u32,
-    #[comptime] layout: Layout,
-) {
-    let n = ABSOLUTE_POS;
-    if n < priors.len() {
-        let at = n * comptime!(layout.size());
-        let mut point = load::<F>(state, at, comptime!(layout.point()));
-        let start = state[at + comptime!(layout.controls() + 3)];
-        let unit = terms.prior * terms.residual_norm * kept[step as usize];
-        let saved = load::<F>(state, at + comptime!(layout.saved()), comptime!(layout.kinds()));
-        let system = block::<F>(&saved, &point, start, unit, terms, layout);
-        if !next_trial::<F>(&mut point, state, at, &system, n as u32, unit, terms, layout) {
-            repairs[n] += 1u32;
-        }
-        priors[n] = prior_of::<F>(&point, start, terms, layout);
-        write_row::<F>(parameters, &point, n, layout);
-    }
-}
 
 /// Solves the Gaussian's system and writes the next target and trial; `point` becomes the trial. False when the solution is
 /// not finite: the Gaussian then stays.
 #[cube]
-fn next_trial<F: Real>(
+pub(super) fn next_trial<F: Real>(
     point: &mut Array<F>,
     state: &mut Array<F>,
     at: usize,
     system: &Block<F>,
-    n: u32,
     unit: F,
     terms: &Terms<F>,
     #[comptime] layout: Layout,
@@ -54,7 +26,8 @@ fn next_trial<F: Real>(
     let t = comptime!(layout.t());
     let controls = at + comptime!(layout.controls());
     let (limit, count) = (state[controls + 1], state[controls + 2]);
-    let solution = solve::<F>(system, point, state[controls], n >= terms.free_from, unit, terms, layout);
+    let free = state[controls + 4] > F::new(0.5);
+    let solution = solve::<F>(system, point, state[controls], free, unit, terms, layout);
     let mut good = true;
     let mut target = Array::<F>::new(size);
     #[unroll]
@@ -63,7 +36,7 @@ fn next_trial<F: Real>(
         target[k] = point[k] + solution[k];
     }
     if good {
-        project::<F>(&mut target, n, terms, layout);
+        project::<F>(&mut target, free, terms, layout);
         let factor = count / (count + F::new(3.0));
         let mut trial = Array::<F>::new(size);
         #[unroll]
@@ -75,7 +48,7 @@ fn next_trial<F: Real>(
         }
         trial[t] = clamp(trial[t], point[t] - limit, point[t] + limit);
         shorten::<F>(&mut trial, point, comptime!(layout.t() + 1), limit);
-        project::<F>(&mut trial, n, terms, layout);
+        project::<F>(&mut trial, free, terms, layout);
         #[unroll]
         for k in 0..size {
             point[k] = trial[k];

@@ -1,0 +1,227 @@
+//! The loop that every solver shares: steps are queued, the host looks now and then.
+
+use std::cell::RefCell;
+
+use splatport_kernels::{
+    Buffer, Gaussians, HostReal, Precision,
+    arithmetic::copy,
+    clock::Clock,
+    cubecl::Runtime,
+    evaluate::{Look, evaluate},
+    gaussian::{self, Frames, Framing},
+    listed::Listed,
+    moments::Sums,
+};
+
+use super::{Fitted, Problem};
+use crate::{
+    Error, Result,
+    splat::{End, Progress},
+};
+
+/// What a solver does between two looks of the host.
+pub(super) trait Stepper<R: Runtime, P: Precision> {
+    /// The host looks at every step whose number this divides, and at the last.
+    const EVERY: u32;
+    /// Growth that lists are made for.
+    const GROWTH: f64;
+
+    /// Takes in what `state.look` found at `step` and moves the Gaussians, unless `last`.
+    fn step(&self, state: &State<'_, R, P>, step: u32, last: bool) -> Result<()>;
+
+    /// Summed penalties of all images at every step, `[steps + 1, images]`; the steps `from ..= to` are asked for.
+    fn history(&self, from: u32, to: u32) -> &Buffer<R, P::Real>;
+
+    /// Whether these losses call for no further step.
+    fn is_settled(&self, losses: &[f64]) -> bool;
+
+    /// Puts the parameters to be kept into place, after the last step.
+    fn finish(&self, state: &State<'_, R, P>);
+
+    /// Steps of single Gaussians that were left out, per Gaussian.
+    fn repairs(&self) -> &Buffer<R, u32>;
+}
+
+/// What changes from step to step, on the device.
+pub(super) struct State<'a, R: Runtime, P: Precision> {
+    pub gaussians: &'a Gaussians<R, P::Real>,
+    pub frames: Frames<R, P::Real>,
+    pub listed: Listed<R, P::Real>,
+    pub look: Look<R, P::Real>,
+    pub clock: Clock<R>,
+}
+
+/// What is known of one image.
+struct Track<F> {
+    losses: Vec<f64>,
+    end: Option<End>,
+    /// Parameters to return instead of the last ones.
+    rescued: Option<Vec<F>>,
+}
+
+impl<R: Runtime, P: Precision> Problem<'_, R, P> {
+    pub(super) fn run<S: Stepper<R, P>>(
+        &self,
+        stepper: &S,
+        gaussians: &Gaussians<R, P::Real>,
+        steps: u32,
+        (sums, floor): (Sums, f64),
+        on_step: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Vec<Fitted<P::Real>>> {
+        let images = self.parts.len();
+        let mut tracks: Vec<Track<P::Real>> =
+            (0..images).map(|_| Track { losses: Vec::new(), end: None, rescued: None }).collect();
+        let safe = Safe::new(self, gaussians)?;
+        let mut state = self.state::<S>(gaussians, sums)?;
+        let (mut next, mut told, mut patience) = (0u32, 0, S::EVERY);
+        loop {
+            let boundary = next.next_multiple_of(S::EVERY).min(steps);
+            let until = boundary.min(next + patience - 1);
+            for step in next..=until {
+                let scene = self.scene(&state.frames, &state.listed);
+                evaluate(self.device, &scene, &self.target, &state.look, (&state.clock, step), floor);
+                stepper.step(&state, step, step == steps)?;
+            }
+            let running = |tracks: &[Track<P::Real>]| tracks.iter().filter(|track| track.end.is_none()).count();
+            let before = running(&tracks);
+            let (history, stop) = state.clock.read_with(stepper.history(next, until))?;
+            let end = stop.map_or(until + 1, |stop| stop.min(until + 1));
+            for (image, track) in tracks.iter_mut().enumerate().filter(|(_, track)| track.end.is_none()) {
+                let losses = (next..end).map(|step| history[step as usize * images + image].cast_to_f64());
+                track.losses.extend(losses.map(|sum| sum * self.parts[image].norm));
+                self.check_finite(track, image, next, &safe)?;
+            }
+            safe.take(self, gaussians)?;
+            next = end;
+            if next == boundary + 1 {
+                self.look_around(stepper, &mut tracks, (&mut told, steps), on_step);
+                if running(&tracks) == 0 {
+                    break;
+                }
+            }
+            if stop.is_some() {
+                patience = (patience / 2).max(1);
+                // Makes room first.
+                state.listed = self.listed(gaussians, S::GROWTH)?;
+                let scene = self.scene(&state.frames, &state.listed);
+                state.look = Look::new(self.device, &scene, &self.target, sums)?;
+            } else {
+                patience = (patience * 2).min(S::EVERY);
+            }
+            if stop.is_some() || running(&tracks) < before {
+                let stops: Vec<Option<u32>> = tracks.iter().map(|track| track.end.map(|_| 0)).collect();
+                state.clock = Clock::with_stops(self.device, &stops);
+            }
+        }
+        stepper.finish(&state);
+        self.collect(gaussians, stepper.repairs(), tracks)
+    }
+
+    fn state<'s, S: Stepper<R, P>>(
+        &self,
+        gaussians: &'s Gaussians<R, P::Real>,
+        sums: Sums,
+    ) -> Result<State<'s, R, P>> {
+        let frames = gaussian::frames(self.device, gaussians, gaussians.len(), Framing::default())?;
+        let listed = self.listed(gaussians, S::GROWTH)?;
+        let look = Look::new(self.device, &self.scene(&frames, &listed), &self.target, sums)?;
+        Ok(State { gaussians, frames, listed, look, clock: Clock::new(self.device, self.parts.len()) })
+    }
+
+    /// A loss that is no number ends an image's fit: what was last known to be good is kept.
+    fn check_finite(
+        &self,
+        track: &mut Track<P::Real>,
+        image: usize,
+        next: u32,
+        safe: &Safe<R, P>,
+    ) -> Result<()> {
+        let Some(at) = track.losses.iter().position(|loss| !loss.is_finite()) else { return Ok(()) };
+        if at == 0 {
+            return Err(Error::NotFinite { what: "reconstruction loss at step", index: 0, value: track.losses[0] });
+        }
+        track.rescued = Some(safe.rows(self, image, at as u32 == next)?);
+        track.losses.truncate(at);
+        track.end = Some(End::NotFinite { step: at as u32 });
+        Ok(())
+    }
+
+    /// Tells of the steps since the last time, and ends what is done or has settled.
+    fn look_around<S: Stepper<R, P>>(
+        &self,
+        stepper: &S,
+        tracks: &mut [Track<P::Real>],
+        (told, steps): (&mut usize, u32),
+        on_step: &mut dyn FnMut(Progress) -> bool,
+    ) {
+        let known = tracks.iter().map(|track| track.losses.len()).max().unwrap_or(0);
+        let mean = |at: usize| {
+            let losses = tracks.iter().filter_map(|track| track.losses.get(at).or(track.losses.last()));
+            losses.sum::<f64>() / tracks.len() as f64
+        };
+        let asked = (*told..known.saturating_sub(1))
+            .any(|at| on_step(Progress { step: at as u32 + 1, steps, loss: mean(at) }));
+        *told = known.saturating_sub(1);
+        for track in tracks.iter_mut().filter(|track| track.end.is_none()) {
+            let done = track.losses.len() > steps as usize;
+            track.end = match stepper.is_settled(&track.losses) {
+                _ if asked => Some(End::Asked),
+                _ if done => Some(End::Steps),
+                true => Some(End::Settled),
+                false => None,
+            };
+        }
+    }
+
+    fn collect(
+        &self,
+        gaussians: &Gaussians<R, P::Real>,
+        repairs: &Buffer<R, u32>,
+        tracks: Vec<Track<P::Real>>,
+    ) -> Result<Vec<Fitted<P::Real>>> {
+        let (rows, repairs) = gaussians.parameters.read_with(repairs)?;
+        let mut first = 0;
+        let collected = tracks.into_iter().zip(&self.parts).map(|(track, part)| {
+            let count = part.initial.len();
+            let (own, stride) = (first..first + count, gaussians.stride());
+            first = own.end;
+            Fitted {
+                rows: track.rescued.unwrap_or_else(|| rows[own.start * stride..own.end * stride].to_vec()),
+                losses: track.losses,
+                end: track.end.unwrap_or(End::Steps),
+                repairs: repairs[own].iter().copied().map(u64::from).sum(),
+            }
+        });
+        Ok(collected.collect())
+    }
+}
+
+/// Parameters that were seen at looks of the host: the last ones, whose loss is not known yet, and those before.
+struct Safe<R: Runtime, P: Precision> {
+    copies: RefCell<[Buffer<R, P::Real>; 2]>,
+}
+
+impl<R: Runtime, P: Precision> Safe<R, P> {
+    fn new(problem: &Problem<'_, R, P>, gaussians: &Gaussians<R, P::Real>) -> Result<Self> {
+        let room = || problem.device.filled(P::Real::cast_from_f64(0.0), gaussians.parameters.len());
+        let safe = Self { copies: RefCell::new([room(), room()]) };
+        safe.take(problem, gaussians)?;
+        safe.take(problem, gaussians)?;
+        Ok(safe)
+    }
+
+    fn take(&self, problem: &Problem<'_, R, P>, gaussians: &Gaussians<R, P::Real>) -> Result<()> {
+        let mut copies = self.copies.borrow_mut();
+        copies.swap(0, 1);
+        Ok(copy(problem.device, &gaussians.parameters, &copies[1])?)
+    }
+
+    /// The rows of one image, as they were at the last look or (`earlier`) the one before.
+    fn rows(&self, problem: &Problem<'_, R, P>, image: usize, earlier: bool) -> Result<Vec<P::Real>> {
+        let stride = 6 + problem.channels as usize;
+        let first: usize = problem.parts[..image].iter().map(|part| part.initial.len()).sum();
+        let end = first + problem.parts[image].initial.len();
+        let rows = self.copies.borrow()[usize::from(!earlier)].read()?;
+        Ok(rows[first * stride..end * stride].to_vec())
+    }
+}
