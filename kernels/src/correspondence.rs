@@ -136,8 +136,8 @@ pub fn correspondence<R: Runtime, P: Precision>(
     let kept = stage.count();
     let starts = scan::starts(device, &kept.counts);
     let entries = starts.total("transport kernel")?;
-    let columns = device.uninit(entries);
-    let weights = device.uninit(entries);
+    let columns = device.room("transport kernel", entries)?;
+    let weights = device.room("transport kernel", entries)?;
     stage.fill(&kept, &starts.starts, &columns, &weights);
     let worst = reduce(device, &kept.dropped, Reduction::Largest).read_one()?.cast_to_f64();
     let transposed = transpose(device, &bins, &starts.starts, &columns, &weights);

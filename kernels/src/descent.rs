@@ -47,7 +47,7 @@ pub struct Objective {
 /// Numbers of an image in the table that [`Terms`] are read from.
 const TERMS: u32 = 9;
 /// Steps whose penalties are kept apart until the host looks at them.
-pub const RING: u32 = 64;
+pub const RING: u32 = 32;
 
 /// A running descent, for all images of a batch.
 #[derive(Debug)]

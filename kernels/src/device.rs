@@ -113,6 +113,19 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         Buffer::uninit(&self.client, len)
     }
 
+    /// The same for lengths that follow from the data.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`] when the device has no buffer of that size: asking CubeCL for one would end in a panic.
+    pub(crate) fn room<E: CubeElement>(&self, what: &'static str, len: usize) -> Result<Buffer<R, E>> {
+        let bytes = len as u64 * size_of::<E>() as u64;
+        let largest = self.client.properties().memory.max_page_size;
+        if bytes > largest {
+            return Err(Error::NoRoom { what, bytes, largest });
+        }
+        Ok(self.uninit(len))
+    }
+
     /// `len` times `value`.
     pub fn filled<E: CubeElement>(&self, value: E, len: usize) -> Buffer<R, E> {
         self.upload(&vec![value; len])

@@ -38,6 +38,16 @@ pub enum Error {
         /// Elements given.
         got: usize,
     },
+    /// More bytes than the device allows in one buffer.
+    #[error("{what} takes {bytes} bytes, the device allows {largest} in one buffer")]
+    NoRoom {
+        /// The array that would be too large.
+        what: &'static str,
+        /// What it takes.
+        bytes: u64,
+        /// What the device allows.
+        largest: u64,
+    },
     /// More elements than a 32-bit index can address.
     #[error("{what}: more than {} elements do not fit a 32-bit index", u32::MAX - 1)]
     TooLarge {

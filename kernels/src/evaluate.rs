@@ -34,13 +34,18 @@ pub struct Look<R: Runtime, F: Real> {
     covered: usize,
     /// Place of every covered tile in `order`.
     ranks: Buffer<R, u32>,
-    /// Of covered tiles, if gathered: three channels and the sum of all weights, `[covered, TILE, TILE, 4]`.
+    /// If gathered: where the members of a run of covered tiles start, `[runs + 1]`.
+    runs: Vec<usize>,
+    /// If gathered, of one run: three channels and the sum of all weights, `[tiles, TILE, TILE, 4]`.
     residual: Buffer<R, F>,
     /// Penalty of every eighth of a tile, `[tiles, 8]`.
     pub(crate) strips: Buffer<R, F>,
     /// Sums of every slot, `[pairs, sums]`.
     pub(crate) partial: Buffer<R, F>,
 }
+
+/// Covered tiles whose residual is kept at a time, if gathered: 16 MiB of `f32`, so that photos of any size fit.
+const RUN: usize = 1 << 14;
 
 /// Cells of a tile.
 const CELLS: usize = (TILE * TILE) as usize;
@@ -77,16 +82,20 @@ impl<R: Runtime, F: Real> Look<R, F> {
         );
         // Gaussians that lie over each other are gathered all the same.
         let shape = if scene.compositing.is_over() { Shape::Gathered } else { device.shape() };
-        let residual = if shape == Shape::Gathered { covered * CELLS * 4 } else { 0 };
+        let (runs, residual) = match shape {
+            Shape::Gathered => (runs(device, bins, &order, covered)?, covered.min(RUN) * CELLS * 4),
+            Shape::Tiled => (Vec::new(), 0),
+        };
         let look = Self {
             sums: Sums { over: scene.compositing.is_over(), ..sums },
             shape,
             order,
             covered,
             ranks: ranks.starts,
-            residual: device.uninit(residual),
+            runs,
+            residual: device.room("residual", residual)?,
             strips: device.uninit(tiles * TILE as usize),
-            partial: device.uninit(bins.pairs() * sums.count() as usize),
+            partial: device.room("sums of slots", bins.pairs() * sums.count() as usize)?,
         };
         look.draw(device, scene, target, &Clock::new(device, bins.mosaic.images().len()), 0, covered..tiles);
         Ok(look)
@@ -120,8 +129,11 @@ pub fn evaluate<R: Runtime, P: Precision>(
     match look.shape {
         Shape::Tiled => look.tile(device, scene, target, clock, step, floor),
         Shape::Gathered => {
-            look.draw(device, scene, target, clock, step, 0..look.covered);
-            look.gather(device, scene, clock, step, floor);
+            for (at, members) in look.runs.windows(2).enumerate() {
+                let tiles = at * RUN..look.covered.min((at + 1) * RUN);
+                look.draw(device, scene, target, clock, step, tiles.clone());
+                look.gather(device, scene, clock, step, floor, (tiles.start, members[0]..members[1]));
+            }
         }
     }
 }
@@ -135,6 +147,32 @@ impl<R: Runtime, F: Real> Look<R, F> {
         let history = device.uninit(bins.mosaic.images().len());
         crate::penalty::penalties(device, &bins.mosaic, self, &history, 0)?;
         history.read()
+    }
+}
+
+/// Where the members of every run of covered tiles start: covered tiles and members are in the same order.
+fn runs<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    bins: &Bins<R, P::Real>,
+    order: &Buffer<R, u32>,
+    covered: usize,
+) -> Result<Vec<usize>> {
+    let runs = covered.div_ceil(RUN);
+    let mut starts = vec![0];
+    if runs > 1 {
+        let inner = device.uninit(runs - 1);
+        let (cubes, dim) = device.per_unit(inner.len());
+        start_runs::launch::<R>(device.client(), cubes, dim, bins.tile_starts.arg(), order.arg(), inner.arg());
+        starts.extend(inner.read()?.into_iter().map(|start: u32| start as usize));
+    }
+    starts.push(bins.pairs());
+    Ok(starts)
+}
+
+#[cube(launch)]
+fn start_runs(tile_starts: &Array<u32>, order: &Array<u32>, starts: &mut Array<u32>) {
+    if ABSOLUTE_POS < starts.len() {
+        starts[ABSOLUTE_POS] = tile_starts[order[(ABSOLUTE_POS + 1) * RUN] as usize];
     }
 }
 

@@ -86,7 +86,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
         };
         visit(&counts, &device.uninit(0), false);
         let starts = scan::starts(device, &counts);
-        let members = device.uninit(starts.total("tile lists")?);
+        let members = device.room("tile lists", starts.total("tile lists")?)?;
         if !members.is_empty() {
             visit(&starts.starts, &members, true);
         }

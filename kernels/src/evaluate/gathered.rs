@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl<R: Runtime, F: Real> Look<R, F> {
-    /// Draws the residual of some tiles, in the look's order, and their penalties. Those that no Gaussian reaches have no
-    /// room for a residual.
+    /// Draws the residual of some tiles, in the look's order, and their penalties. There is no room for the residual of those
+    /// that no Gaussian reaches.
     pub(super) fn draw<P: Precision<Real = F>>(
         &self,
         device: &Device<R, P>,
@@ -32,21 +32,22 @@ impl<R: Runtime, F: Real> Look<R, F> {
         if tiles.is_empty() {
             return;
         }
+        let keep = tiles.start < self.covered;
         let (cubes, dim) = device.per_unit(tiles.len() * TILE as usize);
         let work = WorkLaunch::new(self.order.arg(), clock.arg(), tiles.start as u32, tiles.end as u32, step);
         let (residual, strips) = (self.residual.arg(), self.strips.arg());
         let (layers, lists, client) = (scene.layers(), scene.lists(), device.client());
         match target {
             Target::Plain(values) => draw_residual::launch::<F, F, R>(
-                client, cubes, dim, layers, lists, work, values.arg(), residual, strips, self.sums, false,
+                client, cubes, dim, layers, lists, work, values.arg(), residual, strips, self.sums, false, keep,
             ),
             Target::Packed(words) => draw_residual::launch::<F, u32, R>(
-                client, cubes, dim, layers, lists, work, words.arg(), residual, strips, self.sums, true,
+                client, cubes, dim, layers, lists, work, words.arg(), residual, strips, self.sums, true, keep,
             ),
         }
     }
 
-    /// Sums every slot of the drawn residual.
+    /// Sums the slots of some members, whose tiles were drawn from rank `first` on.
     pub(super) fn gather<P: Precision<Real = F>>(
         &self,
         device: &Device<R, P>,
@@ -54,9 +55,9 @@ impl<R: Runtime, F: Real> Look<R, F> {
         clock: &Clock<R>,
         step: u32,
         floor: f64,
+        (first, members): (usize, Range<usize>),
     ) {
-        let pairs = scene.bins.pairs();
-        let (cubes, dim) = device.per_unit(pairs);
+        let (cubes, dim) = device.per_unit(members.len());
         sum_slots::launch::<F, R>(
             device.client(),
             cubes,
@@ -65,10 +66,12 @@ impl<R: Runtime, F: Real> Look<R, F> {
             scene.lists(),
             SlotsLaunch::new(
                 scene.bins.slot_tiles.arg(),
-                scene.bins.slot_owners.arg(),
+                scene.bins.member_slots.arg(),
                 self.ranks.arg(),
                 clock.arg(),
-                pairs as u32,
+                first as u32,
+                members.start as u32,
+                members.end as u32,
                 step,
             ),
             self.residual.arg(),
@@ -99,6 +102,7 @@ fn draw_residual<F: Real, T: Numeric>(
     strips: &mut Array<F>,
     #[comptime] sums: Sums,
     #[comptime] packed: bool,
+    #[comptime] keep: bool,
 ) {
     let rank = work.first + ABSOLUTE_POS as u32 / TILE;
     let strip = ABSOLUTE_POS as u32 % TILE;
@@ -121,8 +125,8 @@ fn draw_residual<F: Real, T: Numeric>(
                             value = drawn.pixels[y] + base * Quad::<F>::new(drawn.through[y]);
                         }
                         sum += penalty_of::<F>(value, sums.channels, sums.penalty);
-                        let at = rank as usize * CELLS + y * comptime!(TILE as usize) + strip as usize;
-                        if at < residual.len() {
+                        let at = (rank - work.first) as usize * CELLS + y * comptime!(TILE as usize) + strip as usize;
+                        if comptime!(keep) {
                             residual[at] = value;
                         }
                     }
@@ -136,10 +140,12 @@ fn draw_residual<F: Real, T: Numeric>(
 #[derive(CubeType, CubeLaunch)]
 struct Slots {
     tiles: Array<u32>,
-    owners: Array<u32>,
+    of_members: Array<u32>,
     ranks: Array<u32>,
     clock: Array<u32>,
-    pairs: u32,
+    first_rank: u32,
+    first: u32,
+    end: u32,
     step: u32,
 }
 
@@ -153,12 +159,13 @@ fn sum_slots<F: Real>(
     floor: F,
     #[comptime] sums: Sums,
 ) {
-    let slot = ABSOLUTE_POS;
-    if (slot as u32) < slots.pairs {
-        let (tile, n) = (slots.tiles[slot], slots.owners[slot]);
+    let member = slots.first + ABSOLUTE_POS as u32;
+    if member < slots.end {
+        let slot = slots.of_members[member as usize];
+        let (tile, n) = (slots.tiles[slot as usize], lists.members[member as usize]);
         let place = lists.plots.place(tile);
         if is_running(&slots.clock, place.image, slots.step) {
-            let first = slots.ranks[tile as usize] * comptime!(CELLS as u32);
+            let first = (slots.ranks[tile as usize] - slots.first_rank) * comptime!(CELLS as u32);
             let frame = Frame::load(&layers.frames, n);
             let amplitude = layers.amplitude(n);
             let mut sum = no_sums::<F>(sums);
@@ -182,7 +189,7 @@ fn sum_slots<F: Real>(
                     }
                 }
             }
-            write_sums::<F>(partial, slot as u32, &sum, sums);
+            write_sums::<F>(partial, slot, &sum, sums);
         }
     }
 }

@@ -23,11 +23,13 @@ const FLOOR: f64 = 1e-6;
 struct Steps<'a, R: Runtime, P: Precision> {
     problem: &'a Problem<'a, R, P>,
     descent: Descent<R, P::Real>,
+    steps: u32,
 }
 
 impl<R: Runtime, P: Precision> Stepper<R, P> for Steps<'_, R, P> {
     const EVERY: u32 = RING;
     const GROWTH: f64 = 1.1;
+    const MOVES_AT_ONCE: bool = true;
 
     fn step(&self, state: &State<'_, R, P>, step: u32, last: bool) -> Result<()> {
         let Problem { device, mosaic, .. } = self.problem;
@@ -39,7 +41,8 @@ impl<R: Runtime, P: Precision> Stepper<R, P> for Steps<'_, R, P> {
     }
 
     fn history(&self, from: u32, to: u32) -> &Buffer<R, P::Real> {
-        self.descent.gather(self.problem.device, from, to);
+        // The last step has no update, which collects the penalties, but adds its own.
+        self.descent.gather(self.problem.device, from, to.min((self.steps).saturating_sub(1)));
         self.descent.history()
     }
 
@@ -75,7 +78,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             (rule, steps),
         )?;
         let gaussians = Gaussians { parameters: self.device.upload_f64(&start), channels: self.channels };
-        self.run(&Steps { problem: self, descent }, &gaussians, steps, (sums, FLOOR), on_step)
+        self.run(&Steps { problem: self, descent, steps }, &gaussians, steps, (sums, FLOOR), on_step)
     }
 
     fn objective(&self, part: &Part<'_>) -> Objective {

@@ -25,6 +25,7 @@ struct Steps<'a, R: Runtime, P: Precision> {
 impl<R: Runtime, P: Precision> Stepper<R, P> for Steps<'_, R, P> {
     const EVERY: u32 = 5;
     const GROWTH: f64 = 1.15;
+    const MOVES_AT_ONCE: bool = false;
 
     fn step(&self, state: &State<'_, R, P>, step: u32, _last: bool) -> Result<()> {
         let (moved, seen) = ((state.gaussians, &state.frames), (&state.listed, &state.look));

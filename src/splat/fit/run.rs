@@ -1,7 +1,5 @@
 //! The loop that every solver shares: steps are queued, the host looks now and then.
 
-use std::cell::RefCell;
-
 use splatport_kernels::{
     Buffer, Gaussians, HostReal, Precision,
     arithmetic::copy,
@@ -25,6 +23,9 @@ pub(super) trait Stepper<R: Runtime, P: Precision> {
     const EVERY: u32;
     /// Growth that lists are made for.
     const GROWTH: f64;
+
+    /// Whether a step leaves the parameters of the next one, not of the best so far.
+    const MOVES_AT_ONCE: bool;
 
     /// Takes in what `state.look` found at `step` and moves the Gaussians, unless `last`.
     fn step(&self, state: &State<'_, R, P>, step: u32, last: bool) -> Result<()>;
@@ -71,7 +72,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let images = self.parts.len();
         let mut tracks: Vec<Track<P::Real>> =
             (0..images).map(|_| Track { losses: Vec::new(), end: None, rescued: None }).collect();
-        let safe = Safe::new(self, gaussians)?;
+        let mut safe = if S::MOVES_AT_ONCE { Some(Safe::new(self, gaussians)?) } else { None };
         let mut state = self.state::<S>(gaussians, sums)?;
         let (mut next, mut told, mut patience) = (0u32, 0, S::EVERY);
         loop {
@@ -80,6 +81,9 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             for step in next..=until {
                 let scene = self.scene(&state.frames, &state.listed);
                 evaluate(self.device, &scene, &self.target, &state.look, (&state.clock, step), floor);
+                if let Some(safe) = safe.as_ref().filter(|_| step == until) {
+                    safe.take(gaussians)?;
+                }
                 stepper.step(&state, step, step == steps)?;
             }
             let running = |tracks: &[Track<P::Real>]| tracks.iter().filter(|track| track.end.is_none()).count();
@@ -89,12 +93,17 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             for (image, track) in tracks.iter_mut().enumerate().filter(|(_, track)| track.end.is_none()) {
                 let losses = (next..end).map(|step| history[step as usize * images + image].cast_to_f64());
                 track.losses.extend(losses.map(|sum| sum * self.parts[image].norm));
-                self.check_finite(track, image, next, &safe)?;
+                self.check_finite(track, image, safe.as_ref())?;
             }
-            safe.take(self, gaussians)?;
+            if let Some(safe) = safe.as_mut().filter(|_| end == until + 1) {
+                safe.confirm();
+            }
             next = end;
             if next == boundary + 1 {
                 self.look_around(stepper, &mut tracks, (&mut told, steps), on_step);
+                for (image, track) in tracks.iter_mut().enumerate().filter(|(_, t)| t.end == Some(End::Asked)) {
+                    track.rescued = safe.as_ref().map(|safe| safe.rows(image)).transpose()?;
+                }
                 if running(&tracks) == 0 {
                     break;
                 }
@@ -133,14 +142,13 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         &self,
         track: &mut Track<P::Real>,
         image: usize,
-        next: u32,
-        safe: &Safe<R, P>,
+        safe: Option<&Safe<'_, R, P>>,
     ) -> Result<()> {
         let Some(at) = track.losses.iter().position(|loss| !loss.is_finite()) else { return Ok(()) };
         if at == 0 {
             return Err(Error::NotFinite { what: "reconstruction loss at step", index: 0, value: track.losses[0] });
         }
-        track.rescued = Some(safe.rows(self, image, at as u32 == next)?);
+        track.rescued = safe.map(|safe| safe.rows(image)).transpose()?;
         track.losses.truncate(at);
         track.end = Some(End::NotFinite { step: at as u32 });
         Ok(())
@@ -196,32 +204,34 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
     }
 }
 
-/// Parameters that were seen at looks of the host: the last ones, whose loss is not known yet, and those before.
-struct Safe<R: Runtime, P: Precision> {
-    copies: RefCell<[Buffer<R, P::Real>; 2]>,
+/// Parameters at the last look of the host whose losses were all numbers, for solvers that write over them.
+struct Safe<'a, R: Runtime, P: Precision> {
+    problem: &'a Problem<'a, R, P>,
+    /// Those, and candidates for them.
+    copies: [Buffer<R, P::Real>; 2],
 }
 
-impl<R: Runtime, P: Precision> Safe<R, P> {
-    fn new(problem: &Problem<'_, R, P>, gaussians: &Gaussians<R, P::Real>) -> Result<Self> {
+impl<'a, R: Runtime, P: Precision> Safe<'a, R, P> {
+    fn new(problem: &'a Problem<'a, R, P>, gaussians: &Gaussians<R, P::Real>) -> Result<Self> {
         let room = || problem.device.filled(P::Real::cast_from_f64(0.0), gaussians.parameters.len());
-        let safe = Self { copies: RefCell::new([room(), room()]) };
-        safe.take(problem, gaussians)?;
-        safe.take(problem, gaussians)?;
+        let safe = Self { problem, copies: [room(), room()] };
+        copy(problem.device, &gaussians.parameters, &safe.copies[0])?;
         Ok(safe)
     }
 
-    fn take(&self, problem: &Problem<'_, R, P>, gaussians: &Gaussians<R, P::Real>) -> Result<()> {
-        let mut copies = self.copies.borrow_mut();
-        copies.swap(0, 1);
-        Ok(copy(problem.device, &gaussians.parameters, &copies[1])?)
+    fn take(&self, gaussians: &Gaussians<R, P::Real>) -> Result<()> {
+        Ok(copy(self.problem.device, &gaussians.parameters, &self.copies[1])?)
     }
 
-    /// The rows of one image, as they were at the last look or (`earlier`) the one before.
-    fn rows(&self, problem: &Problem<'_, R, P>, image: usize, earlier: bool) -> Result<Vec<P::Real>> {
-        let stride = 6 + problem.channels as usize;
-        let first: usize = problem.parts[..image].iter().map(|part| part.initial.len()).sum();
-        let end = first + problem.parts[image].initial.len();
-        let rows = self.copies.borrow()[usize::from(!earlier)].read()?;
-        Ok(rows[first * stride..end * stride].to_vec())
+    fn confirm(&mut self) {
+        self.copies.swap(0, 1);
+    }
+
+    /// The rows of one image.
+    fn rows(&self, image: usize) -> Result<Vec<P::Real>> {
+        let (parts, stride) = (&self.problem.parts, 6 + self.problem.channels as usize);
+        let first: usize = parts[..image].iter().map(|part| part.initial.len()).sum();
+        let end = first + parts[image].initial.len();
+        Ok(self.copies[0].read()?[first * stride..end * stride].to_vec())
     }
 }
