@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{SIGMA, Scene, Setting, density, uniform};
+use common::{SIGMA, Scene, Setting, Start, density, uniform};
 use splatport::{Grid, Splat};
 
 /// The middle one of the published sizes; and one that a software driver fills in a second.
@@ -17,18 +17,15 @@ fn main() {
 
     let mut group = setting.group(&mut criterion, "growth/fit");
     for &count in setting.growth() {
-        let scene = Scene::new(&setting.device, size, count);
-        let gaussians = scene.start();
-        let frames = scene.frames(&gaussians);
-        let bins = scene.bins(&gaussians, None, 0.0);
-        println!("N = {count}: {} pairs on {} tiles", bins.pairs(), bins.tiles());
-        group.elements(bins.pairs());
+        let start = Start::new(&setting.device, &Scene::new(&setting.device, size, count, 3));
+        let look = start.look(true);
+        let pairs = start.listed.bins.pairs();
+        println!("N = {count}: {pairs} pairs on {} of {} tiles", look.covered(), start.listed.bins.tiles());
+        group.elements(pairs);
         group.stage("lists of tiles", count, || {
-            scene.bins(&gaussians, None, 0.0);
+            start.lists();
         });
-        group.launches("residual", count, || {
-            scene.draw(&frames, &bins);
-        });
+        group.launches("look of Gauss-Newton", count, || start.evaluate(&look));
     }
     group.finish();
 

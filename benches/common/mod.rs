@@ -16,7 +16,7 @@ use splatport::Device;
 
 pub use clock::{Clock, Group};
 pub use scene::{
-    CROP, CROP_COUNTS, CROP_STRIDE, PHOTOS_FULL, PHOTOS_SMALL, Penalties, SIGMA, Scene, density, print_memory, uniform,
+    CROP, CROP_COUNTS, CROP_STRIDE, PHOTOS_FULL, PHOTOS_SMALL, SIGMA, Scene, Start, density, print_memory, uniform,
 };
 
 #[cfg(feature = "cuda")]

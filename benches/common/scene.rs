@@ -1,15 +1,19 @@
-//! Synthetic scenes: uniform points, round Gaussians of one scale, and a photo that they nearly fit.
+//! Synthetic scenes: uniform points, and a photo of Gaussians around them.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use splatport::{
-    Annotations, Buffer, Device, Gaussians, Kernel, Profile,
+    Annotations, Buffer, Device, Gaussians, Image, Kernel, Profile,
     kernels::{
-        Cells,
-        bins::{self, Bins, Rule},
-        gaussian::{self, Frames, Framing, Margin},
+        Cells, Mosaic,
+        bins::{self, Rule},
+        clock::Clock,
+        evaluate::{Look, evaluate},
+        gaussian::{self, Frames, Framing},
+        listed::{Listed, Margin},
         moments::Sums,
-        penalty::{Penalty, penalty},
-        rasterize::{self, Compositing, Raster, Scene as Drawn},
+        penalty::Penalty,
+        rasterize::{self, Compositing, Scene as Drawn},
+        target::Target,
     },
 };
 
@@ -29,8 +33,6 @@ pub const CROP: u32 = 512;
 pub const CROP_STRIDE: u32 = 8;
 /// Annotations in a crop: from a sparse street to more annotations than a quarter of the cells can tell apart.
 pub const CROP_COUNTS: [usize; 4] = [50, 200, 1000, 4000];
-
-const CHANNELS: u32 = 3;
 
 /// `count` points, uniform over the image.
 pub fn uniform([width, height]: [u32; 2], count: usize) -> Annotations {
@@ -54,102 +56,108 @@ pub fn print_memory(name: &str, kernel: &Kernel<Backend>) {
     println!("{name}: {} entries, {} bytes in both orders", stored.entries, stored.bytes);
 }
 
-/// The residual's sum of squares at every step.
-pub type Penalties = Buffer<Backend, f32>;
-
-/// What a fit works on, as the solvers see it.
+/// An 8-bit photo with its points.
 pub struct Scene {
-    pub device: Device<Backend>,
-    pub cells: Cells,
-    /// Where the fit starts, `[n, 9]` (as in [`Gaussians`]).
-    pub rows: Vec<f64>,
-    /// Background minus photo, `[pixels, 3]`.
-    pub gap: Buffer<Backend, f32>,
-    pub support: f64,
+    pub image: Image,
+    pub points: Annotations,
 }
 
 impl Scene {
-    /// The photo is made of Gaussians that differ from the initial ones by a quarter of the scale and half of the color:
-    /// a fit has something to do, and the lists of tiles stay about as long as they were.
-    pub fn new(device: &Device<Backend>, [width, height]: [u32; 2], count: usize) -> Self {
+    /// The photo is made of Gaussians on black, whose scales differ from [`SIGMA`] by up to a quarter.
+    pub fn new(device: &Device<Backend>, size: [u32; 2], count: usize, channels: u8) -> Self {
         let mut random = StdRng::seed_from_u64(SEED);
-        let (mut rows, mut truth) = (Vec::new(), Vec::new());
-        for &[x, y] in uniform([width, height], count).points() {
-            let rotation = random.random_range(0.0..3.0);
-            rows.extend([x, y, SIGMA, SIGMA, rotation, 1.0]);
+        let points = uniform(size, count);
+        let mut rows = Vec::new();
+        for &[x, y] in points.points() {
             let mut scale = || SIGMA * random.random_range(0.8..1.25);
-            truth.extend([x, y, scale(), scale(), rotation, 1.0]);
-            for _ in 0..CHANNELS {
-                let color = random.random_range(-0.5..0.5);
-                rows.push(0.5 * color);
-                truth.push(color);
-            }
+            let scales = [scale(), scale()];
+            rows.extend([x, y, scales[0], scales[1], random.random_range(0.0..3.0), 1.0]);
+            rows.extend((0..channels).map(|_| random.random_range(0.1..0.8)));
         }
-        let cells = Cells::pixels(width, height);
-        let values = cells.len() * CHANNELS as usize;
-        let gap = device.filled(0.0f32, values);
-        let mut scene =
-            Self { device: device.clone(), cells, rows, gap, support: Profile::Recommended.splat().support };
-        let truth = scene.gaussians_of(&truth);
-        let (frames, bins) = (scene.frames(&truth), scene.bins(&truth, None, 0.0));
-        let raster = scene.draw(&frames, &bins);
-        let photo = raster.image.read().expect("the photo is drawn");
-        scene.gap = device.upload(&photo.iter().map(|v| -v).collect::<Vec<f32>>());
-        scene
+        let gaussians = Gaussians { parameters: device.upload_f64(&rows), channels: channels.into() };
+        let frames = frames(device, &gaussians);
+        let cells = Cells::pixels(size[0], size[1]);
+        let bins = bins::bins(device, &frames, cells, Rule::Within(support())).expect("lists of tiles");
+        let drawn = Drawn { frames: &frames, bins: &bins, support: support(), compositing: Compositing::Sum };
+        let black = device.filled(0.0f32, cells.len() * usize::from(channels));
+        let photo = rasterize::rasterize(device, &drawn, &black).expect("a photo").image.read().expect("a photo");
+        let levels: Vec<u8> = photo.iter().map(|v| (v * 255.0).round() as u8).collect();
+        Self { image: Image::from_u8(size[0], size[1], channels, levels).expect("an image"), points }
+    }
+}
+
+fn support() -> f64 {
+    Profile::Recommended.splat().support
+}
+
+fn frames(device: &Device<Backend>, gaussians: &Gaussians<Backend, f32>) -> Frames<Backend, f32> {
+    gaussian::frames(device, gaussians, gaussians.len(), Framing::default()).expect("frames")
+}
+
+/// The start of a fit on black, as device functions see it: round Gaussians of [`SIGMA`].
+pub struct Start {
+    pub device: Device<Backend>,
+    pub mosaic: Mosaic<Backend, f32>,
+    pub rows: Vec<f64>,
+    pub gaussians: Gaussians<Backend, f32>,
+    pub frames: Frames<Backend, f32>,
+    pub target: Target<Backend, f32>,
+    pub listed: Listed<Backend, f32>,
+    pub clock: Clock<Backend>,
+}
+
+impl Start {
+    pub fn new(device: &Device<Backend>, scene: &Scene) -> Self {
+        let image = &scene.image;
+        let channels = usize::from(image.channels());
+        let pixels = image.to_f32();
+        let row = |&[x, y]: &[f64; 2]| {
+            let pixel = (y as usize * image.width() as usize + x as usize) * channels;
+            let color = pixels[pixel..pixel + channels].iter().map(|&v| f64::from(v));
+            [x, y, SIGMA, SIGMA, 0.0, 1.0].into_iter().chain(color).collect::<Vec<f64>>()
+        };
+        let rows: Vec<f64> = scene.points.points().iter().flat_map(row).collect();
+        let gaussians = Gaussians { parameters: device.upload_f64(&rows), channels: channels as u32 };
+        let cells = Cells::pixels(image.width(), image.height());
+        let mosaic = Mosaic::new(device, &[(cells, gaussians.len())]).expect("a mosaic");
+        let splatport::Pixels::U8(levels) = image.pixels() else { unreachable!("scenes have 8 bits") };
+        let target = Target::of_levels(device, &vec![0; levels.len()], levels, channels as u32).expect("a target");
+        let listed = listed(device, &gaussians, &mosaic);
+        let (frames, clock) = (frames(device, &gaussians), Clock::new(device, 1));
+        Self { device: device.clone(), mosaic, rows, gaussians, frames, target, listed, clock }
     }
 
-    /// One over the number of the photo's values.
-    pub fn norm(&self) -> f64 {
-        1.0 / self.gap.len() as f64
+    /// Makes the lists anew.
+    pub fn lists(&self) -> Listed<Backend, f32> {
+        listed(&self.device, &self.gaussians, &self.mosaic)
     }
 
-    /// Initial Gaussians in memory of their own.
-    pub fn start(&self) -> Gaussians<Backend, f32> {
-        self.gaussians_of(&self.rows)
-    }
-
-    fn gaussians_of(&self, rows: &[f64]) -> Gaussians<Backend, f32> {
-        Gaussians { parameters: self.device.upload_f64(rows), channels: CHANNELS }
-    }
-
-    pub fn frames(&self, gaussians: &Gaussians<Backend, f32>) -> Frames<Backend, f32> {
-        gaussian::frames(&self.device, gaussians, gaussians.len(), Framing::default()).expect("frames")
-    }
-
-    /// Lists of tiles, with a margin as the solvers ask for it.
-    pub fn bins(&self, gaussians: &Gaussians<Backend, f32>, margin: Option<Margin>, px: f64) -> Bins<Backend> {
-        let framing = Framing { margin, ..Framing::default() };
-        let frames = gaussian::frames(&self.device, gaussians, gaussians.len(), framing).expect("frames");
-        bins::bins(&self.device, &frames, self.cells, Rule::Within(self.support), px).expect("lists of tiles")
-    }
-
-    pub fn drawn<'a>(&self, frames: &'a Frames<Backend, f32>, bins: &'a Bins<Backend>) -> Drawn<'a, Backend, f32> {
-        Drawn { frames, bins, support: self.support, compositing: Compositing::Sum }
-    }
-
-    /// Draws the residual.
-    pub fn draw(&self, frames: &Frames<Backend, f32>, bins: &Bins<Backend>) -> Raster<Backend, f32> {
-        let drawn = self.drawn(frames, bins);
-        let raster = drawn.raster(&self.device);
-        rasterize::rasterize(&self.device, &drawn, &self.gap, &raster).expect("a residual");
-        raster
-    }
-
-    /// Draws the residual into `raster` and adds up its squares, as the solvers do.
-    pub fn residual(
-        &self,
-        drawn: &Drawn<'_, Backend, f32>,
-        raster: &Raster<Backend, f32>,
-        penalties: &Penalties,
-        at: u32,
-    ) {
-        rasterize::rasterize(&self.device, drawn, &self.gap, raster).expect("a residual");
-        let squares = Penalty::Squared;
-        penalty(&self.device, &raster.image, squares, penalties, at as usize).expect("a penalty");
+    fn drawn(&self) -> Drawn<'_, Backend, f32> {
+        let compositing = Compositing::Sum;
+        Drawn { frames: &self.frames, bins: &self.listed.bins, support: support(), compositing }
     }
 
     /// Which sums a solver with fixed means asks for.
     pub fn sums(&self, curvature: bool) -> Sums {
-        Sums { channels: CHANNELS, means: false, curvature, penalty: Penalty::Squared, over: false }
+        Sums { channels: self.gaussians.channels, means: false, curvature, penalty: Penalty::Squared, over: false }
     }
+
+    pub fn look(&self, curvature: bool) -> Look<Backend, f32> {
+        Look::new(&self.device, &self.drawn(), &self.target, self.sums(curvature)).expect("a look")
+    }
+
+    /// One look at the fit.
+    pub fn evaluate(&self, look: &Look<Backend, f32>) {
+        evaluate(&self.device, &self.drawn(), &self.target, look, (&self.clock, 0), 0.0);
+    }
+}
+
+/// With the margin of Gauss-Newton.
+fn listed(
+    device: &Device<Backend>,
+    gaussians: &Gaussians<Backend, f32>,
+    mosaic: &Mosaic<Backend, f32>,
+) -> Listed<Backend, f32> {
+    let margin = Margin { growth: 1.15, shift: 0.0 };
+    Listed::new(device, gaussians, mosaic, support(), margin).expect("lists of tiles")
 }

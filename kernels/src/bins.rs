@@ -73,6 +73,13 @@ impl<R: Runtime, F: Real> Bins<R, F> {
         self.members.len()
     }
 
+    /// Bytes of device memory.
+    pub fn bytes(&self) -> usize {
+        let lists = [&self.tile_starts, &self.members, &self.slot_starts];
+        let slots = [&self.slot_tiles, &self.slot_owners, &self.member_slots];
+        lists.iter().chain(&slots).map(|buffer| buffer.bytes()).sum()
+    }
+
     /// Number of tiles.
     pub fn tiles(&self) -> usize {
         self.mosaic.total(Count::Tiles)

@@ -67,7 +67,12 @@ impl<R: Runtime, P: Precision> Device<R, P> {
     /// [`Error::UnsupportedFloat`] when the device lacks the type or fails the numeric self-check: some drivers claim
     /// `f64` and return garbage for `exp`.
     pub fn with_precision<Q: Precision>(&self, _precision: Q) -> Result<Device<R, Q>> {
-        let device = Device::<R, Q> { client: self.client.clone(), name: self.name.clone(), shape: self.shape, precision: PhantomData };
+        let device = Device::<R, Q> {
+            client: self.client.clone(),
+            name: self.name.clone(),
+            shape: self.shape,
+            precision: PhantomData,
+        };
         device.self_check()?;
         Ok(device)
     }

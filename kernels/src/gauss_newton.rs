@@ -257,12 +257,7 @@ impl<R: Runtime, F: Real> GaussNewton<R, F> {
                 self.kept.arg(),
                 self.kept_priors.arg(),
             ),
-            OutputLaunch::new(
-                gaussians.parameters.arg(),
-                frames.packed.arg(),
-                self.priors.arg(),
-                self.repairs.arg(),
-            ),
+            OutputLaunch::new(gaussians.parameters.arg(), frames.packed.arg(), self.priors.arg(), self.repairs.arg()),
             listed.arg(),
             self.terms.arg(),
             self.mosaic.arg(),

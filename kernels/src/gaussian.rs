@@ -179,10 +179,7 @@ fn pack<F: Real>(
         let s1 = clamp(parameters[row + 3], shaping.least, shaping.largest) * shaping.growth;
         let log_det = F::new(2.0) * (s0.ln() + s1.ln());
         let scales = Point::<F> { x: s0, y: s1 };
-        let logit = Point::<F> {
-            x: log_det / F::new(-2.0),
-            y: shaping.threshold + shaping.per_log_det * log_det,
-        };
+        let logit = Point::<F> { x: log_det / F::new(-2.0), y: shaping.threshold + shaping.per_log_det * log_det };
         write_frame::<F>(packed, n, parameters, row, scales, logit, channels);
     }
 }

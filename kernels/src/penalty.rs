@@ -52,14 +52,7 @@ pub fn penalties<R: Runtime, P: Precision>(
     }
     let bundles = device.uninit::<P::Real>(mosaic.total(Count::Bundles));
     let (cubes, dim) = device.per_unit(bundles.len());
-    add_strips::launch::<P::Real, R>(
-        device.client(),
-        cubes,
-        dim,
-        look.strips.arg(),
-        mosaic.arg(),
-        bundles.arg(),
-    );
+    add_strips::launch::<P::Real, R>(device.client(), cubes, dim, look.strips.arg(), mosaic.arg(), bundles.arg());
     let (cubes, dim) = device.per_unit(images);
     add_bundles::launch::<P::Real, R>(
         device.client(),

@@ -47,6 +47,14 @@ impl<R: Runtime, F: Real> Target<R, F> {
         Ok(Self::Packed(device.upload(&pairs.map(word).collect::<Vec<u32>>())))
     }
 
+    /// Bytes of device memory.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(values) => values.bytes(),
+            Self::Packed(words) => words.bytes(),
+        }
+    }
+
     pub(crate) fn check(&self, pixels: usize, channels: u32) -> Result<()> {
         match self {
             Self::Plain(values) => values.expect("target", pixels * channels as usize),

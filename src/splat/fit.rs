@@ -65,7 +65,8 @@ pub(super) fn fit<R: Runtime, P: Precision>(
     jobs: &[(&Image, &Annotations)],
     on_step: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Vec<Splat<R, P>>> {
-    let parts: Vec<Part<'_>> = jobs.iter().map(|&(image, annotations)| Part::new(image, annotations, options)).collect();
+    let parts: Vec<Part<'_>> =
+        jobs.iter().map(|&(image, annotations)| Part::new(image, annotations, options)).collect();
     let mut fitted: Vec<Option<Fitted<P::Real>>> = jobs.iter().map(|_| None).collect();
     // One set of launches for all images of one channel, one for those of three.
     for channels in [1, 3] {

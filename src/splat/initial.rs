@@ -55,6 +55,7 @@ impl Initial {
                 let scale = match options.initial_scale {
                     InitialScale::NeighbourFraction { divisor } => neighbour_fraction(distance, divisor, image),
                     InitialScale::LogNeighbour => distance.max(f64::MIN_POSITIVE).ln().max(2.0) + 1.0,
+                    InitialScale::Equal { scale } => scale,
                 };
                 (point, scale)
             })

@@ -49,6 +49,11 @@ pub enum InitialScale {
     },
     /// `max(ln d, 2) + 1`: the authors' code.
     LogNeighbour,
+    /// The same for all.
+    Equal {
+        /// Standard deviation, px.
+        scale: f64,
+    },
 }
 
 /// Where colors start.
@@ -257,6 +262,9 @@ impl SplatOptions {
         positive("support", self.support)?;
         if let InitialScale::NeighbourFraction { divisor } = self.initial_scale {
             positive("initial scale divisor", divisor)?;
+        }
+        if let InitialScale::Equal { scale } = self.initial_scale {
+            positive("initial scale", scale)?;
         }
         if let ScaleMap::Softplus { least } = self.scale_map {
             positive("least scale", least)?;

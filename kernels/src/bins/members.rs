@@ -43,11 +43,7 @@ pub(super) struct Request<'a, R: Runtime, F: Real> {
 
 impl<R: Runtime, F: Real> Request<'_, R, F> {
     /// Lists for tiles from those for coarse tiles, or these.
-    pub fn lists<P: Precision<Real = F>>(
-        &self,
-        device: &Device<R, P>,
-        parent: Option<&Lists<R>>,
-    ) -> Result<Lists<R>> {
+    pub fn lists<P: Precision<Real = F>>(&self, device: &Device<R, P>, parent: Option<&Lists<R>>) -> Result<Lists<R>> {
         let (level, count) = match parent {
             None => (Level::Coarse, Count::Roots),
             Some(_) => (Level::Fine, Count::Tiles),
@@ -247,12 +243,7 @@ impl<F: Real> Reach<F> {
 
 /// What a list's candidates reach at every cell of its tile.
 #[cube(launch)]
-fn find_best<F: Real>(
-    source: &Source<F>,
-    best: &mut Array<F>,
-    criterion: &Criterion<F>,
-    #[comptime] level: Level,
-) {
+fn find_best<F: Real>(source: &Source<F>, best: &mut Array<F>, criterion: &Criterion<F>, #[comptime] level: Level) {
     if 2 * ABSOLUTE_POS < best.len() {
         let candidates = source.candidates(ABSOLUTE_POS as u32, criterion, level);
         let mut reached = Reach::<F> { nearness: F::min_value(), logit: criterion.floor };

@@ -120,7 +120,10 @@ fn span<F: Real>(low: F, high: F, cells: u32) -> Span {
     let largest = F::cast_from(cells);
     let first = clamp(low - F::new(1.0), F::new(0.0), largest);
     let last = clamp(high + F::new(1.0), F::new(0.0), largest);
-    Span { first: u32::cast_from(first) / TILE, end: u32::min(u32::cast_from(last) / TILE + 1u32, cells.div_ceil(TILE)) }
+    Span {
+        first: u32::cast_from(first) / TILE,
+        end: u32::min(u32::cast_from(last) / TILE + 1u32, cells.div_ceil(TILE)),
+    }
 }
 
 /// One unit per Gaussian. Counts its tiles into `starts`, or (`fill`) writes them from `starts` on. `within`: those lie in

@@ -39,10 +39,32 @@ impl<R: Runtime, F: Real> Look<R, F> {
         let (layers, lists, client) = (scene.layers(), scene.lists(), device.client());
         match target {
             Target::Plain(values) => draw_residual::launch::<F, F, R>(
-                client, cubes, dim, layers, lists, work, values.arg(), residual, strips, self.sums, false, keep,
+                client,
+                cubes,
+                dim,
+                layers,
+                lists,
+                work,
+                values.arg(),
+                residual,
+                strips,
+                self.sums,
+                false,
+                keep,
             ),
             Target::Packed(words) => draw_residual::launch::<F, u32, R>(
-                client, cubes, dim, layers, lists, work, words.arg(), residual, strips, self.sums, true, keep,
+                client,
+                cubes,
+                dim,
+                layers,
+                lists,
+                work,
+                words.arg(),
+                residual,
+                strips,
+                self.sums,
+                true,
+                keep,
             ),
         }
     }

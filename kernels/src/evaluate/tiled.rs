@@ -34,10 +34,32 @@ impl<R: Runtime, F: Real> Look<R, F> {
         let (floor, sums) = (real(floor), self.sums);
         match target {
             Target::Plain(values) => tile::launch::<F, F, R>(
-                client, cubes, dim, layers, lists, work, values.arg(), strips, partial, floor, sums, false,
+                client,
+                cubes,
+                dim,
+                layers,
+                lists,
+                work,
+                values.arg(),
+                strips,
+                partial,
+                floor,
+                sums,
+                false,
             ),
             Target::Packed(words) => tile::launch::<F, u32, R>(
-                client, cubes, dim, layers, lists, work, words.arg(), strips, partial, floor, sums, true,
+                client,
+                cubes,
+                dim,
+                layers,
+                lists,
+                work,
+                words.arg(),
+                strips,
+                partial,
+                floor,
+                sums,
+                true,
             ),
         }
     }

@@ -69,14 +69,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let objectives: Vec<Objective> = self.parts.iter().map(|part| self.objective(part)).collect();
         let sums = self.sums(false);
         let rule = Adam { rate, ..Adam::default() };
-        let descent = Descent::new(
-            self.device,
-            &self.mosaic,
-            (&raw, &start),
-            &objectives,
-            (sums, self.maps()),
-            (rule, steps),
-        )?;
+        let descent =
+            Descent::new(self.device, &self.mosaic, (&raw, &start), &objectives, (sums, self.maps()), (rule, steps))?;
         let gaussians = Gaussians { parameters: self.device.upload_f64(&start), channels: self.channels };
         self.run(&Steps { problem: self, descent, steps }, &gaussians, steps, (sums, FLOOR), on_step)
     }

@@ -126,11 +126,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         self.collect(gaussians, stepper.repairs(), tracks)
     }
 
-    fn state<'s, S: Stepper<R, P>>(
-        &self,
-        gaussians: &'s Gaussians<R, P::Real>,
-        sums: Sums,
-    ) -> Result<State<'s, R, P>> {
+    fn state<'s, S: Stepper<R, P>>(&self, gaussians: &'s Gaussians<R, P::Real>, sums: Sums) -> Result<State<'s, R, P>> {
         let frames = gaussian::frames(self.device, gaussians, gaussians.len(), Framing::default())?;
         let listed = self.listed(gaussians, S::GROWTH)?;
         let look = Look::new(self.device, &self.scene(&frames, &listed), &self.target, sums)?;
@@ -138,12 +134,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
     }
 
     /// A loss that is no number ends an image's fit: what was last known to be good is kept.
-    fn check_finite(
-        &self,
-        track: &mut Track<P::Real>,
-        image: usize,
-        safe: Option<&Safe<'_, R, P>>,
-    ) -> Result<()> {
+    fn check_finite(&self, track: &mut Track<P::Real>, image: usize, safe: Option<&Safe<'_, R, P>>) -> Result<()> {
         let Some(at) = track.losses.iter().position(|loss| !loss.is_finite()) else { return Ok(()) };
         if at == 0 {
             return Err(Error::NotFinite { what: "reconstruction loss at step", index: 0, value: track.losses[0] });
@@ -167,8 +158,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             let losses = tracks.iter().filter_map(|track| track.losses.get(at).or(track.losses.last()));
             losses.sum::<f64>() / tracks.len() as f64
         };
-        let asked = (*told..known.saturating_sub(1))
-            .any(|at| on_step(Progress { step: at as u32 + 1, steps, loss: mean(at) }));
+        let asked =
+            (*told..known.saturating_sub(1)).any(|at| on_step(Progress { step: at as u32 + 1, steps, loss: mean(at) }));
         *told = known.saturating_sub(1);
         for track in tracks.iter_mut().filter(|track| track.end.is_none()) {
             let done = track.losses.len() > steps as usize;

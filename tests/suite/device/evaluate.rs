@@ -1,6 +1,7 @@
 //! The two shapes of a look at a fit, against each other; the gathered one is compared with the oracle part by part.
 
 use proptest::prelude::*;
+use splatport::Device;
 use splatport::kernels::{
     Shape,
     bins::{Rule, bins},
@@ -13,7 +14,6 @@ use splatport::kernels::{
     rasterize::{Compositing, Scene},
     target::Target,
 };
-use splatport::Device;
 
 use super::rasterize::{Picture, pictures};
 use super::{R, Tally, U, device, framed, poison, property, upload, wide};
