@@ -156,12 +156,12 @@ pub(crate) fn check_length(what: &'static str, expected: usize, got: usize) -> R
 }
 
 /// Rejects NaN and infinities; the index in the error is the row, of `per_row` values.
-pub(crate) fn check_finite(what: &'static str, per_row: usize, values: &[f32]) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
+pub(crate) fn check_finite<T: Copy + Into<f64>>(what: &'static str, per_row: usize, values: &[T]) -> Result<()> {
+    match values.iter().position(|&value| !value.into().is_finite()) {
         None => Ok(()),
         Some(at) => {
             let index = at / per_row.max(1);
-            Err(Error::NotFinite { what, index, value: f64::from(values[at]) })
+            Err(Error::NotFinite { what, index, value: values[at].into() })
         }
     }
 }

@@ -1,64 +1,96 @@
 //! Stage three: the training loss and its gradient.
 
 use serde::{Deserialize, Serialize};
+pub use splatport_kernels::discrepancy::Discrepancy;
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single, arithmetic, cost,
+    Buffer, Device, HostReal, Precision, Single, cost,
     cubecl::Runtime,
-    discrepancy,
-    reduce::{Reduction, reduce},
+    transport::{self, Evaluation, Terms},
 };
 
-use crate::{Annotations, Error, Image, Kernel, KernelRecipe, Result, error::check_length, kernel::OnRecipe};
+use crate::{
+    Annotations, Error, Image, Kernel, KernelRecipe, Result,
+    error::{check_finite, check_length},
+    kernel::OnRecipe,
+};
 
 /// The Gaussian Spatial Transport loss of one image (paper, Eq. 6), on a device:
-/// `L(z) = sum_n |(K' z)_n - t_n| + weight <z, c>`.
+/// `L(z) = sum_n weight_n D((K' z)_n, t_n) + factor <z, c>`.
 ///
-/// The sum runs over the annotations (target 1) and the background (target 0). The second term, off by default, is the
-/// transport cost `W(diag(z) K)` with the squared distance between cell and annotation (paper, Eq. 2).
+/// The sum runs over the annotations (target 1) and the background (target 0); `D` is the absolute difference unless another
+/// [`Discrepancy`] is chosen. The second term, off by default, is the transport cost `W(diag(z) K)` with the squared distance
+/// between cell and annotation (paper, Eq. 2).
+///
+/// On a kernel of many images ([`Kernel::of_all`]) a density holds the cells of all, one image behind the other, and the loss
+/// is the mean over the images.
 #[derive(Debug)]
 pub struct Loss<R: Runtime, P: Precision = Single> {
     kernel: Kernel<R, P>,
-    target: Buffer<R, P::Real>,
-    /// Weight of the transport cost, and the cost of one unit of mass at every cell.
-    cost: Option<(f64, Buffer<R, P::Real>)>,
+    terms: Terms<R, P::Real>,
 }
 
 /// One evaluation of a loss. Everything is on the device until asked for.
 #[derive(Debug)]
 pub struct Step<R: Runtime, P: Precision> {
-    value: Buffer<R, P::Real>,
-    gradient: Buffer<R, P::Real>,
-    transported: Buffer<R, P::Real>,
+    evaluation: Evaluation<R, P::Real>,
 }
 
 impl<R: Runtime, P: Precision> Loss<R, P> {
     pub(crate) fn new(kernel: Kernel<R, P>) -> Self {
-        let mut target = vec![1.0; kernel.annotations()];
-        target.push(0.0);
-        let target = kernel.device.upload_f64(&target);
-        Self { kernel, target, cost: None }
+        let terms = Terms {
+            discrepancy: Discrepancy::L1,
+            target: by_column(&kernel, &vec![1.0; kernel.annotations()], 0.0),
+            weight: by_column(&kernel, &vec![1.0; kernel.annotations()], 1.0),
+            cost: None,
+        };
+        Self { kernel, terms }
     }
 
-    /// Replaces the annotations' targets, one each (a crop's share of a box, for example); the background's stays 0.
+    /// Replaces the annotations' targets, one each (a crop's share of a box, for example); the backgrounds' stay 0.
     ///
     /// # Errors
     /// [`Error::Length`], or [`Error::NotFinite`] naming the annotation.
     pub fn targets(mut self, targets: &[f64]) -> Result<Self> {
         check_length("targets", self.kernel.annotations(), targets.len())?;
-        if let Some(index) = targets.iter().position(|t| !t.is_finite()) {
-            return Err(Error::NotFinite { what: "targets", index, value: targets[index] });
+        check_finite("targets", 1, targets)?;
+        self.terms.target = by_column(&self.kernel, targets, 0.0);
+        Ok(self)
+    }
+
+    /// Replaces the factors of the annotations' discrepancies, one each, and of the backgrounds'. All are 1 by default.
+    ///
+    /// # Errors
+    /// [`Error::Length`], or [`Error::NotFinite`] naming the annotation.
+    pub fn weights(mut self, weights: &[f64], background: f64) -> Result<Self> {
+        check_length("weights", self.kernel.annotations(), weights.len())?;
+        check_finite("weights", 1, weights)?;
+        check_finite("weight of the background", 1, &[background])?;
+        self.terms.weight = by_column(&self.kernel, weights, background);
+        Ok(self)
+    }
+
+    /// How transported mass and target are compared. Default: [`Discrepancy::L1`].
+    ///
+    /// # Errors
+    /// [`Error::Option`] when its width or least mass is not positive and finite.
+    pub fn discrepancy(mut self, discrepancy: Discrepancy) -> Result<Self> {
+        let (name, value) = match discrepancy {
+            Discrepancy::L1 | Discrepancy::L2 => ("", 1.0),
+            Discrepancy::Huber { width } => ("width", width),
+            Discrepancy::PoissonKl { least } => ("least", least),
+        };
+        if !(value.is_finite() && value > 0.0) {
+            return Err(Error::Option { name, value, why: "must be positive and finite" });
         }
-        let mut target = targets.to_vec();
-        target.push(0.0);
-        self.target = self.kernel.device.upload_f64(&target);
+        self.terms.discrepancy = discrepancy;
         Ok(self)
     }
 
     /// Adds `weight` (the paper's lambda 2, per px²) times the transport cost; 0 takes it away.
     pub fn transport_cost(mut self, weight: f64) -> Self {
-        self.cost = (weight != 0.0).then(|| {
+        self.terms.cost = (weight != 0.0).then(|| {
             let kernel = &self.kernel;
-            (weight, cost::cell_costs(&kernel.device, &kernel.entries, &kernel.gaussians))
+            (weight, cost::cell_costs(&kernel.device, &kernel.entries, &kernel.frames))
         });
         self
     }
@@ -68,7 +100,7 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         &self.kernel
     }
 
-    /// Value, gradient and transported mass at `density`, `[cells]`.
+    /// Value, gradient and transported mass at `density`, `[cells]`, in three launches.
     ///
     /// # Errors
     /// [`Error::Device`] with the lengths when `density` has not one value per cell, [`Error::Option`] when the transport
@@ -79,26 +111,28 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
 
     /// `scale` times the loss, for a mean.
     fn scaled(&self, density: &Buffer<R, P::Real>, scale: f64) -> Result<Step<R, P>> {
-        let device = &self.kernel.device;
-        if let Some((weight, _)) = &self.cost
+        if let Some((weight, _)) = &self.terms.cost
             && !weight.is_finite()
         {
             return Err(Error::Option { name: "transport cost", value: *weight, why: "must be finite" });
         }
-        let transported = self.kernel.push_forward(density)?;
-        let discrepancy = discrepancy::l1(device, &transported, &self.target)?;
-        let mut value = reduce(device, &discrepancy.value, Reduction::Sum);
-        let mut gradient = self.kernel.pull_back(&discrepancy.slope)?;
-        if let Some((weight, costs)) = &self.cost {
-            let cost = arithmetic::dot(device, density, costs)?;
-            value = arithmetic::combine(device, &value, &cost, *weight, scale)?;
-            gradient = arithmetic::combine(device, &gradient, costs, *weight, scale)?;
-        } else if scale != 1.0 {
-            value = arithmetic::combine(device, &value, &value, 0.0, scale)?;
-            gradient = arithmetic::combine(device, &gradient, &gradient, 0.0, scale)?;
-        }
-        Ok(Step { value, gradient, transported })
+        let scale = scale / self.kernel.parts().len() as f64;
+        let evaluation = transport::evaluate(&self.kernel.device, &self.kernel.entries, density, &self.terms, scale)?;
+        Ok(Step { evaluation })
     }
+}
+
+/// Values of the annotations, with every image's background behind its own.
+fn by_column<R: Runtime, P: Precision>(kernel: &Kernel<R, P>, values: &[f64], background: f64) -> Buffer<R, P::Real> {
+    let mut rest = values;
+    let mut columns = Vec::with_capacity(values.len() + kernel.parts().len());
+    for &(annotations, _) in kernel.parts() {
+        let (own, others) = rest.split_at(annotations);
+        columns.extend_from_slice(own);
+        columns.push(background);
+        rest = others;
+    }
+    kernel.device.upload_f64(&columns)
 }
 
 impl<R: Runtime, P: Precision> Step<R, P> {
@@ -107,17 +141,25 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// # Errors
     /// [`Error::Device`] when a launch failed.
     pub fn value(&self) -> Result<f64> {
-        Ok(self.value.read_one()?.cast_to_f64())
+        Ok(self.values()?.into_iter().sum())
+    }
+
+    /// What every image adds to the loss.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when a launch failed.
+    pub fn values(&self) -> Result<Vec<f64>> {
+        Ok(self.evaluation.value.read()?.into_iter().map(HostReal::cast_to_f64).collect())
     }
 
     /// Its derivative by the density, on the device, `[cells]`. Without a transport cost it lies in -1..1.
     pub fn gradient(&self) -> &Buffer<R, P::Real> {
-        &self.gradient
+        &self.evaluation.gradient
     }
 
     /// Mass that each annotation got, on the device, `[annotations + 1]`, background last.
     pub fn transported(&self) -> &Buffer<R, P::Real> {
-        &self.transported
+        &self.evaluation.mass
     }
 }
 

@@ -159,5 +159,5 @@ fn listed(
     mosaic: &Mosaic<Backend, f32>,
 ) -> Listed<Backend, f32> {
     let margin = Margin { growth: 1.15, shift: 0.0 };
-    Listed::new(device, gaussians, mosaic, support(), margin).expect("lists of tiles")
+    Listed::new(device, gaussians, mosaic, support(), margin, &mut bins::Room::default()).expect("lists of tiles")
 }

@@ -21,6 +21,7 @@ use crate::{
     gaussian::Frames,
     grid::{Cells, Count, Mosaic},
     real::{Precision, Real},
+    scan::{Starts, addressable},
 };
 
 /// Cells along the side of a tile.
@@ -36,13 +37,10 @@ pub enum Rule {
     /// It is the nearest Gaussian of some cell.
     Nearest,
     /// It is the nearest Gaussian of some cell (the background's weight depends on it), or its log density comes within
-    /// `range` of the best logit of some cell. `floor` is a logit that every cell is known to reach (the background's), if
-    /// there is one.
+    /// `range` of the best logit of some cell.
     Posterior {
         /// Width of the range, in nats.
         range: f64,
-        /// See above.
-        floor: Option<f64>,
     },
 }
 
@@ -91,38 +89,84 @@ impl<R: Runtime, F: Real> Bins<R, F> {
     }
 }
 
-/// Builds the lists of one grid.
-///
-/// # Errors
-/// [`crate::Error::TooLarge`] when there are more pairs than a 32-bit index can address.
-pub fn bins<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    frames: &Frames<R, P::Real>,
-    cells: Cells,
-    rule: Rule,
-) -> Result<Bins<R, P::Real>> {
-    let mosaic = Mosaic::new(device, &[(cells, frames.len())])?;
-    bins_of_batch(device, frames, &mosaic, rule, 0.0)
+/// How many elements there is room for when lists are made; grows to what was needed. Kept from one build to the next, it
+/// lets a build read nothing back but its size.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    coarse: usize,
+    fine: usize,
 }
 
-/// Builds the lists of many grids. `margin` (px) widens every tile, for Gaussians that may move before the next build.
-///
-/// # Errors
-/// [`crate::Error::Length`] when the mosaic counts other Gaussians; [`crate::Error::TooLarge`] when there are more pairs than
-/// a 32-bit index can address.
-pub fn bins_of_batch<R: Runtime, P: Precision>(
+impl Room {
+    /// A first guess, for Gaussians that reach a few coarse tiles.
+    pub(crate) fn guess(&mut self, gaussians: usize) {
+        if self.coarse == 0 {
+            *self = Self { coarse: roomy(4 * gaussians), fine: roomy(48 * gaussians) };
+        }
+    }
+}
+
+/// Added to what was needed.
+const SLACK: f64 = 1.25;
+
+/// What there should be room for, given what was needed.
+pub(crate) fn roomy(needed: usize) -> usize {
+    (needed as f64 * SLACK) as usize + 64
+}
+
+/// Lists that were made without knowing whether there was room; see [`Draft::check`].
+pub(crate) struct Draft<R: Runtime, F: Real> {
+    pub bins: Bins<R, F>,
+    coarse: Starts<R>,
+    fine: Starts<R>,
+}
+
+impl<R: Runtime, F: Real> Draft<R, F> {
+    /// The totals that [`Draft::check`] needs, in device memory.
+    pub fn totals(&self) -> [&Buffer<R, u32>; 2] {
+        [&self.coarse.total, &self.fine.total]
+    }
+
+    /// The lists if all of them had room; else `room` grows.
+    pub fn check(self, totals: [u32; 2], room: &mut Room) -> Result<Option<Bins<R, F>>> {
+        let coarse = addressable(totals[0], "tile lists")?;
+        if coarse > room.coarse {
+            // Fine lists of coarse ones that were cut short mean nothing.
+            room.coarse = roomy(coarse);
+            return Ok(None);
+        }
+        let fine = addressable(totals[1], "tile lists")?;
+        if fine > room.fine {
+            room.fine = roomy(fine);
+            return Ok(None);
+        }
+        let bins = self.bins;
+        Ok(Some(Bins {
+            members: bins.members.first(fine),
+            slot_tiles: bins.slot_tiles.first(fine),
+            slot_owners: bins.slot_owners.first(fine),
+            member_slots: bins.member_slots.first(fine),
+            ..bins
+        }))
+    }
+}
+
+/// Makes lists with the room that there is. `floor` is minus a logit that every cell is known to reach (the background's), if
+/// there is one.
+pub(crate) fn draft<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,
     mosaic: &Mosaic<R, P::Real>,
-    rule: Rule,
-    margin: f64,
-) -> Result<Bins<R, P::Real>> {
+    (rule, margin): (Rule, f64),
+    floor: Option<&Buffer<R, P::Real>>,
+    room: Room,
+) -> Result<Draft<R, P::Real>> {
     frames.packed.expect("frames", mosaic.total(Count::Gaussians) * crate::gaussian::FRAME)?;
-    let request = Request { frames, mosaic, rule, margin };
-    let coarse = request.lists(device, None)?;
-    let fine = request.lists(device, Some(&coarse))?;
+    let request = Request { frames, mosaic, rule, margin, floor };
+    let (coarse, coarse_starts) = request.lists(device, None, room.coarse)?;
+    let (fine, fine_starts) = request.lists(device, Some(&coarse), room.fine)?;
     let slots = slots(device, &request, &coarse, &fine);
-    Ok(Bins {
+    let bins = Bins {
         mosaic: mosaic.clone(),
         tile_starts: fine.starts,
         members: fine.members,
@@ -130,5 +174,43 @@ pub fn bins_of_batch<R: Runtime, P: Precision>(
         slot_tiles: slots.tiles,
         slot_owners: slots.owners,
         member_slots: slots.of_members,
-    })
+    };
+    Ok(Draft { bins, coarse: coarse_starts, fine: fine_starts })
+}
+
+/// Builds the lists of one grid.
+///
+/// # Errors
+/// [`crate::Error::TooLarge`] when there are more pairs than a 32-bit index can address, [`crate::Error::NoRoom`] when the
+/// device has no buffer for them.
+pub fn bins<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    frames: &Frames<R, P::Real>,
+    cells: Cells,
+    rule: Rule,
+) -> Result<Bins<R, P::Real>> {
+    let mosaic = Mosaic::new(device, &[(cells, frames.len())])?;
+    bins_of_batch(device, frames, &mosaic, (rule, 0.0), &mut Room::default())
+}
+
+/// Builds the lists of many grids. The margin (px) widens every tile, for Gaussians that may move before the next build.
+///
+/// # Errors
+/// [`crate::Error::Length`] when the mosaic counts other Gaussians; as [`bins`].
+pub fn bins_of_batch<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    frames: &Frames<R, P::Real>,
+    mosaic: &Mosaic<R, P::Real>,
+    (rule, margin): (Rule, f64),
+    room: &mut Room,
+) -> Result<Bins<R, P::Real>> {
+    room.guess(frames.len());
+    loop {
+        let draft = draft(device, frames, mosaic, (rule, margin), None, *room)?;
+        let [coarse, fine] = draft.totals();
+        let (coarse, fine) = coarse.read_with(fine)?;
+        if let Some(bins) = draft.check([coarse[0], fine[0]], room)? {
+            return Ok(bins);
+        }
+    }
 }

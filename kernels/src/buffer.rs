@@ -103,6 +103,11 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         values.first().copied().ok_or(Error::Length { what: "scalar", expected: 1, got: 0 })
     }
 
+    /// The first `len` elements, in the same memory; `len` is at most the buffer's.
+    pub(crate) fn first(&self, len: usize) -> Self {
+        Self { len: len.min(self.len), ..self.clone() }
+    }
+
     /// Checks the length.
     pub(crate) fn expect(&self, what: &'static str, expected: usize) -> Result<()> {
         if self.len == expected { Ok(()) } else { Err(Error::Length { what, expected, got: self.len }) }

@@ -12,11 +12,11 @@ use cubecl::prelude::*;
 
 use crate::{
     Result,
-    bins::{Rule, bins},
+    bins::{self, Rule},
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames},
-    grid::Cells,
+    grid::{Cells, Count, Mosaic},
     real::{HostReal, Precision, Quad, Real},
     reduce::{Reduction, reduce},
     scan,
@@ -67,12 +67,12 @@ impl Tolerance {
     }
 }
 
-/// The sparse matrix: rows are cells, columns annotations, background beside it. Pixel-major for the gradient,
-/// annotation-major for the sums.
+/// The sparse matrices of a batch of images, in one numbering: rows are cells, columns annotations, background beside it.
+/// Pixel-major for the gradient, annotation-major for the sums.
 #[derive(Debug)]
 pub struct Correspondence<R: Runtime, P: Precision> {
-    /// Where the rows are.
-    pub cells: Cells,
+    /// Where the rows are, and how many annotations each image has.
+    pub mosaic: Mosaic<R, P::Real>,
     /// Entries of row `i`: `row_starts[i] .. row_starts[i + 1]`, `[cells + 1]`.
     pub row_starts: Buffer<R, u32>,
     /// Annotation of each entry, ascending within a row.
@@ -102,7 +102,29 @@ pub struct Transposed<R: Runtime, P: Precision> {
     pub weights: Buffer<R, P::Weight>,
 }
 
+impl<R: Runtime, P: Precision> Transposed<R, P> {
+    /// What there are of slots and entries, of what there was room for.
+    fn first(self, slots: usize, entries: usize) -> Self {
+        Self {
+            entry_starts: self.entry_starts.first(slots + 1),
+            rows: self.rows.first(entries),
+            weights: self.weights.first(entries),
+            ..self
+        }
+    }
+}
+
 impl<R: Runtime, P: Precision> Correspondence<R, P> {
+    /// Number of cells, over all images.
+    pub fn cells(&self) -> usize {
+        self.mosaic.total(Count::Cells)
+    }
+
+    /// Number of columns over all images: every image's annotations, then its background.
+    pub fn columns_in_all(&self) -> usize {
+        self.mosaic.total(Count::Gaussians) + self.mosaic.images().len()
+    }
+
     /// Bytes of device memory, both orders.
     pub fn bytes(&self) -> usize {
         let transposed = &self.transposed;
@@ -114,10 +136,18 @@ impl<R: Runtime, P: Precision> Correspondence<R, P> {
     }
 }
 
-/// Builds the matrix. A row's L1 error stays below `tau`.
+/// How much memory there was need for, kept from one build to the next.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    lists: bins::Room,
+    entries: usize,
+}
+
+/// Builds the matrix of one grid. A row's L1 error stays below `tau`.
 ///
 /// # Errors
-/// [`crate::Error::TooLarge`] when it does not fit a 32-bit index; [`crate::Error::Device`].
+/// [`crate::Error::TooLarge`] when it does not fit a 32-bit index, [`crate::Error::NoRoom`] when the device has no buffer for
+/// it; [`crate::Error::Device`].
 pub fn correspondence<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,
@@ -125,41 +155,97 @@ pub fn correspondence<R: Runtime, P: Precision>(
     background: Background,
     tau: f64,
 ) -> Result<Correspondence<R, P>> {
-    let tolerance = Tolerance { tau };
-    let floor = match background {
-        Background::Odds if !frames.is_empty() => Some(background_floor(device, frames)?),
-        _ => None,
-    };
-    let rule = Rule::Posterior { range: tolerance.tile_range::<P::Real>(frames.len()), floor };
-    let bins = bins(device, frames, cells, rule)?;
-    let stage = Stage { device, frames, bins: &bins, background, tolerance };
-    let kept = stage.count();
-    let starts = scan::starts(device, &kept.counts);
-    let entries = starts.total("transport kernel")?;
-    let columns = device.room("transport kernel", entries)?;
-    let weights = device.room("transport kernel", entries)?;
-    stage.fill(&kept, &starts.starts, &columns, &weights);
-    let worst = reduce(device, &kept.dropped, Reduction::Largest).read_one()?.cast_to_f64();
-    let transposed = transpose(device, &bins, &starts.starts, &columns, &weights);
-    Ok(Correspondence {
-        cells,
-        row_starts: starts.starts,
-        columns,
-        weights,
-        background: kept.background,
-        transposed,
-        worst_dropped: worst,
-        bound: worst + tolerance.tile_bound(),
-    })
+    let mosaic = Mosaic::new(device, &[(cells, frames.len())])?;
+    correspondence_of_batch(device, frames, &mosaic, background, tau, &mut Room::default())
 }
 
-/// A logit that every cell reaches: where the nearest Gaussian's falls, the background's rises, and the two cross at
-/// `-(b + log|Sigma|) / 2` or above.
-fn background_floor<R: Runtime, P: Precision>(device: &Device<R, P>, frames: &Frames<R, P::Real>) -> Result<f64> {
+/// Builds the matrices of many grids. With the `room` of an earlier build the only thing that is read back is the size.
+///
+/// # Errors
+/// [`crate::Error::Length`] when the mosaic counts other Gaussians; as [`correspondence`].
+pub fn correspondence_of_batch<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    frames: &Frames<R, P::Real>,
+    mosaic: &Mosaic<R, P::Real>,
+    background: Background,
+    tau: f64,
+    room: &mut Room,
+) -> Result<Correspondence<R, P>> {
+    let tolerance = Tolerance { tau };
+    let most = mosaic.images().iter().map(|&(_, gaussians)| gaussians).max().unwrap_or(0);
+    let floor = (background == Background::Odds && !frames.is_empty()).then(|| background_floor(device, frames));
+    let rule = Rule::Posterior { range: tolerance.tile_range::<P::Real>(most) };
+    let rule = (rule, 0.0);
+    room.lists.guess(frames.len());
+    loop {
+        let draft = bins::draft(device, frames, mosaic, rule, floor.as_ref(), room.lists)?;
+        let stage = Stage { device, frames, bins: &draft.bins, background, tolerance };
+        let kept = stage.count();
+        let starts = scan::starts(device, &kept.counts);
+        let columns = device.room("transport kernel", room.entries)?;
+        let weights = device.room("transport kernel", room.entries)?;
+        stage.fill(&kept, &starts.starts, &columns, &weights);
+        let transposed = transpose(device, &draft.bins, &starts.starts, &columns, &weights);
+        let worst = reduce(device, &kept.dropped, Reduction::Largest);
+        let [coarse, fine] = draft.totals();
+        let (totals, worst) = gather_totals(device, [coarse, fine, &starts.total]).read_with(&worst)?;
+        if draft.check([totals[0], totals[1]], &mut room.lists)?.is_none() {
+            continue;
+        }
+        let entries = scan::addressable(totals[2], "transport kernel")?;
+        if entries > room.entries {
+            room.entries = bins::roomy(entries);
+            continue;
+        }
+        let worst = worst[0].cast_to_f64();
+        return Ok(Correspondence {
+            mosaic: mosaic.clone(),
+            row_starts: starts.starts,
+            columns: columns.first(entries),
+            weights: weights.first(entries),
+            background: kept.background,
+            transposed: transposed.first(totals[1] as usize, entries),
+            worst_dropped: worst,
+            bound: worst + tolerance.tile_bound(),
+        });
+    }
+}
+
+/// Three numbers side by side, to be read at once.
+fn gather_totals<R: Runtime, P: Precision>(device: &Device<R, P>, totals: [&Buffer<R, u32>; 3]) -> Buffer<R, u32> {
+    let gathered = device.uninit(3);
+    let (count, dim) = device.per_unit(1);
+    put_together::launch::<R>(
+        device.client(),
+        count,
+        dim,
+        totals[0].arg(),
+        totals[1].arg(),
+        totals[2].arg(),
+        gathered.arg(),
+    );
+    gathered
+}
+
+#[cube(launch)]
+fn put_together(a: &Array<u32>, b: &Array<u32>, c: &Array<u32>, gathered: &mut Array<u32>) {
+    if ABSOLUTE_POS == 0 {
+        gathered[0] = a[0];
+        gathered[1] = b[0];
+        gathered[2] = c[0];
+    }
+}
+
+/// Minus a logit that every cell reaches, one element: where the nearest Gaussian's falls, the background's rises, and the two
+/// cross at `-(b + log|Sigma|) / 2` or above.
+fn background_floor<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    frames: &Frames<R, P::Real>,
+) -> Buffer<R, P::Real> {
     let crossings = device.uninit(frames.len());
     let (count, dim) = device.per_unit(frames.len());
     write_crossings::launch::<P::Real, R>(device.client(), count, dim, frames.packed.arg(), crossings.arg());
-    Ok(-reduce(device, &crossings, Reduction::Largest).read_one()?.cast_to_f64())
+    reduce(device, &crossings, Reduction::Largest)
 }
 
 /// Minus the logit at which each Gaussian and its background cross.

@@ -1,58 +1,88 @@
-//! How far the transported mass is from the target (paper, Eq. 6).
+//! How far the transported mass is from the target (paper, Eq. 6, and its usual alternatives).
 
 use cubecl::prelude::*;
 
-use crate::{
-    Result,
-    buffer::Buffer,
-    device::Device,
-    real::{Precision, Real},
-};
+use crate::real::Real;
 
-/// The L1 discrepancy of transported mass and target, per column.
-pub struct Discrepancy<R: Runtime, F: Real> {
-    /// `|r_n|` with `r = mass - target`, `[annotations + 1]`.
-    pub value: Buffer<R, F>,
-    /// `sgn(r_n)`, 0 at 0.
-    pub slope: Buffer<R, F>,
+/// How transported mass `m` and target `t` are compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Discrepancy {
+    /// `|m - t|` (paper, Eq. 6); its slope is 0 at 0.
+    L1,
+    /// `(m - t)^2`.
+    L2,
+    /// `(m - t)^2 / 2` up to a residual of `width`, `width (|m - t| - width / 2)` beyond.
+    Huber {
+        /// Where it turns from square to straight.
+        width: f64,
+    },
+    /// `t ln(t / m) - t + m`, the Kullback-Leibler divergence of Poisson counts; masses below `least` count as `least` in the
+    /// logarithm and in the slope `1 - t / m`, which stay finite.
+    PoissonKl {
+        /// Least mass.
+        least: f64,
+    },
 }
 
-/// `|mass_n - target_n|` and its derivative.
-///
-/// # Errors
-/// [`crate::Error::Length`] when the two disagree.
-pub fn l1<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    mass: &Buffer<R, P::Real>,
-    target: &Buffer<R, P::Real>,
-) -> Result<Discrepancy<R, P::Real>> {
-    target.expect("target", mass.len())?;
-    let result = Discrepancy { value: device.uninit(mass.len()), slope: device.uninit(mass.len()) };
-    let (count, dim) = device.per_unit(mass.len());
-    absolute::launch::<P::Real, R>(
-        device.client(),
-        count,
-        dim,
-        mass.arg(),
-        target.arg(),
-        result.value.arg(),
-        result.slope.arg(),
-    );
-    Ok(result)
+/// A discrepancy, as far as it changes the compiled function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    L1,
+    L2,
+    Huber,
+    PoissonKl,
 }
 
-#[cube(launch)]
-fn absolute<F: Real>(mass: &Array<F>, target: &Array<F>, value: &mut Array<F>, slope: &mut Array<F>) {
-    if ABSOLUTE_POS < mass.len() {
-        let r = mass[ABSOLUTE_POS] - target[ABSOLUTE_POS];
-        value[ABSOLUTE_POS] = r.abs();
-        let mut sign = F::new(0.0);
-        if r > F::new(0.0) {
-            sign = F::new(1.0);
+impl Discrepancy {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::L1 => Kind::L1,
+            Self::L2 => Kind::L2,
+            Self::Huber { .. } => Kind::Huber,
+            Self::PoissonKl { .. } => Kind::PoissonKl,
         }
-        if r < F::new(0.0) {
-            sign = F::new(-1.0);
+    }
+
+    pub(crate) fn width(self) -> f64 {
+        match self {
+            Self::L1 | Self::L2 => 0.0,
+            Self::Huber { width } => width,
+            Self::PoissonKl { least } => least,
         }
-        slope[ABSOLUTE_POS] = sign;
+    }
+}
+
+#[cube]
+pub(crate) fn value_of<F: Real>(mass: F, target: F, width: F, #[comptime] kind: Kind) -> F {
+    let r = mass - target;
+    match comptime!(kind) {
+        Kind::L1 => r.abs(),
+        Kind::L2 => r * r,
+        Kind::Huber => {
+            let square = r * r / F::new(2.0);
+            let straight = width * (r.abs() - width / F::new(2.0));
+            select(r.abs() <= width, square, straight)
+        }
+        Kind::PoissonKl => {
+            let mut value = r;
+            if target > F::new(0.0) {
+                value += target * (target / max(mass, width)).ln();
+            }
+            value
+        }
+    }
+}
+
+#[cube]
+pub(crate) fn slope_of<F: Real>(mass: F, target: F, width: F, #[comptime] kind: Kind) -> F {
+    let r = mass - target;
+    match comptime!(kind) {
+        Kind::L1 => {
+            let down = select(r < F::new(0.0), F::new(-1.0), F::new(0.0));
+            select(r > F::new(0.0), F::new(1.0), down)
+        }
+        Kind::L2 => F::new(2.0) * r,
+        Kind::Huber => clamp(r, F::new(0.0) - width, width),
+        Kind::PoissonKl => F::new(1.0) - target / max(mass, width),
     }
 }

@@ -133,6 +133,42 @@ pub fn frames<R: Runtime, P: Precision>(
         return Err(crate::Error::Length { what: "gaussians", expected: first, got: gaussians.len() });
     }
     let frames = Frames { packed: device.uninit(first * FRAME), channels: gaussians.channels };
+    write_frames(device, gaussians, first, framing, &frames, 0);
+    Ok(frames)
+}
+
+/// Packs and whitens the first Gaussians of many images, each with its number and framing, one image behind the other;
+/// nothing is drawn of them.
+///
+/// # Errors
+/// [`crate::Error::Length`] as [`frames`].
+pub fn frames_of_batch<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    images: &[(&Gaussians<R, P::Real>, usize, Framing)],
+) -> Result<Frames<R, P::Real>> {
+    let total: usize = images.iter().map(|(_, first, _)| first).sum();
+    let frames = Frames { packed: device.uninit(total * FRAME), channels: 0 };
+    let mut at = 0;
+    for &(gaussians, first, framing) in images {
+        gaussians.check()?;
+        if first > gaussians.len() {
+            return Err(crate::Error::Length { what: "gaussians", expected: first, got: gaussians.len() });
+        }
+        write_frames(device, gaussians, first, framing, &frames, at);
+        at += first;
+    }
+    Ok(frames)
+}
+
+/// Writes the first Gaussians from place `at` on.
+fn write_frames<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    gaussians: &Gaussians<R, P::Real>,
+    first: usize,
+    framing: Framing,
+    frames: &Frames<R, P::Real>,
+    at: usize,
+) {
     if first > 0 {
         let (count, dim) = device.per_unit(first);
         pack::launch::<P::Real, R>(
@@ -149,10 +185,10 @@ pub fn frames<R: Runtime, P: Precision>(
                 real(framing.growth),
             ),
             first as u32,
+            at as u32,
             gaussians.channels,
         );
     }
-    Ok(frames)
 }
 
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
@@ -170,6 +206,7 @@ fn pack<F: Real>(
     packed: &mut Array<Quad<F>>,
     shaping: &Shaping<F>,
     first: u32,
+    at: u32,
     #[comptime] channels: u32,
 ) {
     let n = ABSOLUTE_POS as u32;
@@ -180,7 +217,7 @@ fn pack<F: Real>(
         let log_det = F::new(2.0) * (s0.ln() + s1.ln());
         let scales = Point::<F> { x: s0, y: s1 };
         let logit = Point::<F> { x: log_det / F::new(-2.0), y: shaping.threshold + shaping.per_log_det * log_det };
-        write_frame::<F>(packed, n, parameters, row, scales, logit, channels);
+        write_frame::<F>(packed, at + n, parameters, row, scales, logit, channels);
     }
 }
 

@@ -50,15 +50,10 @@ impl Cells {
         let (row, column) = (index / self.columns as usize, index % self.columns as usize);
         [self.left + (column as f64 + 0.5) * self.stride, self.top + (row as f64 + 0.5) * self.stride]
     }
-
-    pub(crate) fn launch<F: Real, R: Runtime>(&self) -> LatticeLaunch<F, R> {
-        use crate::real::real;
-        LatticeLaunch::new(real(self.left), real(self.top), real(self.stride), self.columns, self.rows)
-    }
 }
 
 /// [`Cells`] as device functions see them.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
+#[derive(CubeType, Clone, Copy)]
 pub(crate) struct Lattice<F: Real> {
     pub left: F,
     pub top: F,
@@ -247,6 +242,39 @@ impl<F: Real> Plots<F> {
             columns: self.table[row],
             rows: self.table[row + 1],
         }
+    }
+
+    /// Centre of cell `cell` of the batch.
+    pub fn centre(&self, cell: u32) -> Point<F> {
+        let image = self.holding(cell, Count::Cells);
+        let lattice = self.lattice(image);
+        let local = cell - self.before(image, Count::Cells);
+        lattice.centre(local % lattice.columns, local / lattice.columns)
+    }
+
+    /// Number of an annotation's column: every image's annotations come before its background.
+    pub fn column(&self, annotation: u32, image: u32) -> u32 {
+        annotation + image
+    }
+
+    /// The image whose columns hold number `column`.
+    pub fn image_of_column(&self, column: u32) -> u32 {
+        let mut low = 0u32;
+        let mut high = self.images;
+        while low + 1u32 < high {
+            let middle = (low + high) / 2u32;
+            if self.before(middle, Count::Gaussians) + middle <= column {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Number of an image's background column.
+    pub fn background(&self, image: u32) -> u32 {
+        self.before(image + 1u32, Count::Gaussians) + image
     }
 
     /// Where tile `tile` of the batch lies.

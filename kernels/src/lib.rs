@@ -26,14 +26,13 @@ pub mod moments;
 pub mod nearest;
 pub mod ownership;
 pub mod penalty;
-pub mod pull_back;
-pub mod push_forward;
 pub mod rasterize;
 mod real;
 pub mod reduce;
 pub mod scan;
 pub mod softplus;
 pub mod target;
+pub mod transport;
 
 pub use backend::*;
 pub use buffer::Buffer;

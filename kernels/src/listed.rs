@@ -4,7 +4,7 @@ use cubecl::prelude::*;
 
 use crate::{
     Result,
-    bins::{Bins, Rule, bins_of_batch},
+    bins::{Bins, Room, Rule, bins_of_batch},
     device::Device,
     gaussian::{Frame, Frames, Framing, Gaussians, Point, frames},
     grid::Mosaic,
@@ -30,7 +30,8 @@ pub struct Listed<R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, F: Real> Listed<R, F> {
-    /// Makes lists for Gaussians that are zero beyond the squared Mahalanobis distance `support`.
+    /// Makes lists for Gaussians that are zero beyond the squared Mahalanobis distance `support`. `room` is kept from one build
+    /// to the next.
     ///
     /// # Errors
     /// [`crate::Error::Length`] when the mosaic counts other Gaussians; [`crate::Error::TooLarge`] when there are more pairs
@@ -41,10 +42,11 @@ impl<R: Runtime, F: Real> Listed<R, F> {
         mosaic: &Mosaic<R, F>,
         support: f64,
         margin: Margin,
+        room: &mut Room,
     ) -> Result<Self> {
         let framing = Framing { growth: margin.growth, ..Framing::default() };
         let frames = frames(device, gaussians, gaussians.len(), framing)?;
-        let bins = bins_of_batch(device, &frames, mosaic, Rule::Within(support), margin.shift)?;
+        let bins = bins_of_batch(device, &frames, mosaic, (Rule::Within(support), margin.shift), room)?;
         Ok(Self { bins, frames, shift: margin.shift })
     }
 

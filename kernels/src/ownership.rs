@@ -11,7 +11,7 @@ use crate::{
 
 /// Who owns each cell: the column with the largest weight (ties: background, then the lowest index), and that weight.
 pub struct Ownership<R: Runtime, F: Real> {
-    /// Annotation, or `u32::MAX` for the background, `[cells]`.
+    /// Annotation (numbered through the batch), or `u32::MAX` for the background, `[cells]`.
     pub owner: Buffer<R, u32>,
     /// Its weight, `[cells]`.
     pub weight: Buffer<R, F>,
@@ -22,7 +22,7 @@ pub fn ownership<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     kernel: &Correspondence<R, P>,
 ) -> Ownership<R, P::Real> {
-    let cells = kernel.cells.len();
+    let cells = kernel.cells();
     let result = Ownership { owner: device.uninit(cells), weight: device.uninit(cells) };
     let (count, dim) = device.per_unit(cells);
     find_owner::launch::<P::Real, P::Weight, R>(

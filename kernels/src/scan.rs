@@ -14,7 +14,8 @@ const CHUNK: u32 = 64;
 pub struct Starts<R: Runtime> {
     /// `[n + 1]`.
     pub starts: Buffer<R, u32>,
-    total: Buffer<R, u32>,
+    /// One element.
+    pub(crate) total: Buffer<R, u32>,
 }
 
 impl<R: Runtime> Starts<R> {
@@ -23,10 +24,18 @@ impl<R: Runtime> Starts<R> {
     /// # Errors
     /// [`Error::TooLarge`] naming `what` when it does not fit a 32-bit index.
     pub fn total(&self, what: &'static str) -> Result<usize> {
-        match self.total.read_one()? {
-            u32::MAX => Err(Error::TooLarge { what }),
-            total => Ok(total as usize),
-        }
+        addressable(self.total.read_one()?, what)
+    }
+}
+
+/// A total that did not saturate.
+///
+/// # Errors
+/// [`Error::TooLarge`] naming `what` when it did.
+pub(crate) fn addressable(total: u32, what: &'static str) -> Result<usize> {
+    match total {
+        u32::MAX => Err(Error::TooLarge { what }),
+        total => Ok(total as usize),
     }
 }
 

@@ -5,29 +5,36 @@ mod owners;
 mod recipe;
 
 use splatport_kernels::{
-    Buffer, Device, Gaussians, HostReal, Precision, Single, correspondence::Correspondence, cubecl::Runtime, ownership,
-    pull_back, push_forward,
+    Buffer, Device, HostReal, Precision, Single,
+    correspondence::{Correspondence, Room},
+    cubecl::Runtime,
+    gaussian::Frames,
+    ownership, transport,
 };
 
 pub use options::*;
 pub use owners::Owners;
 pub use recipe::{KernelRecipe, OnRecipe, OnSplat};
 
-use crate::{CsrTable, Grid, Loss, Profile, Result};
+use crate::{CsrTable, Error, Grid, Loss, Profile, Result, Splat};
 
-/// The transport kernel `K` of one image (paper, Eq. 5), on a device.
+/// The transport kernel `K` of one image, or of many (paper, Eq. 5), on a device.
 ///
 /// `K_in` is the share of cell `i` that belongs to annotation `n`. Rows are the cells of a [`Grid`], columns the annotations
 /// in their order and **the background last**; every row sums to 1. It is stored sparse in both orders: by cell for the
 /// gradient, by annotation for the sums. What was not stored is [certified](Kernel::certificate).
+///
+/// Of many images ([`Kernel::of_all`]), rows and columns follow one another: all cells of the first image, then of the second;
+/// the first image's annotations and its background, then the second's.
 #[derive(Debug)]
 pub struct Kernel<R: Runtime, P: Precision = Single> {
     pub(crate) device: Device<R, P>,
     pub(crate) entries: Correspondence<R, P>,
-    pub(crate) gaussians: Gaussians<R, P::Real>,
-    annotations: usize,
-    grid: Grid,
+    pub(crate) frames: Frames<R, P::Real>,
+    /// Annotations and cells of every image.
+    parts: Vec<(usize, Grid)>,
     options: KernelOptions,
+    room: Room,
 }
 
 /// What a kernel left out.
@@ -47,14 +54,37 @@ pub struct Certificate {
 }
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Number of annotations: columns without the background.
-    pub fn annotations(&self) -> usize {
-        self.annotations
+    /// Builds the kernels of many images in one set of launches.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] for no image; as [`KernelRecipe::build`].
+    pub fn of_all(device: &Device<R, P>, images: &[(&Splat<R, P>, Grid)], options: KernelOptions) -> Result<Self> {
+        recipe::build(device, images, options, Room::default())
     }
 
-    /// The cells.
+    /// Builds the kernel anew for other splats or grids (the next batch's crops), with the same options and with what is known
+    /// of the memory that it takes: nothing but its size is read back.
+    ///
+    /// # Errors
+    /// As [`Kernel::of_all`]; the kernel is then as it was.
+    pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
+        *self = recipe::build(&self.device, images, self.options, self.room)?;
+        Ok(())
+    }
+
+    /// Number of annotations: columns without backgrounds, over all images.
+    pub fn annotations(&self) -> usize {
+        self.parts.iter().map(|(annotations, _)| annotations).sum()
+    }
+
+    /// The cells; of the first image, where there are many.
     pub fn grid(&self) -> Grid {
-        self.grid
+        self.parts[0].1
+    }
+
+    /// Number of annotations and cells of every image.
+    pub fn parts(&self) -> &[(usize, Grid)] {
+        &self.parts
     }
 
     /// The options it was built with.
@@ -88,7 +118,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// # Errors
     /// [`crate::Error::Device`] with the lengths when `density` has not one value per cell.
     pub fn push_forward(&self, density: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
-        Ok(push_forward::push_forward(&self.device, &self.entries, density)?)
+        Ok(transport::push_forward(&self.device, &self.entries, density)?)
     }
 
     /// `K v`: values on the annotations (`[annotations + 1]`, background last) carried back to the cells, `[cells]`.
@@ -96,7 +126,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// # Errors
     /// [`crate::Error::Device`] with the lengths when `values` has not one value per column.
     pub fn pull_back(&self, values: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
-        Ok(pull_back::pull_back(&self.device, &self.entries, values)?)
+        Ok(transport::pull_back(&self.device, &self.entries, values)?)
     }
 
     /// Who owns each cell; ties go to the background, then to the lowest index.
@@ -115,23 +145,26 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// # Errors
     /// [`crate::Error::Device`].
     pub fn table(&self) -> Result<CsrTable> {
+        let &[(annotations, grid)] = self.parts.as_slice() else {
+            return Err(Error::Length { what: "images of a kernel for one table", expected: 1, got: self.parts.len() });
+        };
         let starts = self.entries.row_starts.read()?;
         let columns = self.entries.columns.read()?;
         let weights = self.entries.weights.read()?;
         let background = self.entries.background.read()?;
         let mut table = CsrTable {
-            rows: self.grid.len(),
-            cols: self.annotations + 1,
+            rows: grid.len(),
+            cols: annotations + 1,
             indptr: vec![0],
             tau: self.options.tau,
             worst_dropped: self.entries.worst_dropped,
             bound: self.entries.bound,
             profile: self.options.profile.name().to_owned(),
-            stride: self.grid.stride(),
-            left: f64::from(self.grid.corner()[0]),
-            top: f64::from(self.grid.corner()[1]),
-            grid_width: self.grid.columns(),
-            grid_height: self.grid.rows(),
+            stride: grid.stride(),
+            left: f64::from(grid.corner()[0]),
+            top: f64::from(grid.corner()[1]),
+            grid_width: grid.columns(),
+            grid_height: grid.rows(),
             ..CsrTable::default()
         };
         for (row, weight) in background.iter().enumerate() {
@@ -139,7 +172,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
             table.indices.extend(&columns[range.clone()]);
             table.data.extend(weights[range].iter().map(|w| w.cast_to_f64() as f32));
             if weight.cast_to_f64() > 0.0 {
-                table.indices.push(self.annotations as u32);
+                table.indices.push(annotations as u32);
                 table.data.push(weight.cast_to_f64() as f32);
             }
             table.indptr.push(table.data.len() as u32);

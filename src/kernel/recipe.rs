@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Device, Precision, correspondence,
+    Device, Mosaic, Precision,
+    correspondence::{self, Room},
     cubecl::Runtime,
     gaussian::{self, Framing},
 };
 
 use super::{Background, Kernel, KernelOptions, ScaleClip};
-use crate::{Annotations, Grid, Image, LossRecipe, Result, Splat, SplatRecipe};
+use crate::{Annotations, Error, Grid, Image, LossRecipe, Result, Splat, SplatRecipe};
 
 /// How to build a transport kernel; `D` says from what.
 ///
@@ -85,29 +86,42 @@ impl<'a, R: Runtime, P: Precision> KernelRecipe<OnSplat<'a, R, P>> {
     /// [`crate::Error::Option`] for an option out of range, [`crate::Error::Empty`] or [`crate::Error::OutOfRange`] for a
     /// grid without cells, of another image or outside it, [`crate::Error::Device`] when the device failed.
     pub fn build(self) -> Result<Kernel<R, P>> {
-        self.options.check()?;
         let OnSplat { splat, grid } = self.data;
-        grid.check(splat.size())?;
-        let device = splat.device();
-        let [threshold, threshold_per_log_det] = self.options.threshold();
-        let [least_scale, largest_scale] = self.options.scale_limits(f64::from(grid.stride()));
-        let framing = Framing { threshold, threshold_per_log_det, least_scale, largest_scale, ..Framing::default() };
-        let frames = gaussian::frames(device, splat.gaussians(), splat.annotations(), framing)?;
-        let rule = match self.options.background {
-            Background::None => correspondence::Background::None,
-            Background::Soft { .. } | Background::Ratio { .. } => correspondence::Background::Odds,
-            Background::Hard { .. } => correspondence::Background::Hard,
-        };
-        let entries = correspondence::correspondence(device, &frames, grid.cells(), rule, self.options.tau)?;
-        Ok(Kernel {
-            device: device.clone(),
-            entries,
-            gaussians: splat.gaussians().clone(),
-            annotations: splat.annotations(),
-            grid,
-            options: self.options,
-        })
+        build(splat.device(), &[(splat, grid)], self.options, Room::default())
     }
+}
+
+/// Builds the kernel of one image or many.
+pub(super) fn build<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    images: &[(&Splat<R, P>, Grid)],
+    options: KernelOptions,
+    mut room: Room,
+) -> Result<Kernel<R, P>> {
+    options.check()?;
+    if images.is_empty() {
+        return Err(Error::Empty { what: "batch" });
+    }
+    for (splat, grid) in images {
+        grid.check(splat.size())?;
+    }
+    let [threshold, threshold_per_log_det] = options.threshold();
+    let framing = |grid: Grid| {
+        let [least_scale, largest_scale] = options.scale_limits(f64::from(grid.stride()));
+        Framing { threshold, threshold_per_log_det, least_scale, largest_scale, ..Framing::default() }
+    };
+    let sets = images.iter().map(|(splat, grid)| (splat.gaussians(), splat.annotations(), framing(*grid)));
+    let frames = gaussian::frames_of_batch(device, &sets.collect::<Vec<_>>())?;
+    let rule = match options.background {
+        Background::None => correspondence::Background::None,
+        Background::Soft { .. } | Background::Ratio { .. } => correspondence::Background::Odds,
+        Background::Hard { .. } => correspondence::Background::Hard,
+    };
+    let plots: Vec<_> = images.iter().map(|(splat, grid)| (grid.cells(), splat.annotations())).collect();
+    let mosaic = Mosaic::new(device, &plots)?;
+    let entries = correspondence::correspondence_of_batch(device, &frames, &mosaic, rule, options.tau, &mut room)?;
+    let parts = images.iter().map(|(splat, grid)| (splat.annotations(), *grid)).collect();
+    Ok(Kernel { device: device.clone(), entries, frames, parts, options, room })
 }
 
 impl<D> KernelRecipe<D> {

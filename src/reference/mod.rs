@@ -43,6 +43,7 @@ pub mod background_image;
 #[cfg(test)]
 mod check;
 pub mod cost;
+pub mod discrepancy;
 pub mod gaussian;
 pub mod grid;
 pub mod initial;

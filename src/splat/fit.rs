@@ -6,7 +6,7 @@ mod run;
 
 use splatport_kernels::{
     Buffer, Cells, Device, Gaussians, HostReal, Mosaic, Precision,
-    bins::{self, Rule},
+    bins::{self, Room, Rule},
     cubecl::Runtime,
     gaussian::{self, Framing},
     listed::{Listed, Margin},
@@ -251,10 +251,10 @@ impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
     }
 
     /// Lists that hold until a Gaussian leaves its margin.
-    fn listed(&self, gaussians: &Gaussians<R, P::Real>, growth: f64) -> Result<Listed<R, P::Real>> {
+    fn listed(&self, gaussians: &Gaussians<R, P::Real>, growth: f64, room: &mut Room) -> Result<Listed<R, P::Real>> {
         // As many pixels as the scale of a typical Gaussian may grow by.
         let shift = if self.free() { 8.0 * (growth - 1.0) } else { 0.0 };
-        Ok(Listed::new(self.device, gaussians, &self.mosaic, self.options.support, Margin { growth, shift })?)
+        Ok(Listed::new(self.device, gaussians, &self.mosaic, self.options.support, Margin { growth, shift }, room)?)
     }
 
     fn scene<'s>(

@@ -10,7 +10,7 @@ use crate::{
     gaussian::{Area, Frame, Frames, bound_slack},
     grid::{BLOCK, Count, Mosaic, Plots},
     real::{Precision, Quad, Real, real},
-    scan,
+    scan::{self, Starts},
 };
 
 /// List `l` is `members[starts[l] .. starts[l + 1]]`: one per tile, or per coarse tile and block of Gaussians.
@@ -39,11 +39,18 @@ pub(super) struct Request<'a, R: Runtime, F: Real> {
     pub mosaic: &'a Mosaic<R, F>,
     pub rule: Rule,
     pub margin: f64,
+    /// Minus a logit that every cell reaches.
+    pub floor: Option<&'a Buffer<R, F>>,
 }
 
 impl<R: Runtime, F: Real> Request<'_, R, F> {
-    /// Lists for tiles from those for coarse tiles, or these.
-    pub fn lists<P: Precision<Real = F>>(&self, device: &Device<R, P>, parent: Option<&Lists<R>>) -> Result<Lists<R>> {
+    /// Lists for tiles from those for coarse tiles, or these; as much of them as there is room for.
+    pub fn lists<P: Precision<Real = F>>(
+        &self,
+        device: &Device<R, P>,
+        parent: Option<&Lists<R>>,
+        room: usize,
+    ) -> Result<(Lists<R>, Starts<R>)> {
         let (level, count) = match parent {
             None => (Level::Coarse, Count::Roots),
             Some(_) => (Level::Fine, Count::Tiles),
@@ -51,7 +58,8 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
         let lists = self.mosaic.total(count);
         let (counts, best) = (device.uninit(lists), device.uninit::<F>(2 * lists));
         if lists == 0 {
-            return Ok(Lists { starts: scan::starts(device, &counts).starts, members: device.uninit(0) });
+            let starts = scan::starts(device, &counts);
+            return Ok((Lists { starts: starts.starts.clone(), members: device.uninit(0) }, starts));
         }
         let (cubes, dim) = device.per_unit(lists);
         if self.bound() != Bound::Within {
@@ -60,9 +68,11 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
                 cubes.clone(),
                 dim,
                 self.source(parent),
+                self.floor.unwrap_or(&self.frames.packed).arg(),
                 best.arg(),
                 self.criterion(),
                 level,
+                self.floor.is_some(),
             );
         }
         let visit = |starts: &Buffer<R, u32>, members: &Buffer<R, u32>, fill: bool| {
@@ -82,11 +92,11 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
         };
         visit(&counts, &device.uninit(0), false);
         let starts = scan::starts(device, &counts);
-        let members = device.room("tile lists", starts.total("tile lists")?)?;
-        if !members.is_empty() {
+        let members = device.room("tile lists", room)?;
+        if room > 0 {
             visit(&starts.starts, &members, true);
         }
-        Ok(Lists { starts: starts.starts, members })
+        Ok((Lists { starts: starts.starts.clone(), members }, starts))
     }
 
     fn source(&self, parent: Option<&Lists<R>>) -> SourceLaunch<F, R> {
@@ -107,12 +117,12 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
     }
 
     pub fn criterion(&self) -> CriterionLaunch<F, R> {
-        let (range, floor) = match self.rule {
-            Rule::Within(limit) => (real(limit), F::min_value()),
-            Rule::Nearest => (real(0.0), F::min_value()),
-            Rule::Posterior { range, floor } => (real(range), floor.map_or(F::min_value(), real)),
+        let range = match self.rule {
+            Rule::Within(limit) => real(limit),
+            Rule::Nearest => real(0.0),
+            Rule::Posterior { range } => real(range),
         };
-        CriterionLaunch::new(range, floor, bound_slack(), real(self.margin))
+        CriterionLaunch::new(range, bound_slack(), real(self.margin))
     }
 }
 
@@ -188,7 +198,6 @@ pub(super) fn blocks_of<F: Real>(plots: &Plots<F>, image: u32) -> u32 {
 pub(super) struct Criterion<F: Real> {
     /// A Gaussian is kept when the best it can reach is within `range` of what is surely reached.
     pub range: F,
-    floor: F,
     pub slack: F,
     pub margin: F,
 }
@@ -243,10 +252,20 @@ impl<F: Real> Reach<F> {
 
 /// What a list's candidates reach at every cell of its tile.
 #[cube(launch)]
-fn find_best<F: Real>(source: &Source<F>, best: &mut Array<F>, criterion: &Criterion<F>, #[comptime] level: Level) {
+fn find_best<F: Real>(
+    source: &Source<F>,
+    floor: &Array<F>,
+    best: &mut Array<F>,
+    criterion: &Criterion<F>,
+    #[comptime] level: Level,
+    #[comptime] has_floor: bool,
+) {
     if 2 * ABSOLUTE_POS < best.len() {
         let candidates = source.candidates(ABSOLUTE_POS as u32, criterion, level);
-        let mut reached = Reach::<F> { nearness: F::min_value(), logit: criterion.floor };
+        let mut reached = Reach::<F> { nearness: F::min_value(), logit: F::min_value() };
+        if comptime!(has_floor) {
+            reached.logit = F::new(0.0) - floor[0];
+        }
         for at in candidates.first..candidates.end {
             let frame = Frame::load(&source.frames, source.member(at, level));
             let surely = criterion.surely(&frame, candidates.area);
@@ -272,7 +291,7 @@ fn visit_members<F: Real>(
 ) {
     if 2 * ABSOLUTE_POS < best.len() {
         let candidates = source.candidates(ABSOLUTE_POS as u32, criterion, level);
-        let mut reached = Reach::<F> { nearness: F::min_value(), logit: criterion.floor };
+        let mut reached = Reach::<F> { nearness: F::min_value(), logit: F::min_value() };
         if comptime!(bound != Bound::Within) {
             for list in candidates.first_list..candidates.first_list + candidates.lists {
                 reached.nearness = max(reached.nearness, best[2 * list as usize]);
@@ -288,7 +307,9 @@ fn visit_members<F: Real>(
             let frame = Frame::load(&source.frames, n);
             if criterion.keeps(&frame, candidates.area, &reached, bound) {
                 if comptime!(fill) {
-                    members[at as usize] = n;
+                    if at < members.len() as u32 {
+                        members[at as usize] = n;
+                    }
                 }
                 at += 1u32;
             }

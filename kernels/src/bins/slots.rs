@@ -90,6 +90,8 @@ struct Found {
 pub(crate) fn position(list: &Array<u32>, first: u32, end: u32, n: u32) -> u32 {
     let mut low = first;
     let mut high = end;
+    // Lists for which there was no room end where their memory does.
+    high = u32::min(high, list.len() as u32);
     while low < high {
         let middle = (low + high) / 2u32;
         if list[middle as usize] < n {
@@ -99,7 +101,7 @@ pub(crate) fn position(list: &Array<u32>, first: u32, end: u32, n: u32) -> u32 {
         }
     }
     let mut found = end;
-    if low < end {
+    if low < u32::min(end, list.len() as u32) {
         if list[low as usize] == n {
             found = low;
         }
@@ -179,9 +181,11 @@ fn visit_tiles<F: Real>(
                             let place = position(&pyramid.members, pyramid.starts[tile as usize], tile_end, n);
                             if place < tile_end {
                                 if comptime!(fill) {
-                                    found.tiles[at as usize] = tile;
-                                    found.owners[at as usize] = n;
-                                    found.of_members[place as usize] = at;
+                                    if at < found.tiles.len() as u32 {
+                                        found.tiles[at as usize] = tile;
+                                        found.owners[at as usize] = n;
+                                        found.of_members[place as usize] = at;
+                                    }
                                 }
                                 at += 1u32;
                             }

@@ -140,6 +140,58 @@ fn peak<F: Real>(frames: &Array<Quad<F>>, members: &Array<u32>, first: u32, end:
     Peak::<F> { largest, q: nearest_q, log_normaliser, threshold }
 }
 
+/// Halvings of the range in which the threshold is sought: it ends within 1/1000 of the range, some hundredths of a nat.
+const HALVINGS: u32 = 10;
+
+/// The least logit to keep: about the largest for which what is left out weighs at most `droppable` of the row. `odds` is the
+/// background's weight, as a share of the largest.
+#[cube]
+fn nucleus<F: Real>(
+    frames: &Array<Quad<F>>,
+    members: &Array<u32>,
+    first: u32,
+    end: u32,
+    centre: Point<F>,
+    largest: F,
+    odds: F,
+    droppable: F,
+) -> F {
+    // Each of the members below this weighs at most droppable / members of the largest.
+    let mut low = largest + (droppable / F::cast_from(u32::max(end - first, 1u32))).ln();
+    if end - first > 1u32 {
+        let mut high = largest;
+        let limit = droppable * (odds + mass_below::<F>(frames, members, first, end, centre, largest, F::max_value()));
+        for _halving in 0..HALVINGS {
+            let middle = (low + high) / F::new(2.0);
+            if mass_below::<F>(frames, members, first, end, centre, largest, middle) <= limit {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+    }
+    low
+}
+
+/// What the members with a logit below `threshold` weigh, as a share of the largest.
+#[cube]
+fn mass_below<F: Real>(
+    frames: &Array<Quad<F>>,
+    members: &Array<u32>,
+    first: u32,
+    end: u32,
+    centre: Point<F>,
+    largest: F,
+    threshold: F,
+) -> F {
+    let mut mass = F::new(0.0);
+    for at in first..end {
+        let l = Frame::load(frames, members[at as usize]).log_density(centre);
+        mass += select(l < threshold, (l - largest).exp(), F::new(0.0));
+    }
+    mass
+}
+
 #[cube(launch)]
 fn count_rows<F: Real, W: Real>(
     frames: &Array<Quad<F>>,
@@ -167,8 +219,14 @@ fn count_rows<F: Real, W: Real>(
             }
         }
         let largest = max(top.largest, logit);
-        // Each of the list's members that is left out weighs at most droppable / members of the largest.
-        let least = largest + (droppable / F::cast_from(u32::max(end - first, 1u32))).ln();
+        let mut odds = F::new(0.0);
+        if comptime!(rule == Background::Odds) {
+            odds = (max(logit - largest, F::new(-80.0))).exp();
+        }
+        let mut least = F::max_value();
+        if !outside {
+            least = nucleus::<F>(frames, &lists.members, first, end, centre, largest, odds, droppable);
+        }
         let mut kept_sum = F::new(0.0);
         let mut dropped_sum = F::new(0.0);
         let mut kept = 0u32;
@@ -184,10 +242,6 @@ fn count_rows<F: Real, W: Real>(
                 }
             }
         }
-        let mut odds = F::new(0.0);
-        if comptime!(rule == Background::Odds) {
-            odds = (max(logit - largest, F::new(-80.0))).exp();
-        }
         if outside {
             odds = one;
         }
@@ -196,7 +250,7 @@ fn count_rows<F: Real, W: Real>(
         rows.counts[at] = kept;
         rows.largest[at] = largest;
         rows.total[at] = total;
-        rows.least[at] = select(outside, F::max_value(), least);
+        rows.least[at] = least;
         rows.background[at] = W::cast_from(odds / total);
         rows.dropped[at] = dropped_sum / (total + dropped_sum);
     }
@@ -224,12 +278,14 @@ fn fill_rows<F: Real, W: Real>(
             let l = Frame::load(frames, n).log_density(centre);
             // The second condition never decides where both passes round alike; it keeps a row within its place if not.
             if l >= smallest && to < end {
-                columns[to as usize] = n;
-                weights[to as usize] = W::cast_from((l - largest).exp() / total);
+                if to < columns.len() as u32 {
+                    columns[to as usize] = n;
+                    weights[to as usize] = W::cast_from((l - largest).exp() / total);
+                }
                 to += 1u32;
             }
         }
-        while to < end {
+        while to < u32::min(end, columns.len() as u32) {
             columns[to as usize] = lists.members[lists.starts[tile as usize + 1] as usize - 1];
             weights[to as usize] = W::cast_from(F::new(0.0));
             to += 1u32;

@@ -20,6 +20,7 @@ pub(super) fn transpose<R: Runtime, P: Precision>(
     columns: &Buffer<R, u32>,
     weights: &Buffer<R, P::Weight>,
 ) -> Transposed<R, P> {
+    // One for every slot that there is room for.
     let counts = device.uninit(bins.pairs());
     let (rows, transposed) = (device.uninit(columns.len()), device.uninit(columns.len()));
     let visit = |starts: &Buffer<R, u32>, fill: bool| {
@@ -32,6 +33,7 @@ pub(super) fn transpose<R: Runtime, P: Precision>(
             count,
             dim,
             SlotRowsLaunch::new(
+                bins.slot_starts.arg(),
                 bins.slot_tiles.arg(),
                 bins.slot_owners.arg(),
                 row_starts.arg(),
@@ -54,6 +56,7 @@ pub(super) fn transpose<R: Runtime, P: Precision>(
 
 #[derive(CubeType, CubeLaunch)]
 struct SlotRows<F: Real, W: Real> {
+    starts: Array<u32>,
     tiles: Array<u32>,
     owners: Array<u32>,
     row_starts: Array<u32>,
@@ -73,7 +76,7 @@ fn visit_rows<F: Real, W: Real>(
     #[comptime] fill: bool,
 ) {
     let slot = ABSOLUTE_POS;
-    if (slot as u32) < pairs {
+    if (slot as u32) < u32::min(pairs, slots.starts[slots.starts.len() - 1]) {
         let (tile, n) = (slots.tiles[slot], slots.owners[slot]);
         let place = slots.plots.place(tile);
         let columns = place.lattice.columns;
@@ -88,8 +91,10 @@ fn visit_rows<F: Real, W: Real>(
                 let found = position(&slots.columns, slots.row_starts[row as usize], end, n);
                 if found < end {
                     if comptime!(fill) {
-                        rows[at as usize] = row;
-                        weights[at as usize] = slots.weights[found as usize];
+                        if at < rows.len() as u32 {
+                            rows[at as usize] = row;
+                            weights[at as usize] = slots.weights[found as usize];
+                        }
                     }
                     at += 1u32;
                 }
@@ -97,6 +102,10 @@ fn visit_rows<F: Real, W: Real>(
         }
         if comptime!(!fill) {
             starts[slot] = at;
+        }
+    } else if (slot as u32) < pairs {
+        if comptime!(!fill) {
+            starts[slot] = 0u32;
         }
     }
 }

@@ -3,6 +3,7 @@
 use splatport_kernels::{
     Buffer, Gaussians, HostReal, Precision,
     arithmetic::copy,
+    bins::Room,
     clock::Clock,
     cubecl::Runtime,
     evaluate::{Look, evaluate},
@@ -73,7 +74,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let mut tracks: Vec<Track<P::Real>> =
             (0..images).map(|_| Track { losses: Vec::new(), end: None, rescued: None }).collect();
         let mut safe = if S::MOVES_AT_ONCE { Some(Safe::new(self, gaussians)?) } else { None };
-        let mut state = self.state::<S>(gaussians, sums)?;
+        let mut room = Room::default();
+        let mut state = self.state::<S>(gaussians, sums, &mut room)?;
         let (mut next, mut told, mut patience) = (0u32, 0, S::EVERY);
         loop {
             let boundary = next.next_multiple_of(S::EVERY).min(steps);
@@ -111,7 +113,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             if stop.is_some() {
                 patience = (patience / 2).max(1);
                 // Makes room first.
-                state.listed = self.listed(gaussians, S::GROWTH)?;
+                state.listed = self.listed(gaussians, S::GROWTH, &mut room)?;
                 let scene = self.scene(&state.frames, &state.listed);
                 state.look = Look::new(self.device, &scene, &self.target, sums)?;
             } else {
@@ -126,9 +128,14 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         self.collect(gaussians, stepper.repairs(), tracks)
     }
 
-    fn state<'s, S: Stepper<R, P>>(&self, gaussians: &'s Gaussians<R, P::Real>, sums: Sums) -> Result<State<'s, R, P>> {
+    fn state<'s, S: Stepper<R, P>>(
+        &self,
+        gaussians: &'s Gaussians<R, P::Real>,
+        sums: Sums,
+        room: &mut Room,
+    ) -> Result<State<'s, R, P>> {
         let frames = gaussian::frames(self.device, gaussians, gaussians.len(), Framing::default())?;
-        let listed = self.listed(gaussians, S::GROWTH)?;
+        let listed = self.listed(gaussians, S::GROWTH, room)?;
         let look = Look::new(self.device, &self.scene(&frames, &listed), &self.target, sums)?;
         Ok(State { gaussians, frames, listed, look, clock: Clock::new(self.device, self.parts.len()) })
     }

@@ -3,7 +3,7 @@
 
 use splatport::kernels::{
     Mosaic,
-    bins::{Rule, bins, bins_of_batch},
+    bins::{Room, Rule, bins, bins_of_batch},
     gaussian::Framing,
     rasterize::{Compositing, Scene, rasterize},
 };
@@ -63,7 +63,7 @@ fn a_margin_covers_what_moves() {
         let wide_frames = framed(&picture.set, picture.channels, framing);
         let rule = Rule::Within(picture.support);
         let mosaic = Mosaic::new(device(), &[(picture.cells(), picture.set.len())]).expect("a mosaic");
-        let lists = bins_of_batch(device(), &wide_frames, &mosaic, rule, 3.0).expect("bins");
+        let lists = bins_of_batch(device(), &wide_frames, &mosaic, (rule, 3.0), &mut Room::default()).expect("bins");
         let place = |g: &Gaussian<f64>| Gaussian {
             mean: [super::single(g.mean[0] + 2.9 * dx), super::single(g.mean[1] + 2.9 * dy)],
             scales: g.scales.map(|s| super::single(s * (1.0 + (factor - 1.0) * grown))),

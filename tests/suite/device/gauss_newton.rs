@@ -2,6 +2,7 @@
 
 use splatport::kernels::{
     Mosaic, Shape,
+    bins::Room,
     clock::Clock,
     gauss_newton::{GaussNewton, Objective},
     gaussian::{Framing, frames},
@@ -72,7 +73,8 @@ fn step_on_device(picture: &Picture, means: bool, kind: Penalty) -> (Vec<f64>, u
     let solver = GaussNewton::new(device(), &gaussians, &mosaic, &[objective], sums, 1).expect("a solver");
     let frames = frames(device(), &gaussians, n, Framing::default()).expect("frames");
     let margin = Margin { growth: 1.0, shift: 0.0 };
-    let lists = Listed::new(device(), &gaussians, &mosaic, picture.support, margin).expect("lists");
+    let lists =
+        Listed::new(device(), &gaussians, &mosaic, picture.support, margin, &mut Room::default()).expect("lists");
     let scene = Scene { frames: &frames, bins: &lists.bins, support: picture.support, compositing: Compositing::Sum };
     let pairs = lists.bins.pairs();
     poison(&[picture.base.len(), picture.pixels(), 24 * pairs, 64 * n]);

@@ -1,7 +1,7 @@
 //! Storage in 16 bits, and arithmetic in 64: either it works, or the device is refused by name.
 
+use splatport::kernels::transport::{pull_back, push_forward};
 use splatport::kernels::{Error, Precision};
-use splatport::kernels::{pull_back::pull_back, push_forward::push_forward};
 use splatport::reference::{kernel::dense, loss};
 use splatport::{BFloat, Device, Double, Half, HostReal};
 
