@@ -53,6 +53,7 @@ pub mod splat;
 #[cfg(feature = "proptest")]
 pub mod strategies;
 pub mod train;
+mod view;
 
 pub use splatport_kernels as kernels;
 #[cfg(feature = "vulkan")]
@@ -72,9 +73,10 @@ pub use crate::{
     image::{Image, Pixels},
     io::{CsrTable, GaussianTable, VERSION},
     kernel::{Certificate, Kernel, KernelRecipe},
-    loss::{Batch, Loss, LossRecipe, Step},
+    loss::{Batch, Discrepancy, Loss, LossRecipe, Step},
     profile::Profile,
     splat::{Splat, SplatRecipe},
+    view::View,
 };
 
 /// Starts the chain `Splat -> Kernel -> Loss` as a value that needs neither device nor image; see [`LossRecipe`].

@@ -5,6 +5,7 @@
 #![allow(clippy::collapsible_if)]
 
 pub mod adam;
+pub mod affine;
 pub mod arithmetic;
 mod backend;
 pub mod bins;

@@ -103,7 +103,7 @@ fn finish<R: Runtime, P: Precision>(
     Splat {
         device: device.clone(),
         gaussians: Gaussians { parameters: device.upload(&rows), channels },
-        annotations: part.annotations.len(),
+        points: part.annotations.points().to_vec(),
         size: [width, height],
         profile: options.profile,
         report: Report {

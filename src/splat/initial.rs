@@ -13,16 +13,23 @@ const ALONE: f64 = 8.0;
 
 /// Root mean square distance to the three nearest other annotations, px; fewer if there are fewer, 8 if there is none.
 pub(crate) fn neighbour_distances(points: &[[f64; 2]]) -> Vec<f64> {
+    of_neighbours(points, |squares| (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
+}
+
+/// Mean distance to the three nearest other annotations, px; fewer if there are fewer, 8 if there is none.
+pub(crate) fn neighbour_means(points: &[[f64; 2]]) -> Vec<f64> {
+    of_neighbours(points, |squares| squares.iter().map(|square| square.sqrt()).sum::<f64>() / squares.len() as f64)
+}
+
+/// What `mean` makes of the squared distances to the nearest others.
+fn of_neighbours(points: &[[f64; 2]], mean: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     type Item = GeomWithData<[f64; 2], usize>;
     let items: Vec<Item> = points.iter().enumerate().map(|(i, &p)| Item::new(p, i)).collect();
     let tree = RTree::bulk_load(items);
     let distance = |i: usize, point: &[f64; 2]| {
         let others = tree.nearest_neighbor_iter_with_distance_2(point).filter(|(item, _)| item.data != i);
         let squares: Vec<f64> = others.take(NEIGHBOURS).map(|(_, square)| square).collect();
-        match squares.len() {
-            0 => ALONE,
-            count => (squares.iter().sum::<f64>() / count as f64).sqrt(),
-        }
+        if squares.is_empty() { ALONE } else { mean(&squares) }
     };
     points.iter().enumerate().map(|(i, point)| distance(i, point)).collect()
 }

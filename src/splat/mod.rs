@@ -1,6 +1,7 @@
 //! Stage one: Gaussians bound to the annotations, fitted to the photo.
 
 mod backdrop;
+mod crop;
 mod fit;
 mod initial;
 mod options;
@@ -14,6 +15,7 @@ use splatport_kernels::{
     nearest::{self, Nearest},
 };
 
+pub use crop::{Crop, CropTarget};
 pub use options::*;
 pub use recipe::{Inputs, SplatRecipe, Unbound};
 pub use report::{End, Progress, Report};
@@ -31,7 +33,8 @@ use crate::{
 pub struct Splat<R: Runtime, P: Precision = Single> {
     device: Device<R, P>,
     gaussians: Gaussians<R, P::Real>,
-    annotations: usize,
+    /// Annotations, px: the first Gaussians are bound to them.
+    points: Vec<[f64; 2]>,
     size: [u32; 2],
     profile: Profile,
     report: Report,
@@ -108,7 +111,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let gaussians = Gaussians { parameters: device.upload_f64(&rows), channels };
         Self {
             device: device.clone(),
-            annotations: gaussians.len(),
+            points: rows.chunks_exact(6 + channels as usize).map(|row| [row[0], row[1]]).collect(),
             gaussians,
             size,
             profile,
@@ -130,7 +133,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
 
     /// Number of annotations; the first Gaussians are bound to them in order.
     pub fn annotations(&self) -> usize {
-        self.annotations
+        self.points.len()
     }
 
     /// Width and height of the image, px.

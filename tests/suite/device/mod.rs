@@ -5,6 +5,7 @@
 //! share of it that was seen (`cargo test -- --nocapture` prints it again).
 
 mod adam;
+mod affine;
 mod bins;
 mod correspondence;
 mod evaluate;

@@ -1,5 +1,6 @@
 //! The stages on a device, from the photo to the trained density, against the oracle.
 
+mod batches;
 mod degenerate;
 mod extra;
 mod fit;

@@ -1,0 +1,136 @@
+//! Kernels and losses of many images at once: the same as one by one.
+
+use splatport::{Annotations, Grid, Kernel, View, kernel::Background, loss::Discrepancy, splat::CropTarget};
+
+use super::{Splat, bits, device, poison};
+
+fn splat(size: [u32; 2], count: usize, seed: u64) -> Splat {
+    let places = |seed: u64, side: u32| super::noise(seed, count).into_iter().map(move |v| v * f64::from(side));
+    let points = places(seed, size[0]).zip(places(seed + 1, size[1])).map(|(x, y)| [x, y]);
+    let points = Annotations::new(points.collect::<Vec<_>>()).expect("points");
+    Splat::round(device(), &points, size, 4.0).expect("a splat")
+}
+
+/// Sizes, numbers and strides that share nothing; none, one, and more than a block of 256.
+fn splats() -> Vec<(Splat, Grid)> {
+    [([40, 30], 5, 4), ([1, 1], 1, 8), ([90, 33], 0, 3), ([120, 100], 300, 2), ([24, 50], 7, 8)]
+        .into_iter()
+        .enumerate()
+        .map(|(at, (size, count, stride))| (splat(size, count, 10 * at as u64), Grid::over(size[0], size[1], stride)))
+        .collect()
+}
+
+fn density(cells: usize, seed: u64) -> Vec<f32> {
+    super::noise(seed, cells).into_iter().map(|v| v as f32).collect()
+}
+
+#[test]
+fn a_kernel_of_many_is_the_kernels_of_each() {
+    let splats = splats();
+    let images: Vec<_> = splats.iter().map(|(splat, grid)| (splat, *grid)).collect();
+    for background in [Background::Hard { cut_off: 2.0 }, Background::None] {
+        let recipe = |splat: &Splat, grid| splat.kernel(grid).background(background).build().expect("a kernel");
+        let options = *recipe(&splats[0].0, splats[0].1).options();
+        poison();
+        let mut whole = Kernel::of_all(device(), &images, options).expect("a kernel");
+        // A second time into known room, over other memory.
+        poison();
+        whole.rebuild(&images).expect("a rebuilt kernel");
+        let densities: Vec<Vec<f32>> =
+            splats.iter().enumerate().map(|(i, (_, g))| density(g.len(), i as u64)).collect();
+        let joint = whole.loss().discrepancy(Discrepancy::L2).expect("a loss");
+        let step = joint.evaluate(&device().upload(&densities.concat())).expect("a step");
+        let (values, gradient, mass) =
+            (step.values().expect("values"), bits(step.gradient()), bits(step.transported()));
+        let (mut cell, mut column) = (0, 0);
+        for (at, ((splat, grid), density)) in splats.iter().zip(&densities).enumerate() {
+            let loss = recipe(splat, *grid).loss().discrepancy(Discrepancy::L2).expect("a loss");
+            let own = loss.evaluate(&device().upload(density)).expect("a step");
+            let count = splat.annotations() + 1;
+            assert!(bits(own.transported()) == mass[column..column + count], "{background:?}: mass of image {at}");
+            // The mean divides by 5: one rounding each.
+            let near = |a: f64, b: f64| (a - b).abs() <= 2.0 * f64::from(f32::EPSILON) * b.abs();
+            let value = own.value().expect("a value") / 5.0;
+            assert!(near(values[at], value), "{background:?}: {} and {value} of image {at}", values[at]);
+            for (i, slope) in own.gradient().read().expect("a gradient").into_iter().enumerate() {
+                let whole = f64::from(f32::from_bits(gradient[cell + i]));
+                assert!(near(whole, f64::from(slope) / 5.0), "{background:?}: slope {i} of image {at}");
+            }
+            (cell, column) = (cell + grid.len(), column + count);
+        }
+        assert_eq!((cell, column), (gradient.len(), mass.len()));
+    }
+}
+
+/// Weights and targets stand with their own annotations.
+#[test]
+fn weights_and_targets_reach_their_columns() {
+    let splats = splats();
+    let images: Vec<_> = splats.iter().map(|(splat, grid)| (splat, *grid)).collect();
+    let options = *splats[0].0.kernel(splats[0].1).build().expect("a kernel").options();
+    let kernel = Kernel::of_all(device(), &images, options).expect("a kernel");
+    let count = kernel.annotations();
+    let cells: usize = splats.iter().map(|(_, grid)| grid.len()).sum();
+    let numbers: Vec<f64> = (0..count).map(|n| 1.0 + n as f64 / 64.0).collect();
+    let loss = kernel.loss().targets(&numbers).expect("targets").weights(&numbers, 0.5).expect("weights");
+    let step = loss.evaluate(&device().filled(0.0f32, cells)).expect("a step");
+    // Without mass every annotation misses its whole target.
+    let wanted: f64 = numbers.iter().map(|v| v * v).sum::<f64>() / 5.0;
+    let got = step.value().expect("a value");
+    assert!((got - wanted).abs() <= 1e-6 * wanted * (count as f64).sqrt(), "{got} {wanted}");
+    assert!(loss.kernel().table().is_err(), "many images make no single table");
+}
+
+/// A kernel is the same before and after a rigid motion of everything, cell by cell; a crop is a part of it.
+#[test]
+fn views_carry_the_kernel_with_them() {
+    let size = [96, 64];
+    let splat = splat(size, 12, 3);
+    let kernel = |splat: &Splat, size: [u32; 2]| {
+        let grid = Grid::over(size[0], size[1], 8);
+        let build = splat.kernel(grid).background(Background::Hard { cut_off: 2.0 }).build();
+        super::kernel::rows(&build.expect("a kernel").table().expect("a table"))
+    };
+    let straight = kernel(&splat, size);
+    let views = [
+        (View::of(size).flip(), (|c, r| (11 - c, r)) as fn(usize, usize) -> (usize, usize)),
+        (View::of(size).flip_vertically(), |c, r| (c, 7 - r)),
+        (View::of(size).quarter_turn(), |c, r| (7 - r, c)),
+        (View::of(size).turn(std::f64::consts::PI).expect("a turn"), |c, r| (11 - c, 7 - r)),
+    ];
+    for (view, place) in views {
+        let crop = splat.through(&view, CropTarget::Unit).expect("a view");
+        assert_eq!(crop.kept, (0..12).collect::<Vec<u32>>());
+        let moved = kernel(&crop.splat, view.size());
+        let across = view.size()[0] as usize / 8;
+        for (i, row) in straight.iter().enumerate() {
+            let (column, line) = place(i % 12, i / 12);
+            let other = &moved[line * across + column];
+            // Rows hold to (32 + 4) u (1 + q), q below 100 here where a weight counts; the boundary is met by no cell.
+            let distance: f64 = row.iter().zip(other).map(|(a, b)| (a - b).abs()).sum();
+            assert!(distance < 36.0 * f64::from(f32::EPSILON) * 100.0, "{view:?}, cell {i}: {row:?} {other:?}");
+        }
+    }
+}
+
+/// Boxes that a tiling of crops cuts into pieces add up to one target.
+#[test]
+fn targets_of_a_tiling_add_up() {
+    let splat = splat([96, 64], 30, 8);
+    let mut sums = [0.0; 30];
+    // Beyond the edges too: boxes reach over them.
+    for left in [-128.0, -64.0, 0.0, 64.0, 128.0] {
+        for top in [-128.0, -64.0, 0.0, 64.0, 128.0] {
+            let view = View::of([96, 64]).crop([left, top], [64, 64]).expect("a view");
+            let crop = splat.through(&view, CropTarget::BoxRatio { min: 0.0 }).expect("a crop");
+            crop.kept.iter().zip(&crop.targets).for_each(|(&n, target)| sums[n as usize] += target);
+            assert_eq!(crop.splat.annotations(), crop.kept.len());
+        }
+    }
+    assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-12), "{sums:?}");
+    let view = View::of([96, 64]).crop([0.0, 0.0], [16, 16]).expect("a view");
+    let few = splat.through(&view, CropTarget::default()).expect("a crop");
+    assert!(few.targets.iter().all(|&t| (0.3..=1.0).contains(&t)) && few.kept.len() < 30);
+    let error = splat.through(&view, CropTarget::BoxRatio { min: 1.5 }).expect_err("more than all").to_string();
+    assert_eq!(error, "option `min` is 1.5: must lie between 0 and 1");
+}
