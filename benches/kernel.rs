@@ -2,8 +2,15 @@
 
 mod common;
 
-use common::{CROP, CROP_COUNTS, CROP_STRIDE, SIGMA, Setting, uniform};
+use std::cell::RefCell;
+
+use common::{CROP, CROP_COUNTS, CROP_STRIDE, SIGMA, Setting, density, uniform};
 use splatport::{Grid, Splat};
+
+/// A photo of a megapixel with some hundred points, at full resolution.
+const MEGAPIXEL: (u32, u32, usize, u32) = (1024, 768, 500, 1);
+/// Crops of a batch, with their annotations.
+const BATCH: (usize, usize) = (32, 200);
 
 fn main() {
     let setting = Setting::new("kernel");
@@ -11,15 +18,33 @@ fn main() {
     let mut group = setting.group(&mut criterion, "kernel");
     let crops = CROP_COUNTS.map(|count| (CROP, CROP, count, CROP_STRIDE));
     let photos = setting.photos().iter().map(|&(width, height, count)| (width, height, count, 1));
-    for (width, height, count, stride) in photos.chain(crops) {
+    for (width, height, count, stride) in photos.chain([MEGAPIXEL]).chain(crops) {
         let points = uniform([width, height], count);
         let splat = Splat::round(&setting.device, &points, [width, height], SIGMA).expect("a splat");
-        // The numbers of pairs and entries are read back between the launches: wall time.
-        let build = || splat.kernel(Grid::over(width, height, stride)).build().expect("a kernel");
+        // Sizes are read back at the end: wall time.
+        let grid = Grid::over(width, height, stride);
+        let kernel = splat.kernel(grid).build().expect("a kernel");
         let size = format!("{width}x{height}/{count} stride {stride}");
-        common::print_memory(&size, &build());
-        group.stage("build", size, || {
-            build();
+        common::print_memory(&size, &kernel);
+        let kernel = RefCell::new(kernel);
+        group.stage("rebuild", size, || kernel.borrow_mut().rebuild(&[(&splat, grid)]).expect("a kernel"));
+    }
+
+    // What a training step costs whose crops are new: kernels, value, gradient.
+    let (crops, count) = if setting.full { BATCH } else { (4, BATCH.1) };
+    let points = uniform([CROP, CROP], count);
+    let splat = Splat::round(&setting.device, &points, [CROP, CROP], SIGMA).expect("a splat");
+    let grid = Grid::over(CROP, CROP, CROP_STRIDE);
+    for crops in [1, crops] {
+        let images = vec![(&splat, grid); crops];
+        let options = *splat.kernel(grid).build().expect("a kernel").options();
+        let loss = splatport::Kernel::of_all(&setting.device, &images, options).expect("a kernel").loss();
+        let density = density(&setting.device, crops * grid.len());
+        let loss = RefCell::new(loss);
+        group.stage("rebuild and loss", format!("{crops} crops/{count}"), || {
+            let mut loss = loss.borrow_mut();
+            loss.rebuild(&images).expect("a kernel");
+            loss.evaluate(&density).expect("a step");
         });
     }
     group.finish();

@@ -9,7 +9,7 @@ use splatport_kernels::{
 };
 
 use crate::{
-    Annotations, Error, Image, Kernel, KernelRecipe, Result,
+    Annotations, Error, Grid, Image, Kernel, KernelRecipe, Result, Splat,
     error::{check_finite, check_length},
     kernel::OnRecipe,
 };
@@ -93,6 +93,21 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
             (weight, cost::cell_costs(&kernel.device, &kernel.entries, &kernel.frames))
         });
         self
+    }
+
+    /// Builds the kernel anew for other splats or grids, see [`Kernel::rebuild`]. Targets and weights are 1 again, the transport
+    /// cost stays.
+    ///
+    /// # Errors
+    /// As [`Kernel::rebuild`]; the loss is then as it was.
+    pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
+        self.kernel.rebuild(images)?;
+        self.terms.target = by_column(&self.kernel, &vec![1.0; self.kernel.annotations()], 0.0);
+        self.terms.weight = by_column(&self.kernel, &vec![1.0; self.kernel.annotations()], 1.0);
+        if let Some((_, costs)) = &mut self.terms.cost {
+            *costs = cost::cell_costs(&self.kernel.device, &self.kernel.entries, &self.kernel.frames);
+        }
+        Ok(())
     }
 
     /// The kernel it carries with.

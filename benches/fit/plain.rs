@@ -47,18 +47,22 @@ impl<const C: usize> Plain<C> {
         self.members.len()
     }
 
-    /// One look for Gauss-Newton: sums of every pair; gives something that depends on all of them.
-    pub fn look(&self) -> f32 {
+    /// One look: sums of every pair, those of the curvature too if asked for; gives something that depends on all of them.
+    pub fn look(&self, curvature: bool) -> f32 {
+        if curvature { self.look_for::<true>() } else { self.look_for::<false>() }
+    }
+
+    fn look_for<const CURVATURE: bool>(&self) -> f32 {
         let tiles = self.starts.len() - 1;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let part = |at: usize| tiles * at / cores..tiles * (at + 1) / cores;
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..cores).map(|at| scope.spawn(move || self.tiles(part(at)))).collect();
+            let workers: Vec<_> = (0..cores).map(|at| scope.spawn(move || self.tiles::<CURVATURE>(part(at)))).collect();
             workers.into_iter().map(|worker| worker.join().expect("no panic")).sum()
         })
     }
 
-    fn tiles(&self, tiles: Range<usize>) -> f32 {
+    fn tiles<const CURVATURE: bool>(&self, tiles: Range<usize>) -> f32 {
         let across = self.width.div_ceil(TILE);
         let mut partial = vec![[0.0f32; 15]; self.starts[tiles.end] - self.starts[tiles.start]];
         let (mut slot, mut penalty) = (0, 0.0);
@@ -89,28 +93,20 @@ impl<const C: usize> Plain<C> {
                     let (e, coverage) = residual[at];
                     (0..C).for_each(|c| sums[c] += w * e[c]);
                     let along = w * (0..C).map(|c| e[c] * color[c]).sum::<f32>();
-                    let k = w * (w + coverage) / 2.0;
                     let (xx, xy, yy) = (v0 * v0, v0 * v1, v1 * v1);
-                    let terms = [
-                        along * xx,
-                        along * xy,
-                        along * yy,
-                        k,
-                        k * xx,
-                        k * xy,
-                        k * yy,
-                        k * xx * xx,
-                        k * xx * xy,
-                        k * xx * yy,
-                        k * xy * yy,
-                        k * yy * yy,
-                    ];
-                    terms.iter().zip(&mut sums[3..]).for_each(|(term, sum)| *sum += term);
+                    let shape = [along * xx, along * xy, along * yy];
+                    shape.iter().zip(&mut sums[3..]).for_each(|(term, sum)| *sum += term);
+                    if CURVATURE {
+                        let k = w * (w + coverage) / 2.0;
+                        let fourth = [xx * xx, xx * xy, xx * yy, xy * yy, yy * yy];
+                        let terms = [1.0, xx, xy, yy].into_iter().chain(fourth);
+                        terms.zip(&mut sums[6..]).for_each(|(term, sum)| *sum += k * term);
+                    }
                 });
                 slot += 1;
             }
         }
-        penalty + partial.iter().map(|sums| sums[3]).sum::<f32>()
+        penalty + partial.iter().flatten().sum::<f32>()
     }
 
     /// Calls for every pixel of the tile that the Gaussian reaches.

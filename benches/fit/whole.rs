@@ -116,7 +116,9 @@ fn nuclei(setting: &Setting) {
     let start = Instant::now();
     recommended();
     println!("nuclei photo: {:.2?} with compiling", start.elapsed());
-    for (solver, name) in [(GAUSS_NEWTON, "Gauss-Newton"), (Solver::Adam { steps: 200, rate: 0.01 }, "Adam")] {
+    for (solver, name, curvature) in
+        [(GAUSS_NEWTON, "Gauss-Newton", true), (Solver::Adam { steps: 200, rate: 0.01 }, "Adam", false)]
+    {
         let run = || Splat::of(&image, &points).solver(solver).fit(&setting.device).expect("a splat");
         run();
         let (time, splat) = median(run);
@@ -127,7 +129,7 @@ fn nuclei(setting: &Setting) {
         let size = [image.width() as usize, image.height() as usize];
         let support = splatport::Profile::Recommended.splat().support;
         let plain = Plain::<1>::new(size, &image.to_f32(), points.points(), &scales, support);
-        let (plain_time, seen) = median(|| (0..steps).map(|_| plain.look()).sum::<f32>());
+        let (plain_time, seen) = median(|| (0..steps).map(|_| plain.look(curvature)).sum::<f32>());
         assert!(seen.is_finite(), "the plain loop's sums count");
         println!(
             "nuclei photo, {name}: {time:.2?} for {} steps; plain loop, {} pairs: {plain_time:.2?} for as many looks; {:.2} times",
