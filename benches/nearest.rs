@@ -14,7 +14,7 @@ fn main() {
         let points = uniform([width, height], count);
         let splat = Splat::round(&setting.device, &points, [width, height], SIGMA).expect("a splat");
         group.stage("photo", format!("{width}x{height}/{count}"), || {
-            splat.nearest(Grid::over(width, height, 1)).expect("nearest");
+            splat.nearest(Grid::over(width, height, 1), 1).expect("nearest");
         });
     }
     for count in CROP_COUNTS {

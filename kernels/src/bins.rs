@@ -34,8 +34,8 @@ pub(crate) const COARSE: u32 = 64;
 pub enum Rule {
     /// Some cell is within this squared Mahalanobis distance.
     Within(f64),
-    /// It is the nearest Gaussian of some cell.
-    Nearest,
+    /// It is one of the so many nearest Gaussians of some cell.
+    Nearest(u32),
     /// It is the nearest Gaussian of some cell (the background's weight depends on it), or its log density comes within
     /// `range` of the best logit of some cell.
     Posterior {

@@ -33,6 +33,16 @@ pub enum Background {
     Odds,
     /// Wholly to the background where `q* > b*`, not at all elsewhere.
     Hard,
+    /// Softly to the background, with the logit `log density of a Gaussian at its mean - b* / (v* (v* q* + 1e-5))`, `v*` the square
+    /// root of the nearest Gaussian's `|Sigma|`: Bayesian loss's rule, where `v* q*` is the squared distance in px.
+    Reciprocal,
+}
+
+impl Background {
+    /// Whether the background competes with the Gaussians.
+    pub(crate) fn is_soft(self) -> bool {
+        matches!(self, Self::Odds | Self::Reciprocal)
+    }
 }
 
 /// Share of the tolerated dropped mass that tile lists may take; rows take the rest.
@@ -173,7 +183,7 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
 ) -> Result<Correspondence<R, P>> {
     let tolerance = Tolerance { tau };
     let most = mosaic.images().iter().map(|&(_, gaussians)| gaussians).max().unwrap_or(0);
-    let floor = (background == Background::Odds && !frames.is_empty()).then(|| background_floor(device, frames));
+    let floor = (background.is_soft() && !frames.is_empty()).then(|| background_floor(device, frames, background));
     let rule = Rule::Posterior { range: tolerance.tile_range::<P::Real>(most) };
     let rule = (rule, 0.0);
     room.lists.guess(frames.len());
@@ -236,23 +246,36 @@ fn put_together(a: &Array<u32>, b: &Array<u32>, c: &Array<u32>, gathered: &mut A
     }
 }
 
-/// Minus a logit that every cell reaches, one element: where the nearest Gaussian's falls, the background's rises, and the two
-/// cross at `-(b + log|Sigma|) / 2` or above.
+/// Minus a logit that every cell reaches, one element: where the nearest Gaussian's falls, the background's rises, and one of
+/// them is where the two cross or above.
 fn background_floor<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,
+    background: Background,
 ) -> Buffer<R, P::Real> {
     let crossings = device.uninit(frames.len());
     let (count, dim) = device.per_unit(frames.len());
-    write_crossings::launch::<P::Real, R>(device.client(), count, dim, frames.packed.arg(), crossings.arg());
+    write_crossings::launch::<P::Real, R>(
+        device.client(),
+        count,
+        dim,
+        frames.packed.arg(),
+        crossings.arg(),
+        background,
+    );
     reduce(device, &crossings, Reduction::Largest)
 }
 
 /// Minus the logit at which each Gaussian and its background cross.
 #[cube(launch)]
-fn write_crossings<F: Real>(frames: &Array<Quad<F>>, crossings: &mut Array<F>) {
+fn write_crossings<F: Real>(frames: &Array<Quad<F>>, crossings: &mut Array<F>, #[comptime] rule: Background) {
     if ABSOLUTE_POS < crossings.len() {
         let frame = Frame::load(frames, ABSOLUTE_POS as u32);
-        crossings[ABSOLUTE_POS] = frame.threshold / F::new(2.0) - frame.log_normaliser;
+        let mut crossing = frame.threshold / F::new(2.0);
+        if comptime!(rule == Background::Reciprocal) {
+            // Half of q where q / 2 = b / (v (v q + 1e-5)), with the small number left out, which makes it larger.
+            crossing = (frame.threshold / F::new(2.0)).sqrt() * frame.log_normaliser.exp();
+        }
+        crossings[ABSOLUTE_POS] = crossing - frame.log_normaliser;
     }
 }

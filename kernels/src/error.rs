@@ -38,6 +38,18 @@ pub enum Error {
         /// Elements given.
         got: usize,
     },
+    /// A number of things outside its range.
+    #[error("{what}: {value} is not within {min}..={max}")]
+    Count {
+        /// What is counted.
+        what: &'static str,
+        /// How many were asked for.
+        value: u32,
+        /// At least.
+        min: u32,
+        /// At most.
+        max: u32,
+    },
     /// More bytes than the device allows in one buffer.
     #[error("{what} takes {bytes} bytes, the device allows {largest} in one buffer")]
     NoRoom {

@@ -1,11 +1,11 @@
-//! The nearest Gaussian of every cell, by Mahalanobis distance; exact, ties to the lowest index.
+//! The Gaussians that are nearest to every cell by Mahalanobis distance.
 //!
-//! One cube per tile, one unit per cell, over the Gaussians that a bound could not exclude from the tile.
+//! One unit per cell looks through its tile's candidates, which provably hold the nearest ones; ties go to the lowest index.
 
 use cubecl::prelude::*;
 
 use crate::{
-    Result,
+    Error, Result,
     bins::{Rule, bins},
     buffer::Buffer,
     device::Device,
@@ -15,56 +15,88 @@ use crate::{
     real::{Precision, Quad, Real},
 };
 
-/// Per cell: which Gaussian is nearest, and how far it is.
+/// Most neighbours that can be asked for: they are kept in registers.
+pub const MOST: u32 = 32;
+
+/// Per cell: which Gaussians are nearest, the nearest first, and how far they are.
 #[derive(Debug)]
 pub struct Nearest<R: Runtime, F: Real> {
-    /// Index of the nearest Gaussian, `[cells]`; `u32::MAX` when there is none.
+    /// Indices, `[cells, count]`; `u32::MAX` where there are fewer Gaussians.
     pub index: Buffer<R, u32>,
-    /// Squared Mahalanobis distance to it, `[cells]`; the largest finite value when there is none.
+    /// Squared Mahalanobis distances to them, `[cells, count]`; the largest finite value where there are fewer.
     pub mahalanobis_sq: Buffer<R, F>,
 }
 
-/// Finds the nearest of `frames` for every cell.
+/// Finds the `count` nearest of `frames` for every cell.
 ///
 /// # Errors
-/// [`crate::Error::TooLarge`] when the candidate lists do not fit a 32-bit index.
+/// [`Error::Count`] unless `count` is within 1..=[`MOST`]; [`Error::TooLarge`] when the candidate lists do not fit a 32-bit
+/// index.
 pub fn nearest<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,
     cells: Cells,
+    count: u32,
 ) -> Result<Nearest<R, P::Real>> {
-    let bins = bins(device, frames, cells, Rule::Nearest)?;
-    let nearest = Nearest { index: device.uninit(cells.len()), mahalanobis_sq: device.uninit(cells.len()) };
-    let (count, dim) = device.per_tile(bins.tiles());
+    if !(1..=MOST).contains(&count) {
+        return Err(Error::Count { what: "nearest Gaussians", value: count, min: 1, max: MOST });
+    }
+    let bins = bins(device, frames, cells, Rule::Nearest(count))?;
+    let places = cells.len() * count as usize;
+    let nearest = Nearest { index: device.uninit(places), mahalanobis_sq: device.uninit(places) };
+    let (cubes, dim) = device.per_tile(bins.tiles());
     find::launch::<P::Real, R>(
         device.client(),
-        count,
+        cubes,
         dim,
         frames.packed.arg(),
         ListsLaunch::new(bins.tile_starts.arg(), bins.members.arg(), bins.mosaic.arg()),
         nearest.index.arg(),
         nearest.mahalanobis_sq.arg(),
+        count,
     );
     Ok(nearest)
 }
 
 #[cube(launch)]
-fn find<F: Real>(frames: &Array<Quad<F>>, lists: &Lists<F>, index: &mut Array<u32>, mahalanobis_sq: &mut Array<F>) {
+fn find<F: Real>(
+    frames: &Array<Quad<F>>,
+    lists: &Lists<F>,
+    index: &mut Array<u32>,
+    mahalanobis_sq: &mut Array<F>,
+    #[comptime] count: u32,
+) {
     let tile = CUBE_POS as u32;
     let cell = lists.plots.cell(tile, UNIT_POS);
     if cell.inside {
-        let centre = cell.centre;
-        let mut best = F::max_value();
-        let mut found = 4294967295u32.runtime();
+        let places = comptime!(count as usize);
+        let mut best = Array::<F>::new(places);
+        let mut found = Array::<u32>::new(places);
+        #[unroll]
+        for place in 0..places {
+            best[place] = F::max_value();
+            found[place] = 4294967295u32;
+        }
         for at in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
-            let n = lists.members[at as usize];
-            let q = Frame::load(frames, n).mahalanobis_sq(centre);
-            if q < best {
-                best = q;
-                found = n;
+            let mut n = lists.members[at as usize];
+            let mut q = Frame::load(frames, n).mahalanobis_sq(cell.centre);
+            // Into its place; what it displaces moves on.
+            #[unroll]
+            for place in 0..places {
+                if q < best[place] {
+                    let (farther, other) = (best[place], found[place]);
+                    best[place] = q;
+                    found[place] = n;
+                    q = farther;
+                    n = other;
+                }
             }
         }
-        index[cell.index as usize] = found;
-        mahalanobis_sq[cell.index as usize] = best;
+        #[unroll]
+        for place in 0..places {
+            let at = cell.index as usize * places + place;
+            index[at] = found[place];
+            mahalanobis_sq[at] = best[place];
+        }
     }
 }

@@ -37,6 +37,14 @@ pub enum Background {
         /// Their `background_ratio`, px².
         kappa: f64,
     },
+    /// Bayesian loss's: the background is a point at the distance `(kappa side)^2 / distance` from the cell, on the far side of the
+    /// nearest annotation. Meant for round Gaussians of one scale; others count as round ones of the same area.
+    Reciprocal {
+        /// Share of the side; their code has 1, their advice is less.
+        kappa: f64,
+        /// Shorter side of the whole image, px.
+        side: f64,
+    },
     /// Wholly to the background beyond `cut_off` standard deviations, not at all within.
     Hard {
         /// Distance in standard deviations.
@@ -87,6 +95,10 @@ impl KernelOptions {
                 positive("cut_off", cut_off)?;
                 positive("kappa", kappa)?;
             }
+            Background::Reciprocal { kappa, side } => {
+                positive("kappa", kappa)?;
+                positive("side", side)?;
+            }
         }
         if let ScaleClip::Range { post_min, post_max } = self.scale_clip {
             positive("post_min", post_min)?;
@@ -107,6 +119,7 @@ impl KernelOptions {
                 [cut_off * cut_off, 0.0]
             }
             Background::Ratio { cut_off, kappa } => [cut_off * cut_off / 2.0 - kappa.ln(), 0.5],
+            Background::Reciprocal { kappa, side } => [(kappa * side).powi(2) / 2.0, 0.0],
         }
     }
 
@@ -120,11 +133,11 @@ impl KernelOptions {
         }
     }
 
-    /// Without a background there is no boundary to keep away. Where `b` grows with the scale, its value for a Gaussian of
+    /// Without a background there is no boundary to keep away, and Bayesian loss's is far. Where `b` grows with the scale, its value for a Gaussian of
     /// 1 px is taken: larger ones need less.
     fn least_scale(&self, stride: f64) -> f64 {
         match self.background {
-            Background::None => 0.0,
+            Background::None | Background::Reciprocal { .. } => 0.0,
             _ => stride / (2.0 * self.threshold()[0].max(0.5)).sqrt(),
         }
     }

@@ -116,6 +116,7 @@ pub(super) fn build<R: Runtime, P: Precision>(
         Background::None => correspondence::Background::None,
         Background::Soft { .. } | Background::Ratio { .. } => correspondence::Background::Odds,
         Background::Hard { .. } => correspondence::Background::Hard,
+        Background::Reciprocal { .. } => correspondence::Background::Reciprocal,
     };
     let plots: Vec<_> = images.iter().map(|(splat, grid)| (grid.cells(), splat.annotations())).collect();
     let mosaic = Mosaic::new(device, &plots)?;

@@ -24,6 +24,12 @@ pub enum Background<T> {
         /// One constant per gaussian, no unit.
         b: Vec<T>,
     },
+    /// Log weight -`strength` / (v (v q\* + 1e-5)) - log v with v = |S\*|^(1/2), as in Bayesian loss, where v q\* is the squared
+    /// distance in px and `strength` half the squared distance that mirrors the background (spec 2.2).
+    Reciprocal {
+        /// px^4.
+        strength: T,
+    },
     /// Everything where q\* > `cut_off`^2, nothing elsewhere (the paper's text above Eq. 11).
     Hard {
         /// In standard deviations.
@@ -68,6 +74,11 @@ pub fn row<T: Scalar>(gaussians: &[Gaussian<T>], point: [T; 2], background: &Bac
     let behind = match background {
         Background::None => T::neg_infinity(),
         Background::Odds { b } => (q - gaussians[n].log_det()) / real(2.0) - b[n],
+        Background::Reciprocal { strength } => {
+            let log_variance = gaussians[n].log_det() / real(2.0);
+            let variance = log_variance.exp();
+            -log_variance - *strength / (variance * (variance * q + real(1e-5)))
+        }
         Background::Hard { cut_off } if q > *cut_off * *cut_off => {
             let mut entries = vec![T::zero(); gaussians.len()];
             entries.push(T::one());

@@ -198,13 +198,14 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(image.read()?.into_iter().map(|v| v.cast_to_f64() as f32).collect())
     }
 
-    /// The nearest Gaussian of every cell by Mahalanobis distance, free ones included; ties go to the lowest index.
+    /// The `count` nearest Gaussians of every cell by Mahalanobis distance, free ones included, the nearest first; ties go to the
+    /// lowest index.
     ///
     /// # Errors
-    /// [`Error::Device`].
-    pub fn nearest(&self, grid: Grid) -> Result<Nearest<R, P::Real>> {
+    /// [`Error::Device`] when `count` is not within 1..=32, or the device failed.
+    pub fn nearest(&self, grid: Grid, count: u32) -> Result<Nearest<R, P::Real>> {
         let frames = gaussian::frames(&self.device, &self.gaussians, self.len(), Framing::default())?;
-        Ok(nearest::nearest(&self.device, &frames, grid.cells())?)
+        Ok(nearest::nearest(&self.device, &frames, grid.cells(), count)?)
     }
 
     /// Starts a transport kernel from the cells of `grid` to the annotations.

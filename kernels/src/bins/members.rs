@@ -23,8 +23,18 @@ pub(super) struct Lists<R: Runtime> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Bound {
     Within,
-    Nearest,
+    Nearest(u32),
     Posterior,
+}
+
+impl Bound {
+    /// How many nearest Gaussians are kept.
+    fn nearest(self) -> usize {
+        match self {
+            Self::Nearest(count) => count as usize,
+            _ => 1,
+        }
+    }
 }
 
 /// Whether lists are made from whole blocks of Gaussians, for coarse tiles, or from those lists.
@@ -72,6 +82,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
                 best.arg(),
                 self.criterion(),
                 level,
+                self.bound(),
                 self.floor.is_some(),
             );
         }
@@ -111,7 +122,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
     pub fn bound(&self) -> Bound {
         match self.rule {
             Rule::Within(_) => Bound::Within,
-            Rule::Nearest => Bound::Nearest,
+            Rule::Nearest(count) => Bound::Nearest(count),
             Rule::Posterior { .. } => Bound::Posterior,
         }
     }
@@ -119,7 +130,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
     pub fn criterion(&self) -> CriterionLaunch<F, R> {
         let range = match self.rule {
             Rule::Within(limit) => real(limit),
-            Rule::Nearest => real(0.0),
+            Rule::Nearest(_) => real(0.0),
             Rule::Posterior { range } => real(range),
         };
         CriterionLaunch::new(range, bound_slack(), real(self.margin))
@@ -227,7 +238,7 @@ impl<F: Real> Criterion<F> {
         let reach = self.at_best(frame, area);
         match comptime!(bound) {
             Bound::Within => reach.nearness + self.range >= F::new(0.0),
-            Bound::Nearest => reach.nearness >= reached.nearness,
+            Bound::Nearest(_) => reach.nearness >= reached.nearness,
             Bound::Posterior => reach.nearness >= reached.nearness || reach.logit + self.range >= reached.logit,
         }
     }
@@ -250,7 +261,7 @@ impl<F: Real> Reach<F> {
     }
 }
 
-/// What a list's candidates reach at every cell of its tile.
+/// What a list's candidates reach at every cell of its tile; of those that count as near, the last.
 #[cube(launch)]
 fn find_best<F: Real>(
     source: &Source<F>,
@@ -258,6 +269,7 @@ fn find_best<F: Real>(
     best: &mut Array<F>,
     criterion: &Criterion<F>,
     #[comptime] level: Level,
+    #[comptime] bound: Bound,
     #[comptime] has_floor: bool,
 ) {
     if 2 * ABSOLUTE_POS < best.len() {
@@ -266,13 +278,26 @@ fn find_best<F: Real>(
         if comptime!(has_floor) {
             reached.logit = F::new(0.0) - floor[0];
         }
+        let count = comptime!(bound.nearest());
+        let mut nearest = Array::<F>::new(count);
+        #[unroll]
+        for place in 0..count {
+            nearest[place] = F::min_value();
+        }
         for at in candidates.first..candidates.end {
             let frame = Frame::load(&source.frames, source.member(at, level));
             let surely = criterion.surely(&frame, candidates.area);
-            reached.nearness = max(reached.nearness, surely.nearness);
             reached.logit = max(reached.logit, surely.logit);
+            // Into its place among the nearest so far.
+            let mut carried = surely.nearness;
+            #[unroll]
+            for place in 0..count {
+                let (nearer, farther) = (max(nearest[place], carried), min(nearest[place], carried));
+                nearest[place] = nearer;
+                carried = farther;
+            }
         }
-        best[2 * ABSOLUTE_POS] = reached.nearness;
+        best[2 * ABSOLUTE_POS] = nearest[count - 1];
         best[2 * ABSOLUTE_POS + 1] = reached.logit;
     }
 }

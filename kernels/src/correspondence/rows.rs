@@ -218,9 +218,16 @@ fn count_rows<F: Real, W: Real>(
                 logit = top.q / F::new(2.0) - top.threshold + top.log_normaliser;
             }
         }
+        if comptime!(rule == Background::Reciprocal) {
+            if !outside {
+                let variance = (F::new(0.0) - top.log_normaliser).exp();
+                let distance = variance * top.q + F::new(1.0e-5);
+                logit = top.log_normaliser - top.threshold / (variance * distance);
+            }
+        }
         let largest = max(top.largest, logit);
         let mut odds = F::new(0.0);
-        if comptime!(rule == Background::Odds) {
+        if comptime!(rule.is_soft()) {
             odds = (max(logit - largest, F::new(-80.0))).exp();
         }
         let mut least = F::max_value();

@@ -42,14 +42,14 @@ fn every_reached_tile_has_its_gaussian() {
 #[test]
 fn far_tiles_are_left_out() {
     let frames = framed(&[Gaussian::round([12.0, 20.0], 0.5)], 1, Framing::default());
-    for (rule, pairs) in [(Rule::Within(9.0), 1), (Rule::Nearest, 72), (Rule::Within(1e9), 72)] {
+    for (rule, pairs) in [(Rule::Within(9.0), 1), (Rule::Nearest(1), 72), (Rule::Within(1e9), 72)] {
         let cells = splatport::kernels::Cells::pixels(70, 61);
         assert_eq!(bins(device(), &frames, cells, rule).expect("bins").pairs(), pairs, "{rule:?}");
     }
     // Half the pixels of two equal gaussians side by side are nearest to each.
     let two = [Gaussian::round([8.0, 4.0], 2.0), Gaussian::round([56.0, 4.0], 2.0)];
     let cells = splatport::kernels::Cells::pixels(64, 8);
-    let nearest = bins(device(), &framed(&two, 1, Framing::default()), cells, Rule::Nearest).expect("bins");
+    let nearest = bins(device(), &framed(&two, 1, Framing::default()), cells, Rule::Nearest(1)).expect("bins");
     assert_eq!(nearest.pairs(), 8);
 }
 

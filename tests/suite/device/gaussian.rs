@@ -10,7 +10,7 @@ use super::{Case, Tally, aspect, cases, centres, device, framed, poison, propert
 /// The distance of every cell to the one gaussian, against the oracle's to `expected`.
 fn check(g: &Gaussian<f64>, cells: Cells, framing: Framing, expected: &Gaussian<f64>, tally: &mut Tally) {
     poison(&[8, cells.len()]);
-    let found = nearest(device(), &framed(&[*g], 1, framing), cells).expect("nearest");
+    let found = nearest(device(), &framed(&[*g], 1, framing), cells, 1).expect("nearest");
     let got = wide(found.mahalanobis_sq.read().expect("distances"));
     let wanted: Vec<f64> = centres(&cells).iter().map(|&x| expected.mahalanobis_sq(x)).collect();
     let relative = q_error(aspect(g));

@@ -19,6 +19,8 @@ pub enum Rule {
     Crossover(f64),
     Ratio(f64),
     Hard(f64),
+    /// By how many scales of 2 px the background is mirrored.
+    Reciprocal(f64),
 }
 
 /// Every rule, with distances whose squares are exact.
@@ -30,6 +32,7 @@ pub fn any_rule() -> impl Strategy<Value = Rule> {
         d().prop_map(Rule::Crossover),
         d().prop_map(Rule::Ratio),
         d().prop_map(Rule::Hard),
+        d().prop_map(Rule::Reciprocal),
     ]
 }
 
@@ -40,6 +43,7 @@ impl Rule {
             Self::None => [0.0, 0.0],
             Self::Exponent(d) => [d * d / 2.0, 0.0],
             Self::Crossover(d) | Self::Hard(d) => [d * d, 0.0],
+            Self::Reciprocal(d) => [2.0 * d * d, 0.0],
             Self::Ratio(d) => [single(d * d / 2.0 - 0.015_f64.ln()), 0.5],
         }
     }
@@ -53,6 +57,7 @@ impl Rule {
         match self {
             Self::None => correspondence::Background::None,
             Self::Hard(_) => correspondence::Background::Hard,
+            Self::Reciprocal(_) => correspondence::Background::Reciprocal,
             _ => correspondence::Background::Odds,
         }
     }
@@ -62,6 +67,7 @@ impl Rule {
         match self {
             Self::None => Background::None,
             Self::Hard(cut_off) => Background::Hard { cut_off },
+            Self::Reciprocal(_) => Background::Reciprocal { strength: constant },
             _ => Background::Odds { b: set.iter().map(|g| constant + per_log_det * g.log_det()).collect() },
         }
     }

@@ -92,7 +92,7 @@ fn round_splats_have_one_scale() {
 #[test]
 fn nearest_is_by_mahalanobis_distance() {
     let splat = Splat::from_table(device(), &table()).expect("a splat");
-    let found = splat.nearest(Grid::over(64, 48, 3)).expect("owners");
+    let found = splat.nearest(Grid::over(64, 48, 3), 1).expect("owners");
     let (owner, distance) = (found.index.read().expect("a device"), found.mahalanobis_sq.read().expect("a device"));
     let gaussians = gaussians_of(&table());
     for (cell, &centre) in grid::Grid::over(64, 48, 3.0).centres().iter().enumerate() {
