@@ -6,6 +6,7 @@
 
 mod adam;
 mod bins;
+mod clock;
 mod correspondence;
 mod evaluate;
 mod fit;
