@@ -2,15 +2,15 @@
 //! comparison with the oracle; lists made with a margin serve the gaussians that moved since.
 
 use splatport::kernels::{
-    Mosaic,
-    bins::{Room, Rule, bins, bins_of_batch},
+    Cells, Error, Mosaic,
+    bins::{Bins, Room, Rule, bins, bins_of_batch},
     gaussian::Framing,
     rasterize::{Compositing, Scene, rasterize},
 };
 use splatport::reference::{gaussian::Gaussian, splat};
 
-use super::rasterize::{Picture, pictures};
-use super::{Case, aspect, cases, centres, device, framed, poison, property, q_error, wide};
+use super::rasterize::{Picture, crowd, pictures};
+use super::{Case, Frames, R, aspect, cases, centres, device, framed, poison, property, q_error, wide};
 
 /// Pairs of tile and gaussian that have a cell within `limit`, rounding aside.
 fn needed(case: &Case, limit: f64) -> usize {
@@ -43,12 +43,12 @@ fn every_reached_tile_has_its_gaussian() {
 fn far_tiles_are_left_out() {
     let frames = framed(&[Gaussian::round([12.0, 20.0], 0.5)], 1, Framing::default());
     for (rule, pairs) in [(Rule::Within(9.0), 1), (Rule::Nearest(1), 72), (Rule::Within(1e9), 72)] {
-        let cells = splatport::kernels::Cells::pixels(70, 61);
+        let cells = Cells::pixels(70, 61);
         assert_eq!(bins(device(), &frames, cells, rule).expect("bins").pairs(), pairs, "{rule:?}");
     }
     // Half the pixels of two equal gaussians side by side are nearest to each.
     let two = [Gaussian::round([8.0, 4.0], 2.0), Gaussian::round([56.0, 4.0], 2.0)];
-    let cells = splatport::kernels::Cells::pixels(64, 8);
+    let cells = Cells::pixels(64, 8);
     let nearest = bins(device(), &framed(&two, 1, Framing::default()), cells, Rule::Nearest(1)).expect("bins");
     assert_eq!(nearest.pairs(), 8);
 }
@@ -80,4 +80,69 @@ fn a_margin_covers_what_moves() {
             tally.near("image", at, (got[at], wanted[at]), now.error(at / now.channels, at % now.channels));
         }
     });
+}
+
+/// A batch's grids, in one numbering: images without a gaussian, with several blocks of 256, crops and coarse cells. Each
+/// gives the bits that it gives alone, and nothing else is listed.
+#[test]
+fn grids_of_a_batch_are_drawn_alone() {
+    let shapes = [
+        (crowd(0, 17, 9), 0.0, 1.0),
+        (crowd(5, 1, 1), 0.0, 1.0),
+        (crowd(600, 130, 67), 3.0, 1.0),
+        (crowd(0, 8, 8), 0.0, 3.0),
+        (crowd(256, 40, 71), -20.5, 2.0),
+        (crowd(1, 65, 64), 0.0, 1.0),
+        (crowd(0, 3, 70), 0.0, 1.0),
+    ];
+    let cells = |(picture, corner, stride): &(Picture, f64, f64)| Cells {
+        left: *corner,
+        top: 2.0 * corner,
+        stride: *stride,
+        ..picture.cells()
+    };
+    let plots: Vec<_> = shapes.iter().map(|shape| (cells(shape), shape.0.set.len())).collect();
+    let mosaic = Mosaic::new(device(), &plots).expect("a mosaic");
+    let all: Vec<Gaussian<f64>> = shapes.iter().flat_map(|(picture, ..)| picture.set.iter().copied()).collect();
+    let base: Vec<f64> = shapes.iter().flat_map(|(picture, ..)| picture.base.iter().copied()).collect();
+    let together = framed(&all, 1, Framing::default());
+    let draw = |frames: &Frames, lists: &Bins<R, f32>, base: &[f64]| {
+        let scene = Scene { frames, bins: lists, support: 9.0, compositing: Compositing::Sum };
+        poison(&[base.len()]);
+        let raster = rasterize(device(), &scene, &device().upload_f64(base)).expect("a raster");
+        [raster.image, raster.coverage].map(|v| v.read().expect("a raster").into_iter().map(f32::to_bits).collect())
+    };
+    for margin in [0.0, 1.5] {
+        let lists = |frames: &Frames, mosaic: &Mosaic<R, f32>, rule| {
+            bins_of_batch(device(), frames, mosaic, rule, margin).expect("bins")
+        };
+        let pair = |rule| lists(&together, &mosaic, rule).pairs();
+        let within = Rule::Within(9.0);
+        let [image, coverage]: [Vec<u32>; 2] = draw(&together, &lists(&together, &mosaic, within), &base);
+        let rules = [within, Rule::Nearest(1), Rule::Posterior { range: 12.0, floor: Some(-4.0) }];
+        let mut pairs = [0; 3];
+        let mut first = 0;
+        for ((picture, ..), &plot) in shapes.iter().zip(&plots) {
+            let frames = framed(&picture.set, 1, Framing::default());
+            let alone = Mosaic::new(device(), &[plot]).expect("a mosaic");
+            pairs.iter_mut().zip(rules).for_each(|(sum, rule)| *sum += lists(&frames, &alone, rule).pairs());
+            let [one, covered]: [Vec<u32>; 2] = draw(&frames, &lists(&frames, &alone, within), &picture.base);
+            let own = first..first + picture.pixels();
+            first = own.end;
+            assert!(image[own.clone()] == one && coverage[own] == covered, "{plot:?}: other bits in the batch");
+        }
+        assert_eq!(rules.map(pair), pairs, "pairs of a batch");
+        assert!(pairs[0] > 600, "{pairs:?}");
+    }
+}
+
+/// A mosaic that counts other gaussians than there are.
+#[test]
+fn gaussians_must_be_those_of_the_grids() {
+    let frames = framed(&crowd(3, 9, 9).set, 1, Framing::default());
+    for counts in [[1, 1], [3, 1]] {
+        let mosaic = Mosaic::new(device(), &counts.map(|count| (Cells::pixels(9, 9), count))).expect("a mosaic");
+        let error = bins_of_batch(device(), &frames, &mosaic, Rule::Nearest(1), 0.0).expect_err("other numbers");
+        assert!(matches!(error, Error::Length { what: "frames", .. }), "{error}");
+    }
 }

@@ -7,6 +7,7 @@
 mod adam;
 mod affine;
 mod bins;
+mod clock;
 mod correspondence;
 mod evaluate;
 mod fit;

@@ -123,6 +123,46 @@ fn draws_what_the_oracle_draws() {
     property("drawn", 48, pictures(20), |picture, tally| check(picture, picture.draw(), tally));
 }
 
+/// `count` gaussians of a few pixels all over a picture.
+pub fn crowd(count: usize, width: usize, height: usize) -> Picture {
+    let wave = |n: usize, k: f64| single((n as f64 * k).sin());
+    // Multiples of irrational numbers spread evenly.
+    let place = |n: usize, k: f64, size: usize| single((n as f64 * k).fract() * size as f64);
+    let one = |n: usize| Gaussian {
+        scales: [single(3.0 + 1.5 * wave(n, 1.3)), single(2.0 + wave(n, 2.9))],
+        rotation: single(n as f64),
+        color: [wave(n, 0.7), wave(n, 0.9), wave(n, 1.1)],
+        opacity: 1.0,
+        ..Gaussian::round([place(n, 0.754_877_666, width), place(n, 0.569_840_291, height)], 1.0)
+    };
+    let base = (0..width * height).map(|at| wave(at, 0.37)).collect();
+    Picture { set: (0..count).map(one).collect(), base, width, height, channels: 1, support: 9.0 }
+}
+
+/// Lists of coarse tiles are made of blocks of 256 gaussians: three of them here. The oracle draws every pixel from those within
+/// 15 px, more than three of the largest scale. Measured: 0.2 of the tolerance.
+#[test]
+fn many_gaussians_are_drawn() {
+    once("many drawn", |tally| {
+        let picture = crowd(700, 130, 90);
+        let (image, _) = picture.draw();
+        let mut drawn = 0;
+        for (pixel, got) in wide(image).into_iter().enumerate() {
+            let [x, y] = picture.centre(pixel).map(|v| v - 0.5);
+            let moved = picture.set.iter().map(|g| Gaussian { mean: [g.mean[0] - x, g.mean[1] - y], ..*g });
+            let near = moved.filter(|g| g.mean[0].abs().max(g.mean[1].abs()) < 15.0);
+            let base = vec![picture.base[pixel]];
+            let one = Picture { set: near.collect(), base, width: 1, height: 1, ..picture };
+            if !one.is_on_an_edge(0) {
+                let want = splat::render(&one.set, 1, 1, 1, &one.base, one.support)[0];
+                tally.near("image", pixel, (got, want), one.error(0, 0));
+                drawn += 1;
+            }
+        }
+        tally.holds(drawn > 11_000, || format!("only {drawn} pixels are on no edge"));
+    });
+}
+
 /// Pixels that no gaussian reaches keep the base's bits.
 #[test]
 fn nothing_leaves_the_base_alone() {
