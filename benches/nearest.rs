@@ -21,7 +21,7 @@ fn main() {
         let points = uniform([CROP, CROP], count);
         let splat = Splat::round(&setting.device, &points, [CROP, CROP], SIGMA).expect("a splat");
         group.stage("crop", count, || {
-            splat.nearest(Grid::over(CROP, CROP, CROP_STRIDE)).expect("nearest");
+            splat.nearest(Grid::over(CROP, CROP, CROP_STRIDE), 1).expect("nearest");
         });
     }
     group.finish();

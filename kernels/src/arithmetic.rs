@@ -95,3 +95,23 @@ pub(crate) fn weigh<F: Real, W: Real>(weights: &Array<W>, density: &Array<F>, pr
         products[ABSOLUTE_POS] = F::cast_from(weights[ABSOLUTE_POS]) * density[ABSOLUTE_POS];
     }
 }
+
+/// Elements that [`sum_range`] adds in one round of a loop.
+const A_ROUND: u32 = 8;
+
+/// `values[first .. end]`, added in order. Some elements a round: software Vulkan ends a unit's loops after 65535 rounds in all.
+#[cube]
+pub(crate) fn sum_range<F: Real>(values: &Array<F>, first: u32, end: u32) -> F {
+    let mut sum = F::new(0.0);
+    let mut at = first;
+    while at < end {
+        #[unroll]
+        for next in 0..A_ROUND {
+            if at + next < end {
+                sum += values[(at + next) as usize];
+            }
+        }
+        at += A_ROUND;
+    }
+    sum
+}

@@ -15,9 +15,9 @@ pub(crate) use self::slots::position;
 use self::{members::Request, slots::slots};
 
 use crate::{
-    Result,
+    Error, Result,
     buffer::Buffer,
-    device::Device,
+    device::{Device, Shape},
     gaussian::Frames,
     grid::{Cells, Count, Mosaic},
     real::{Precision, Real},
@@ -119,21 +119,39 @@ pub(crate) struct Draft<R: Runtime, F: Real> {
     pub bins: Bins<R, F>,
     coarse: Starts<R>,
     fine: Starts<R>,
+    longest: Buffer<R, u32>,
 }
+
+/// Longest list that a device which runs units one after the other can go through four times, as the most thorough operation
+/// does: software Vulkan ends a unit's loops after 65535 rounds in all, without a word.
+const LONGEST: u32 = 16_000;
 
 impl<R: Runtime, F: Real> Draft<R, F> {
     /// The totals that [`Draft::check`] needs, in device memory.
-    pub fn totals(&self) -> [&Buffer<R, u32>; 2] {
-        [&self.coarse.total, &self.fine.total]
+    pub fn totals(&self) -> [&Buffer<R, u32>; 3] {
+        [&self.coarse.total, &self.fine.total, &self.longest]
     }
 
     /// The lists if all of them had room; else `room` grows.
-    pub fn check(self, totals: [u32; 2], room: &mut Room) -> Result<Option<Bins<R, F>>> {
+    pub fn check<P: Precision<Real = F>>(
+        self,
+        device: &Device<R, P>,
+        totals: [u32; 3],
+        room: &mut Room,
+    ) -> Result<Option<Bins<R, F>>> {
         let coarse = addressable(totals[0], "tile lists")?;
         if coarse > room.coarse {
             // Fine lists of coarse ones that were cut short mean nothing.
             room.coarse = roomy(coarse);
             return Ok(None);
+        }
+        if device.shape() == Shape::Gathered && totals[2] > LONGEST {
+            return Err(Error::Count {
+                what: "Gaussians that matter for one tile",
+                value: totals[2],
+                min: 0,
+                max: LONGEST,
+            });
         }
         let fine = addressable(totals[1], "tile lists")?;
         if fine > room.fine {
@@ -163,8 +181,10 @@ pub(crate) fn draft<R: Runtime, P: Precision>(
 ) -> Result<Draft<R, P::Real>> {
     frames.packed.expect("frames", mosaic.total(Count::Gaussians) * crate::gaussian::FRAME)?;
     let request = Request { frames, mosaic, rule, margin, floor };
-    let (coarse, coarse_starts) = request.lists(device, None, room.coarse)?;
-    let (fine, fine_starts) = request.lists(device, Some(&coarse), room.fine)?;
+    // The coarse ones, a block of Gaussians each, are short.
+    let (coarse, coarse_starts) = request.lists(device, None, room.coarse, &device.filled(0, 1))?;
+    let longest = device.filled(0, 1);
+    let (fine, fine_starts) = request.lists(device, Some(&coarse), room.fine, &longest)?;
     let slots = slots(device, &request, &coarse, &fine);
     let bins = Bins {
         mosaic: mosaic.clone(),
@@ -175,7 +195,29 @@ pub(crate) fn draft<R: Runtime, P: Precision>(
         slot_owners: slots.owners,
         member_slots: slots.of_members,
     };
-    Ok(Draft { bins, coarse: coarse_starts, fine: fine_starts })
+    Ok(Draft { bins, coarse: coarse_starts, fine: fine_starts, longest })
+}
+
+/// Four numbers side by side, to be read at once.
+pub(crate) fn together<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    numbers: [&Buffer<R, u32>; 4],
+) -> Buffer<R, u32> {
+    let gathered = device.uninit(4);
+    let (count, dim) = device.per_unit(1);
+    let [a, b, c, d] = numbers.map(Buffer::arg);
+    put_together::launch::<R>(device.client(), count, dim, a, b, c, d, gathered.arg());
+    gathered
+}
+
+#[cube(launch)]
+fn put_together(a: &Array<u32>, b: &Array<u32>, c: &Array<u32>, d: &Array<u32>, gathered: &mut Array<u32>) {
+    if ABSOLUTE_POS == 0 {
+        gathered[0] = a[0];
+        gathered[1] = b[0];
+        gathered[2] = c[0];
+        gathered[3] = d[0];
+    }
 }
 
 /// Builds the lists of one grid.
@@ -207,9 +249,9 @@ pub fn bins_of_batch<R: Runtime, P: Precision>(
     room.guess(frames.len());
     loop {
         let draft = draft(device, frames, mosaic, (rule, margin), None, *room)?;
-        let [coarse, fine] = draft.totals();
-        let (coarse, fine) = coarse.read_with(fine)?;
-        if let Some(bins) = draft.check([coarse[0], fine[0]], room)? {
+        let [coarse, fine, longest] = draft.totals();
+        let totals = together(device, [coarse, fine, longest, longest]).read()?;
+        if let Some(bins) = draft.check(device, [totals[0], totals[1], totals[2]], room)? {
             return Ok(bins);
         }
     }

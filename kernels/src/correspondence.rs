@@ -197,12 +197,12 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
         stage.fill(&kept, &starts.starts, &columns, &weights);
         let transposed = transpose(device, &draft.bins, &starts.starts, &columns, &weights);
         let worst = reduce(device, &kept.dropped, Reduction::Largest);
-        let [coarse, fine] = draft.totals();
-        let (totals, worst) = gather_totals(device, [coarse, fine, &starts.total]).read_with(&worst)?;
-        if draft.check([totals[0], totals[1]], &mut room.lists)?.is_none() {
+        let [coarse, fine, longest] = draft.totals();
+        let (totals, worst) = bins::together(device, [coarse, fine, longest, &starts.total]).read_with(&worst)?;
+        if draft.check(device, [totals[0], totals[1], totals[2]], &mut room.lists)?.is_none() {
             continue;
         }
-        let entries = scan::addressable(totals[2], "transport kernel")?;
+        let entries = scan::addressable(totals[3], "transport kernel")?;
         if entries > room.entries {
             room.entries = bins::roomy(entries);
             continue;
@@ -218,31 +218,6 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
             worst_dropped: worst,
             bound: worst + tolerance.tile_bound(),
         });
-    }
-}
-
-/// Three numbers side by side, to be read at once.
-fn gather_totals<R: Runtime, P: Precision>(device: &Device<R, P>, totals: [&Buffer<R, u32>; 3]) -> Buffer<R, u32> {
-    let gathered = device.uninit(3);
-    let (count, dim) = device.per_unit(1);
-    put_together::launch::<R>(
-        device.client(),
-        count,
-        dim,
-        totals[0].arg(),
-        totals[1].arg(),
-        totals[2].arg(),
-        gathered.arg(),
-    );
-    gathered
-}
-
-#[cube(launch)]
-fn put_together(a: &Array<u32>, b: &Array<u32>, c: &Array<u32>, gathered: &mut Array<u32>) {
-    if ABSOLUTE_POS == 0 {
-        gathered[0] = a[0];
-        gathered[1] = b[0];
-        gathered[2] = c[0];
     }
 }
 

@@ -230,6 +230,9 @@ fn add_curvature<F: Real>(sum: &mut Array<F>, v: Point<F>, k: F, #[comptime] sum
     }
 }
 
+/// Slots that are added in one round of a loop.
+const SLOTS_A_ROUND: u32 = 8;
+
 /// A Gaussian's total: its slots, added in order.
 #[cube]
 pub(crate) fn total<F: Real>(
@@ -244,11 +247,20 @@ pub(crate) fn total<F: Real>(
     for k in 0..quads {
         sum[k] = Quad::<F>::new(F::new(0.0));
     }
-    for slot in slot_starts[n as usize]..slot_starts[n as usize + 1] {
+    // Some slots a round: software Vulkan ends a unit's loops after 65535 rounds in all.
+    let end = slot_starts[n as usize + 1];
+    let mut slot = slot_starts[n as usize];
+    while slot < end {
         #[unroll]
-        for k in 0..quads {
-            sum[k] += partial[slot as usize * quads + k];
+        for next in 0..SLOTS_A_ROUND {
+            if slot + next < end {
+                #[unroll]
+                for k in 0..quads {
+                    sum[k] += partial[(slot + next) as usize * quads + k];
+                }
+            }
         }
+        slot += SLOTS_A_ROUND;
     }
     let mut out = no_sums::<F>(sums);
     #[unroll]

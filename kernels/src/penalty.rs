@@ -4,6 +4,7 @@ use cubecl::prelude::*;
 
 use crate::{
     Result,
+    arithmetic::sum_range,
     buffer::Buffer,
     device::Device,
     evaluate::Look,
@@ -83,11 +84,8 @@ pub(crate) fn bundle_sum<F: Real>(strips: &Array<Quad<F>>, plots: &Plots<F>, bun
 /// Sum of an image's bundles, of which the first is at `from`.
 #[cube]
 pub(crate) fn image_sum<F: Real>(bundles: &Array<F>, plots: &Plots<F>, image: u32, from: u32) -> F {
-    let mut sum = F::new(0.0);
-    for bundle in from + plots.before(image, Count::Bundles)..from + plots.before(image + 1u32, Count::Bundles) {
-        sum += bundles[bundle as usize];
-    }
-    sum
+    let (first, end) = (plots.before(image, Count::Bundles), plots.before(image + 1u32, Count::Bundles));
+    sum_range::<F>(bundles, from + first, from + end)
 }
 
 #[cube(launch)]

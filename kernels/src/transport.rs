@@ -9,6 +9,7 @@ use cubecl::prelude::*;
 
 use crate::{
     Result,
+    arithmetic::sum_range,
     bins::TILE,
     buffer::Buffer,
     correspondence::Correspondence,
@@ -276,14 +277,11 @@ fn settle_columns<F: Real>(
         let image = plots.image_of_column(column);
         let mut mass = F::new(0.0);
         if column == plots.background(image) {
-            for tile in plots.before(image, Count::Tiles)..plots.before(image + 1u32, Count::Tiles) {
-                mass += of_tiles[tile as usize];
-            }
+            let end = plots.before(image + 1u32, Count::Tiles);
+            mass += sum_range::<F>(of_tiles, plots.before(image, Count::Tiles), end);
         } else {
             let annotation = (column - image) as usize;
-            for slot in slot_starts[annotation]..slot_starts[annotation + 1] {
-                mass += of_slots[slot as usize];
-            }
+            mass += sum_range::<F>(of_slots, slot_starts[annotation], slot_starts[annotation + 1]);
         }
         let at = column as usize;
         settled.mass[at] = mass;
@@ -336,18 +334,12 @@ fn pull_values<F: Real, W: Real>(
     } else if comptime!(whole) {
         let image = unit - cells;
         if image < plots.images() {
-            let mut sum = F::new(0.0);
             let first = plots.before(image, Count::Gaussians) + image;
-            for column in first..plots.background(image) + 1u32 {
-                sum += of_columns[column as usize];
-            }
+            let mut sum = sum_range::<F>(of_columns, first, plots.background(image) + 1u32);
             if comptime!(has_cost) {
                 let tiles = plots.total(Count::Tiles);
-                let mut paid = F::new(0.0);
-                for tile in plots.before(image, Count::Tiles)..plots.before(image + 1u32, Count::Tiles) {
-                    paid += of_tiles[(tiles + tile) as usize];
-                }
-                sum += cost_factor * paid;
+                let end = tiles + plots.before(image + 1u32, Count::Tiles);
+                sum += cost_factor * sum_range::<F>(of_tiles, tiles + plots.before(image, Count::Tiles), end);
             }
             losses[image as usize] = scale * sum;
         }

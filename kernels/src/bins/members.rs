@@ -54,12 +54,14 @@ pub(super) struct Request<'a, R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, F: Real> Request<'_, R, F> {
-    /// Lists for tiles from those for coarse tiles, or these; as much of them as there is room for.
+    /// Lists for tiles from those for coarse tiles, or these; as much of them as there is room for. `longest` is raised to the
+    /// length of the longest one.
     pub fn lists<P: Precision<Real = F>>(
         &self,
         device: &Device<R, P>,
         parent: Option<&Lists<R>>,
         room: usize,
+        longest: &Buffer<R, u32>,
     ) -> Result<(Lists<R>, Starts<R>)> {
         let (level, count) = match parent {
             None => (Level::Coarse, Count::Roots),
@@ -95,6 +97,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
                 best.arg(),
                 starts.arg(),
                 members.arg(),
+                longest.arg(),
                 self.criterion(),
                 level,
                 self.bound(),
@@ -309,6 +312,7 @@ fn visit_members<F: Real>(
     best: &Array<F>,
     starts: &mut Array<u32>,
     members: &mut Array<u32>,
+    longest: &mut Array<Atomic<u32>>,
     criterion: &Criterion<F>,
     #[comptime] level: Level,
     #[comptime] bound: Bound,
@@ -341,6 +345,7 @@ fn visit_members<F: Real>(
         }
         if comptime!(!fill) {
             starts[ABSOLUTE_POS] = at;
+            longest[0].fetch_max(at);
         }
     }
 }

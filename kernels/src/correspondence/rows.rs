@@ -140,8 +140,8 @@ fn peak<F: Real>(frames: &Array<Quad<F>>, members: &Array<u32>, first: u32, end:
     Peak::<F> { largest, q: nearest_q, log_normaliser, threshold }
 }
 
-/// Halvings of the range in which the threshold is sought: it ends within 1/1000 of the range, some hundredths of a nat.
-const HALVINGS: u32 = 10;
+/// Parts into which the range of the threshold is cut, twice: it ends within 1/1024 of the range, some hundredths of a nat.
+const PARTS: u32 = 32;
 
 /// The least logit to keep: about the largest for which what is left out weighs at most `droppable` of the row. `odds` is the
 /// background's weight, as a share of the largest.
@@ -156,40 +156,41 @@ fn nucleus<F: Real>(
     odds: F,
     droppable: F,
 ) -> F {
+    let parts = comptime!(PARTS as usize);
     // Each of the members below this weighs at most droppable / members of the largest.
     let mut low = largest + (droppable / F::cast_from(u32::max(end - first, 1u32))).ln();
+    let mut width = (largest - low) / F::cast_from(PARTS);
     if end - first > 1u32 {
-        let mut high = largest;
-        let limit = droppable * (odds + mass_below::<F>(frames, members, first, end, centre, largest, F::max_value()));
-        for _halving in 0..HALVINGS {
-            let middle = (low + high) / F::new(2.0);
-            if mass_below::<F>(frames, members, first, end, centre, largest, middle) <= limit {
-                low = middle;
-            } else {
-                high = middle;
+        // Two looks at the members, not ten: each finds what is lighter than any of the thresholds.
+        for _cut in 0..2u32 {
+            let mut lighter = Array::<F>::new(parts);
+            #[unroll]
+            for part in 0..parts {
+                lighter[part] = F::new(0.0);
             }
+            let mut mass = odds;
+            for at in first..end {
+                let l = Frame::load(frames, members[at as usize]).log_density(centre);
+                let e = (l - largest).exp();
+                mass += e;
+                #[unroll]
+                for part in 0..parts {
+                    let threshold = low + F::cast_from(comptime!(part as u32)) * width;
+                    lighter[part] += select(l < threshold, e, F::new(0.0));
+                }
+            }
+            let mut cut = F::new(0.0);
+            #[unroll]
+            for part in 1..parts {
+                if lighter[part] <= droppable * mass {
+                    cut = F::cast_from(comptime!(part as u32));
+                }
+            }
+            low += cut * width;
+            width /= F::cast_from(PARTS);
         }
     }
     low
-}
-
-/// What the members with a logit below `threshold` weigh, as a share of the largest.
-#[cube]
-fn mass_below<F: Real>(
-    frames: &Array<Quad<F>>,
-    members: &Array<u32>,
-    first: u32,
-    end: u32,
-    centre: Point<F>,
-    largest: F,
-    threshold: F,
-) -> F {
-    let mut mass = F::new(0.0);
-    for at in first..end {
-        let l = Frame::load(frames, members[at as usize]).log_density(centre);
-        mass += select(l < threshold, (l - largest).exp(), F::new(0.0));
-    }
-    mass
 }
 
 #[cube(launch)]

@@ -114,12 +114,12 @@ fn grids_of_a_batch_are_drawn_alone() {
     };
     for margin in [0.0, 1.5] {
         let lists = |frames: &Frames, mosaic: &Mosaic<R, f32>, rule| {
-            bins_of_batch(device(), frames, mosaic, rule, margin).expect("bins")
+            bins_of_batch(device(), frames, mosaic, (rule, margin), &mut Room::default()).expect("bins")
         };
         let pair = |rule| lists(&together, &mosaic, rule).pairs();
         let within = Rule::Within(9.0);
         let [image, coverage]: [Vec<u32>; 2] = draw(&together, &lists(&together, &mosaic, within), &base);
-        let rules = [within, Rule::Nearest(1), Rule::Posterior { range: 12.0, floor: Some(-4.0) }];
+        let rules = [within, Rule::Nearest(1), Rule::Posterior { range: 12.0 }];
         let mut pairs = [0; 3];
         let mut first = 0;
         for ((picture, ..), &plot) in shapes.iter().zip(&plots) {
@@ -142,7 +142,8 @@ fn gaussians_must_be_those_of_the_grids() {
     let frames = framed(&crowd(3, 9, 9).set, 1, Framing::default());
     for counts in [[1, 1], [3, 1]] {
         let mosaic = Mosaic::new(device(), &counts.map(|count| (Cells::pixels(9, 9), count))).expect("a mosaic");
-        let error = bins_of_batch(device(), &frames, &mosaic, Rule::Nearest(1), 0.0).expect_err("other numbers");
+        let error = bins_of_batch(device(), &frames, &mosaic, (Rule::Nearest(1), 0.0), &mut Room::default())
+            .expect_err("other numbers");
         assert!(matches!(error, Error::Length { what: "frames", .. }), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 use splatport::kernels::{
     Cells, Device, Mosaic, Shape,
     adam::Adam,
+    bins::Room,
     clock::Clock,
     descent::{self, ColorMap, Descent, Maps, RotationMap, ScaleMap, ShapeOn, ShapeReduce},
     evaluate::{Look, evaluate},
@@ -194,7 +195,7 @@ fn run(batch: &Batch, course: Course) -> (Outcome, usize) {
     let target = Target::Plain(device.upload_f64(&batch.base));
     let margin = Margin { growth: course.growth, shift: if course.means { 8.0 * (course.growth - 1.0) } else { 0.0 } };
     let prepare = || {
-        let listed = Listed::new(device, &gaussians, &mosaic, SUPPORT, margin).expect("lists");
+        let listed = Listed::new(device, &gaussians, &mosaic, SUPPORT, margin, &mut Room::default()).expect("lists");
         let scene = Scene { frames: &frames, bins: &listed.bins, support: SUPPORT, compositing: Compositing::Sum };
         poison(&[64 * listed.bins.tiles(), 8 * listed.bins.tiles(), 24 * listed.bins.pairs()]);
         let look = Look::new(device, &scene, &target, course.sums()).expect("room for a look");
