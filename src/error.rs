@@ -43,12 +43,12 @@ pub enum Error {
         #[source]
         source: Source,
     },
-    /// A file was read, but it does not hold what it should.
+    /// A file was read, but it does not hold what it should, or its name says a format that is not known.
     #[error("{}: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// The line, column or array that is wrong, and how.
+        /// The line, column, array or name that is wrong, and how.
         reason: String,
     },
     /// A named column of annotations is missing or is not numeric.
