@@ -115,6 +115,16 @@ pub enum Error {
         /// What it must be.
         why: &'static str,
     },
+    /// A name that stands for one of a few things stands for none.
+    #[error("{what} `{name}` is not one of {known}")]
+    Unknown {
+        /// What the name is of.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: &'static str,
+    },
     /// Another error, about a value that came from a file.
     ///
     /// `error` is part of the message and hence not a `source`; it is always a variant about

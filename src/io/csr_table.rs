@@ -14,7 +14,7 @@ use crate::error::{Error, Result, check_finite, check_length};
 /// its texts as UTF-8 bytes of type `u8`; its metadata entry `crc32` is the CRC-32 of all arrays' bytes in the order of their
 /// names. The matrix may have no columns and no entries.
 ///
-/// [`Kernel::table`](crate::Kernel::table) makes one.
+/// [`Kernel::table`](crate::Kernel::table) makes one, [`Kernel::from_table`](crate::Kernel::from_table) puts it back on a device.
 ///
 /// ```
 /// use splatport::CsrTable;
@@ -132,7 +132,7 @@ impl CsrTable {
         Ok(table)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let cells = (self.grid_width as usize).saturating_mul(self.grid_height as usize);
         check_length("rows", cells, self.rows)?;
         check_length("indptr", self.rows.saturating_add(1), self.indptr.len())?;
