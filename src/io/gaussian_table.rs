@@ -14,6 +14,7 @@ use crate::error::{Error, Result, check_finite, check_length};
 /// | `rotations` | `f32`, rad | `[n]` |
 /// | `colors` | `f32` | `[n, channels]` |
 /// | `opacities` | `f32` | `[n]` |
+/// | `free` | `u32` | `[]` |
 /// | `size` | `u32`, px: width, height | `[2]` |
 /// | `profile` | text | `[]` |
 /// | `version` | `u32`, [`VERSION`](super::VERSION) | `[]` |
@@ -31,6 +32,7 @@ use crate::error::{Error, Result, check_finite, check_length};
 ///     colors: vec![0.75],
 ///     channels: 1,
 ///     opacities: vec![1.0],
+///     free: 0,
 ///     profile: "recommended".into(),
 ///     width: 64,
 ///     height: 32,
@@ -56,6 +58,8 @@ pub struct GaussianTable {
     pub channels: u8,
     /// The opacities, 0 to 1.
     pub opacities: Vec<f32>,
+    /// How many Gaussians, the last ones, are bound to no annotation.
+    pub free: u32,
     /// The profile the Gaussians were fitted with.
     pub profile: String,
     /// The width of the image, px.
@@ -68,7 +72,7 @@ impl GaussianTable {
     /// Writes a file, whole or not at all: `.npz` or `.safetensors`, as its name ends. Equal tables give equal files.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::NotFinite`], [`Error::Channels`] or [`Error::Empty`] if the table
+    /// [`Error::Length`], [`Error::NotFinite`], [`Error::OutOfRange`], [`Error::Channels`] or [`Error::Empty`] if the table
     /// does not fit together; [`Error::Format`] for another ending; [`Error::Write`] if the file cannot be
     /// written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
@@ -80,6 +84,7 @@ impl GaussianTable {
             Entry::array("rotations", &[n], &self.rotations[..]),
             Entry::array("colors", &[n, self.channels.into()], &self.colors[..]),
             Entry::array("opacities", &[n], &self.opacities[..]),
+            Entry::one("free", &self.free),
             Entry::array("size", &[2], &size[..]),
             Entry::one("profile", &self.profile[..]),
         ];
@@ -107,6 +112,7 @@ impl GaussianTable {
             channels: u8::try_from(colors.shape[1]).unwrap_or(u8::MAX),
             colors: colors.values,
             opacities: input.f32s("opacities", &[n])?.values,
+            free: input.u32("free")?,
             profile: input.text("profile")?,
             width: size[0],
             height: size[1],
@@ -127,6 +133,9 @@ impl GaussianTable {
         check_length("rotations", n, self.rotations.len())?;
         check_length("colors", n * channels, self.colors.len())?;
         check_length("opacities", n, self.opacities.len())?;
+        if self.free as usize > n {
+            return Err(Error::OutOfRange { what: "free", index: 0, value: self.free.into(), min: 0.0, max: n as f64 });
+        }
         check_finite("means", 2, self.means.as_flattened())?;
         check_finite("scales", 2, self.scales.as_flattened())?;
         if let Some(at) = self.scales.as_flattened().iter().position(|&scale| scale <= 0.0) {

@@ -8,7 +8,7 @@ use splatport_kernels::{
 };
 
 use super::Kernel;
-use crate::{CsrTable, Error, Grid, Profile, Result, Splat};
+use crate::{CsrTable, Error, Grid, Profile, Result, Splat, error::check_length};
 
 /// The most a row may sum to. Of all storage types `bf16` rounds most, by 2^-8 of each weight, together of 1; the sum that the
 /// weights were divided by is off by a few 2^-24.
@@ -78,16 +78,14 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         })
     }
 
-    /// Gives a kernel from a table its Gaussians back, which the [transport cost](crate::Loss::transport_cost) needs. The first
-    /// Gaussians of `splat` are taken as the annotations', in their order.
+    /// Gives a kernel from a table its Gaussians back, which the [transport cost](crate::Loss::transport_cost) needs: `splat` is
+    /// the one that the kernel was built from, or comes from its table.
     ///
     /// # Errors
-    /// [`Error::Length`] when there are fewer Gaussians than annotations; [`Error::Device`].
+    /// [`Error::Length`] when the splat has another number of annotations; [`Error::Device`].
     pub fn with_splat(mut self, splat: &Splat<R, P>) -> Result<Self> {
         let annotations = self.annotations();
-        if splat.len() < annotations {
-            return Err(Error::Length { what: "splat", expected: annotations, got: splat.len() });
-        }
+        check_length("annotations", annotations, splat.annotations())?;
         // The cost asks for the means only.
         self.frames = Some(gaussian::frames(&self.device, splat.gaussians(), annotations, Framing::default())?);
         Ok(self)

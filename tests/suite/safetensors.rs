@@ -97,7 +97,7 @@ fn files_of_other_programs_are_read() {
 
 #[test]
 fn a_missing_array_is_named() {
-    for (name, count) in [("g", 8), ("k", 15)] {
+    for (name, count) in [("g", 9), ("k", 15)] {
         let whole = saved("st-missing", name);
         let arrays = SafeTensors::deserialize(&whole).unwrap();
         assert_eq!(arrays.len(), count);
@@ -129,6 +129,7 @@ fn a_wrong_array_is_named() {
         (changed("g.scales", |a| a.shape = vec![4]), "t.safetensors: array `scales`: shape [4], expected [2, 2]"),
         (changed("g.means", |a| a.dtype = Dtype::I32), "t.safetensors: array `means`: type I32, expected F32"),
         (changed("g.means", set(0, f32::NAN.to_le_bytes())), "t.safetensors: means[0] is NaN, not a finite number"),
+        (changed("g.free", set(0, 3u32.to_le_bytes())), "t.safetensors: free[0] is 3, outside 0..=2"),
         (changed("g.size", set(1, [0; 4])), "t.safetensors: size is empty"),
         (changed("g.version", set(0, 2u32.to_le_bytes())), "t.safetensors: array `version`: 2, this build reads 1"),
         (changed("k.version", set(0, 0u32.to_le_bytes())), "t.safetensors: array `version`: 0, this build reads 1"),

@@ -19,6 +19,7 @@ pub fn gaussians() -> GaussianTable {
         colors: vec![0.1, 0.2, 0.3, -1.0, 2.0, 0.0],
         channels: 3,
         opacities: vec![0.5, 1.0],
+        free: 1,
         profile: "empfohlen: schön".into(),
         width: 64,
         height: 48,
@@ -114,7 +115,8 @@ fn any_gaussians() -> impl Strategy<Value = GaussianTable> {
         |(rows, channels, profile, width, height)| {
             // A NumPy text does not keep zeros at its end.
             let profile = profile.trim_end_matches('\0').to_owned();
-            let mut table = GaussianTable { channels, profile, width, height, ..Default::default() };
+            let free = rows.len() as u32 / 3;
+            let mut table = GaussianTable { channels, free, profile, width, height, ..Default::default() };
             for (mean, scales, rotation, color, opacity) in rows {
                 table.means.push(mean);
                 table.scales.push(scales);
@@ -173,6 +175,7 @@ fn tables_that_do_not_fit_together_are_rejected() {
         (gaussian(|t| t.rotations.push(0.0)), "rotations: expected 2 values, got 3"),
         (gaussian(|t| t.colors.truncate(5)), "colors: expected 6 values, got 5"),
         (gaussian(|t| t.opacities.clear()), "opacities: expected 2 values, got 0"),
+        (gaussian(|t| t.free = 3), "free[0] is 3, outside 0..=2"),
         (gaussian(|t| t.channels = 2), "expected 1 or 3 channels, got 2"),
         (gaussian(|t| t.height = 0), "size is empty"),
         (gaussian(|t| t.means[1][0] = f32::NAN), "means[1] is NaN, not a finite number"),

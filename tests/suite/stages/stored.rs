@@ -128,7 +128,7 @@ fn what_a_table_does_not_hold_is_missed() {
     assert_eq!(error.to_string(), "a table's record of its kernel's options is empty");
     let fewer = Splat::round(device(), &super::points(&[[1.0, 1.0]]), [60, 44], 2.0).expect("a splat");
     let error = stored().with_splat(&fewer).expect_err("one Gaussian");
-    assert!(matches!(error, Error::Length { what: "splat", expected: 8, got: 1 }), "{error}");
+    assert!(matches!(error, Error::Length { what: "annotations", expected: 8, got: 1 }), "{error}");
 }
 
 /// What a user may write by hand: two cells, two annotations and the background.
