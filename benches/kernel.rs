@@ -37,7 +37,7 @@ fn main() {
     let grid = Grid::over(CROP, CROP, CROP_STRIDE);
     for crops in [1, crops] {
         let images = vec![(&splat, grid); crops];
-        let options = *splat.kernel(grid).build().expect("a kernel").options();
+        let options = *splat.kernel(grid).build().expect("a kernel").options().expect("options");
         let loss = splatport::Kernel::of_all(&setting.device, &images, options).expect("a kernel").loss();
         let density = density(&setting.device, crops * grid.len());
         let loss = RefCell::new(loss);

@@ -152,8 +152,10 @@ fn write<R: Runtime, P: Precision>(
     owners: &Owners,
 ) -> Result<()> {
     let gaussians = splat.table()?;
-    gaussians.save(folder.join("gaussians.npz"))?;
-    kernel.save(folder.join("kernel.npz"))?;
+    for format in ["npz", "safetensors"] {
+        gaussians.save(folder.join("gaussians").with_extension(format))?;
+        kernel.save(folder.join("kernel").with_extension(format))?;
+    }
     let (width, height) = (image.width(), image.height());
     let ellipses = draw::ellipses(image, &gaussians.means, &gaussians.scales, &gaussians.rotations, 1.5)?;
     let reconstruction = draw::reconstruction(width, height, image.channels(), &splat.reconstruction()?)?;
@@ -163,10 +165,8 @@ fn write<R: Runtime, P: Precision>(
     reconstruction.save(folder.join("reconstruction.png"))?;
     ownership.save(folder.join("ownership.png"))?;
     draw::beside(&[&ellipses, &reconstruction, &ownership])?.save(folder.join("overview.png"))?;
-    println!(
-        "\nwrote gaussians.npz, kernel.npz (scipy.sparse.load_npz), ellipses.png, reconstruction.png, ownership.png"
-    );
-    println!("and overview.png, all three side by side, to {}", folder.display());
+    println!("\nwrote gaussians and kernel, each as .npz (scipy.sparse.load_npz) and .safetensors, ellipses.png,");
+    println!("reconstruction.png, ownership.png and overview.png, all three side by side, to {}", folder.display());
     Ok(())
 }
 

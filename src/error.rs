@@ -43,12 +43,12 @@ pub enum Error {
         #[source]
         source: Source,
     },
-    /// A file was read, but it does not hold what it should.
+    /// A file was read, but it does not hold what it should, or its name says a format that is not known.
     #[error("{}: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// The line, column or array that is wrong, and how.
+        /// The line, column, array or name that is wrong, and how.
         reason: String,
     },
     /// A named column of annotations is missing or is not numeric.
@@ -114,6 +114,16 @@ pub enum Error {
         value: f64,
         /// What it must be.
         why: &'static str,
+    },
+    /// A name that stands for one of a few things stands for none.
+    #[error("{what} `{name}` is not one of {known}")]
+    Unknown {
+        /// What the name is of.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: &'static str,
     },
     /// Another error, about a value that came from a file.
     ///

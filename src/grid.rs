@@ -78,6 +78,34 @@ impl Grid {
         self.cells().centre(index)
     }
 
+    /// The cells of a stored kernel, `[columns, rows]` from `corner` (px) on. The sizes of the crop and of its image are not
+    /// stored: they are taken to end with the last cells.
+    pub(crate) fn stored(corner: [f64; 2], stride: u32, cells: [u32; 2]) -> Result<Self> {
+        let mut grid = Self { image: [0; 2], corner: [0; 2], size: [0; 2], stride };
+        for (axis, name) in ["left", "top"].into_iter().enumerate() {
+            let (value, most) = (corner[axis], f64::from(u32::MAX));
+            if value.fract() != 0.0 || !(0.0..=most).contains(&value) {
+                return Err(Error::Option { name, value, why: "must be a whole number of px, 0 or more" });
+            }
+            let end = value + f64::from(cells[axis]) * f64::from(stride);
+            grid.corner[axis] = value as u32;
+            // The last cell may reach over the edge of an image of the largest size.
+            grid.image[axis] = end.min(most) as u32;
+            grid.size[axis] = grid.image[axis] - grid.corner[axis];
+            if stride > 0 && [grid.columns(), grid.rows()][axis] != cells[axis] {
+                return Err(Error::OutOfRange {
+                    what: "end of the grid, axis",
+                    index: axis,
+                    value: end,
+                    min: 0.0,
+                    max: most,
+                });
+            }
+        }
+        grid.check(grid.image)?;
+        Ok(grid)
+    }
+
     pub(crate) fn cells(&self) -> Cells {
         Cells {
             left: f64::from(self.corner[0]),

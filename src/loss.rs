@@ -27,6 +27,8 @@ use crate::{
 pub struct Loss<R: Runtime, P: Precision = Single> {
     kernel: Kernel<R, P>,
     terms: Terms<R, P::Real>,
+    /// A transport cost was asked for, and the kernel has no Gaussians.
+    lacks_splat: bool,
 }
 
 /// One evaluation of a loss. Everything is on the device until asked for.
@@ -43,7 +45,7 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
             weight: by_column(&kernel, &vec![1.0; kernel.annotations()], 1.0),
             cost: None,
         };
-        Self { kernel, terms }
+        Self { kernel, terms, lacks_splat: false }
     }
 
     /// Replaces the annotations' targets, one each (a crop's share of a box, for example); the backgrounds' stay 0.
@@ -86,12 +88,13 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(self)
     }
 
-    /// Adds `weight` (the paper's lambda 2, per px²) times the transport cost; 0 takes it away.
+    /// Adds `weight` (the paper's lambda 2, per px²) times the transport cost; 0 takes it away. A kernel from a table needs its
+    /// Gaussians for it: [`Kernel::with_splat`].
     pub fn transport_cost(mut self, weight: f64) -> Self {
-        self.terms.cost = (weight != 0.0).then(|| {
-            let kernel = &self.kernel;
-            (weight, cost::cell_costs(&kernel.device, &kernel.entries, &kernel.frames))
-        });
+        let (kernel, wanted) = (&self.kernel, weight != 0.0);
+        let frames = kernel.frames.as_ref().filter(|_| wanted);
+        self.terms.cost = frames.map(|frames| (weight, cost::cell_costs(&kernel.device, &kernel.entries, frames)));
+        self.lacks_splat = wanted && self.terms.cost.is_none();
         self
     }
 
@@ -104,8 +107,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         self.kernel.rebuild(images)?;
         self.terms.target = by_column(&self.kernel, &vec![1.0; self.kernel.annotations()], 0.0);
         self.terms.weight = by_column(&self.kernel, &vec![1.0; self.kernel.annotations()], 1.0);
-        if let Some((_, costs)) = &mut self.terms.cost {
-            *costs = cost::cell_costs(&self.kernel.device, &self.kernel.entries, &self.kernel.frames);
+        if let (Some((_, costs)), Some(frames)) = (&mut self.terms.cost, &self.kernel.frames) {
+            *costs = cost::cell_costs(&self.kernel.device, &self.kernel.entries, frames);
         }
         Ok(())
     }
@@ -119,7 +122,7 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     ///
     /// # Errors
     /// [`Error::Device`] with the lengths when `density` has not one value per cell, [`Error::Option`] when the transport
-    /// cost's weight is not finite.
+    /// cost's weight is not finite, [`Error::Empty`] when it needs Gaussians that a kernel from a table does not have.
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
         self.scaled(density, 1.0)
     }
@@ -130,6 +133,9 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
             && !weight.is_finite()
         {
             return Err(Error::Option { name: "transport cost", value: *weight, why: "must be finite" });
+        }
+        if self.lacks_splat {
+            return Err(Error::Empty { what: "the splat of a kernel from a table" });
         }
         let scale = scale / self.kernel.parts().len() as f64;
         let evaluation = transport::evaluate(&self.kernel.device, &self.kernel.entries, density, &self.terms, scale)?;

@@ -26,6 +26,9 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// What [`Profile::named`] knows, for errors.
+    pub(crate) const NAMES: &str = "recommended, paper, reference";
+
     /// Name as written in artefacts.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@
 //! leaves out what a bound proves to be below `exp(-range)` of the largest; of the list, a row stores what is within `range`
 //! of its largest logit, renormalised, and reports what it dropped. One cube per tile, one unit per cell.
 
+mod order;
 mod rows;
 mod transpose;
 
@@ -22,6 +23,7 @@ use crate::{
     scan,
 };
 
+pub use self::order::tiles;
 use self::{rows::Stage, transpose::transpose};
 
 /// What a cell far from every Gaussian belongs to.

@@ -121,14 +121,20 @@ impl<R: Runtime, P: Precision> Device<R, P> {
     /// The same for lengths that follow from the data.
     ///
     /// # Errors
-    /// [`Error::NoRoom`] when the device has no buffer of that size: asking CubeCL for one would end in a panic.
+    /// As [`Device::check_room`].
     pub(crate) fn room<E: CubeElement>(&self, what: &'static str, len: usize) -> Result<Buffer<R, E>> {
-        let bytes = len as u64 * size_of::<E>() as u64;
-        let largest = self.client.properties().memory.max_page_size;
-        if bytes > largest {
-            return Err(Error::NoRoom { what, bytes, largest });
-        }
+        self.check_room::<E>(what, len)?;
         Ok(self.uninit(len))
+    }
+
+    /// Checks that the device has buffers of `len` elements; `what` names the array in the error.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`] when it has not: asking CubeCL for one would end in a panic.
+    pub fn check_room<E: CubeElement>(&self, what: &'static str, len: usize) -> Result<()> {
+        let bytes = (len as u64).saturating_mul(size_of::<E>() as u64);
+        let largest = self.client.properties().memory.max_page_size;
+        if bytes > largest { Err(Error::NoRoom { what, bytes, largest }) } else { Ok(()) }
     }
 
     /// `len` times `value`.

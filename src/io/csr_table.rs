@@ -1,8 +1,8 @@
-//! A transport kernel as a file that SciPy reads.
+//! A transport kernel as a file.
 
 use std::path::Path;
 
-use super::npz::{self, Input};
+use super::format::{self, Entry, Values};
 use crate::error::{Error, Result, check_finite, check_length};
 
 /// A sparse matrix in compressed rows, and what it was built with: a file keeps every bit.
@@ -10,8 +10,11 @@ use crate::error::{Error, Result, check_finite, check_length};
 /// Row `r` has the values `data[indptr[r]..indptr[r + 1]]` in the columns at the same places of
 /// `indices`. The arrays of the file are named as the fields, with `shape` (`[rows, cols]`),
 /// `format` (`csr`) and `version` ([`VERSION`](super::VERSION)) beside them, so that
-/// `scipy.sparse.load_npz` reads the matrix and `numpy.load` the rest, without pickles.
-/// The matrix may have no columns and no entries.
+/// `scipy.sparse.load_npz` reads the matrix and `numpy.load` the rest, without pickles. A safetensors file has the same arrays,
+/// its texts as UTF-8 bytes of type `u8`; its metadata entry `crc32` is the CRC-32 of all arrays' bytes in the order of their
+/// names. The matrix may have no columns and no entries.
+///
+/// [`Kernel::table`](crate::Kernel::table) makes one, [`Kernel::from_table`](crate::Kernel::from_table) puts it back on a device.
 ///
 /// ```
 /// use splatport::CsrTable;
@@ -27,9 +30,11 @@ use crate::error::{Error, Result, check_finite, check_length};
 ///     stride: 8,
 ///     ..CsrTable::default()
 /// };
-/// let path = std::env::temp_dir().join("splatport-doc-kernel.npz");
-/// table.save(&path)?;
-/// assert_eq!(CsrTable::open(&path)?, table);
+/// for name in ["splatport-doc-kernel.npz", "splatport-doc-kernel.safetensors"] {
+///     let path = std::env::temp_dir().join(name);
+///     table.save(&path)?;
+///     assert_eq!(CsrTable::open(&path)?, table);
+/// }
 /// # Ok::<(), splatport::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,42 +70,44 @@ pub struct CsrTable {
 }
 
 impl CsrTable {
-    /// Writes a `.npz` file, whole or not at all. Equal tables give equal files.
+    /// Writes a file, whole or not at all: `.npz` or `.safetensors`, as its name ends. Equal tables give equal files.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] if the table does not fit
-    /// together; [`Error::Write`] if the file cannot be written.
+    /// together; [`Error::Format`] for another ending; [`Error::Write`] if the file cannot be
+    /// written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check()?;
-        let entries = self.data.len();
-        npz::write(path.as_ref(), |output| {
-            output.bytes("format", b"csr")?;
-            output.array("shape", &[2], &[self.rows as u64, self.cols as u64])?;
-            output.array("indptr", &[self.indptr.len()], &self.indptr)?;
-            output.array("indices", &[entries], &self.indices)?;
-            output.array("data", &[entries], &self.data)?;
-            output.scalar("tau", self.tau)?;
-            output.scalar("worst_dropped", self.worst_dropped)?;
-            output.scalar("bound", self.bound)?;
-            output.text("profile", &self.profile)?;
-            output.scalar("stride", self.stride)?;
-            output.scalar("left", self.left)?;
-            output.scalar("top", self.top)?;
-            output.scalar("grid_width", self.grid_width)?;
-            output.scalar("grid_height", self.grid_height)
-        })
+        let (shape, entries) = ([self.rows as u64, self.cols as u64], self.data.len());
+        let arrays = vec![
+            Entry::one("format", Values::Ascii(b"csr")),
+            Entry::array("shape", &[2], &shape[..]),
+            Entry::array("indptr", &[self.indptr.len()], &self.indptr[..]),
+            Entry::array("indices", &[entries], &self.indices[..]),
+            Entry::array("data", &[entries], &self.data[..]),
+            Entry::one("tau", &self.tau),
+            Entry::one("worst_dropped", &self.worst_dropped),
+            Entry::one("bound", &self.bound),
+            Entry::one("profile", &self.profile[..]),
+            Entry::one("stride", &self.stride),
+            Entry::one("left", &self.left),
+            Entry::one("top", &self.top),
+            Entry::one("grid_width", &self.grid_width),
+            Entry::one("grid_height", &self.grid_height),
+        ];
+        format::write(path.as_ref(), arrays)
     }
 
-    /// Reads a file that [`save`](Self::save) wrote.
+    /// Reads a file that [`save`](Self::save) or another program wrote: `.npz` or `.safetensors`, as its name ends.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] naming the array that is
-    /// missing, damaged or of another shape, type or version; [`Error::In`] around what
+    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] for another ending, a wrong check sum, or naming the array
+    /// that is missing, damaged or of another shape, type or version; [`Error::In`] around what
     /// [`save`](Self::save) rejects.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut input = Input::open(path)?;
-        if input.bytes("format")? != b"csr" {
+        let mut input = format::open(path)?;
+        if input.ascii("format")? != b"csr" {
             return Err(input.wrong("format", "not `csr`"));
         }
         let shape = input.u32s("shape", &[Some(2)])?.values;
@@ -125,7 +132,7 @@ impl CsrTable {
         Ok(table)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let cells = (self.grid_width as usize).saturating_mul(self.grid_height as usize);
         check_length("rows", cells, self.rows)?;
         check_length("indptr", self.rows.saturating_add(1), self.indptr.len())?;

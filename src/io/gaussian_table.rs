@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::npz::{self, Input};
+use super::format::{self, Entry};
 use crate::error::{Error, Result, check_finite, check_length};
 
 /// The `n` Gaussians of one image, as the device holds them: a file keeps every bit.
@@ -14,11 +14,13 @@ use crate::error::{Error, Result, check_finite, check_length};
 /// | `rotations` | `f32`, rad | `[n]` |
 /// | `colors` | `f32` | `[n, channels]` |
 /// | `opacities` | `f32` | `[n]` |
+/// | `free` | `u32` | `[]` |
 /// | `size` | `u32`, px: width, height | `[2]` |
 /// | `profile` | text | `[]` |
 /// | `version` | `u32`, [`VERSION`](super::VERSION) | `[]` |
 ///
-/// `numpy.load` reads all of them without pickles. `n` may be 0.
+/// `numpy.load` reads all of them from a `.npz` file without pickles. A safetensors file has the same arrays, its texts as UTF-8
+/// bytes of type `u8`; its metadata entry `crc32` is the CRC-32 of all arrays' bytes in the order of their names. `n` may be 0.
 ///
 /// ```
 /// use splatport::GaussianTable;
@@ -30,13 +32,16 @@ use crate::error::{Error, Result, check_finite, check_length};
 ///     colors: vec![0.75],
 ///     channels: 1,
 ///     opacities: vec![1.0],
+///     free: 0,
 ///     profile: "recommended".into(),
 ///     width: 64,
 ///     height: 32,
 /// };
-/// let path = std::env::temp_dir().join("splatport-doc-gaussians.npz");
-/// table.save(&path)?;
-/// assert_eq!(GaussianTable::open(&path)?, table);
+/// for name in ["splatport-doc-gaussians.npz", "splatport-doc-gaussians.safetensors"] {
+///     let path = std::env::temp_dir().join(name);
+///     table.save(&path)?;
+///     assert_eq!(GaussianTable::open(&path)?, table);
+/// }
 /// # Ok::<(), splatport::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,6 +58,8 @@ pub struct GaussianTable {
     pub channels: u8,
     /// The opacities, 0 to 1.
     pub opacities: Vec<f32>,
+    /// How many Gaussians, the last ones, are bound to no annotation.
+    pub free: u32,
     /// The profile the Gaussians were fitted with.
     pub profile: String,
     /// The width of the image, px.
@@ -62,34 +69,37 @@ pub struct GaussianTable {
 }
 
 impl GaussianTable {
-    /// Writes a `.npz` file, whole or not at all. Equal tables give equal files.
+    /// Writes a file, whole or not at all: `.npz` or `.safetensors`, as its name ends. Equal tables give equal files.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::NotFinite`], [`Error::Channels`] or [`Error::Empty`] if the table
-    /// does not fit together; [`Error::Write`] if the file cannot be written.
+    /// [`Error::Length`], [`Error::NotFinite`], [`Error::OutOfRange`], [`Error::Channels`] or [`Error::Empty`] if the table
+    /// does not fit together; [`Error::Format`] for another ending; [`Error::Write`] if the file cannot be
+    /// written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check()?;
-        let n = self.means.len();
-        npz::write(path.as_ref(), |output| {
-            output.array("means", &[n, 2], self.means.as_flattened())?;
-            output.array("scales", &[n, 2], self.scales.as_flattened())?;
-            output.array("rotations", &[n], &self.rotations)?;
-            output.array("colors", &[n, self.channels.into()], &self.colors)?;
-            output.array("opacities", &[n], &self.opacities)?;
-            output.array("size", &[2], &[self.width, self.height])?;
-            output.text("profile", &self.profile)
-        })
+        let (n, size) = (self.means.len(), [self.width, self.height]);
+        let arrays = vec![
+            Entry::array("means", &[n, 2], self.means.as_flattened()),
+            Entry::array("scales", &[n, 2], self.scales.as_flattened()),
+            Entry::array("rotations", &[n], &self.rotations[..]),
+            Entry::array("colors", &[n, self.channels.into()], &self.colors[..]),
+            Entry::array("opacities", &[n], &self.opacities[..]),
+            Entry::one("free", &self.free),
+            Entry::array("size", &[2], &size[..]),
+            Entry::one("profile", &self.profile[..]),
+        ];
+        format::write(path.as_ref(), arrays)
     }
 
-    /// Reads a file that [`save`](Self::save) wrote.
+    /// Reads a file that [`save`](Self::save) or another program wrote: `.npz` or `.safetensors`, as its name ends.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] naming the array that is
-    /// missing, damaged or of another shape, type or version; [`Error::In`] around what
+    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] for another ending, a wrong check sum, or naming the array
+    /// that is missing, damaged or of another shape, type or version; [`Error::In`] around what
     /// [`save`](Self::save) rejects.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut input = Input::open(path)?;
+        let mut input = format::open(path)?;
         let means = input.f32s("means", &[None, Some(2)])?;
         let n = Some(means.shape[0]);
         let colors = input.f32s("colors", &[n, None])?;
@@ -102,6 +112,7 @@ impl GaussianTable {
             channels: u8::try_from(colors.shape[1]).unwrap_or(u8::MAX),
             colors: colors.values,
             opacities: input.f32s("opacities", &[n])?.values,
+            free: input.u32("free")?,
             profile: input.text("profile")?,
             width: size[0],
             height: size[1],
@@ -122,6 +133,9 @@ impl GaussianTable {
         check_length("rotations", n, self.rotations.len())?;
         check_length("colors", n * channels, self.colors.len())?;
         check_length("opacities", n, self.opacities.len())?;
+        if self.free as usize > n {
+            return Err(Error::OutOfRange { what: "free", index: 0, value: self.free.into(), min: 0.0, max: n as f64 });
+        }
         check_finite("means", 2, self.means.as_flattened())?;
         check_finite("scales", 2, self.scales.as_flattened())?;
         if let Some(at) = self.scales.as_flattened().iter().position(|&scale| scale <= 0.0) {

@@ -1,10 +1,12 @@
-//! Files: tables of Gaussians and transport kernels as `.npz`, written whole or not at all.
+//! Files: tables of Gaussians and transport kernels as `.npz` or safetensors, written whole or not at all.
 
 pub(crate) mod atomic;
 mod csr_table;
+mod format;
 mod gaussian_table;
 pub(crate) mod npy;
 mod npz;
+pub(crate) mod safetensors;
 
 pub use csr_table::CsrTable;
 pub use gaussian_table::GaussianTable;

@@ -14,29 +14,40 @@ use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
+use super::atomic;
+use super::format::{Axes, Entry, Input, Shaped, Values, matching, open_file};
 use super::npy::{Array, Reason};
-use super::{VERSION, atomic};
 use crate::error::{Error, Result, Source};
 
-/// Writes a `.npz` file, whole or not at all, with the arrays that `fill` puts and the version.
-pub(crate) fn write(path: &Path, fill: impl FnOnce(&mut Output<'_>) -> io::Result<()>) -> Result<()> {
+/// Writes a `.npz` file, whole or not at all.
+pub(super) fn write(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
     atomic::write(path, |file| {
         let mut output = Output { zip: ZipWriter::new(file) };
-        output.scalar("version", VERSION)?;
-        fill(&mut output)?;
+        entries.iter().try_for_each(|entry| output.put(entry))?;
         output.zip.finish()?;
         Ok::<(), Source>(())
     })
 }
 
 /// A `.npz` file being written.
-pub(crate) struct Output<'f> {
+struct Output<'f> {
     zip: ZipWriter<&'f mut BufWriter<File>>,
 }
 
 impl Output<'_> {
-    /// Puts `values` as an array of `shape`.
-    pub(crate) fn array<T>(&mut self, name: &str, shape: &[usize], values: &[T]) -> io::Result<()>
+    fn put(&mut self, Entry { name, shape, values }: &Entry<'_>) -> io::Result<()> {
+        match values {
+            Values::F32(values) => self.array(name, shape, values),
+            Values::F64(values) => self.array(name, shape, values),
+            Values::U32(values) => self.array(name, shape, values),
+            Values::U64(values) => self.array(name, shape, values),
+            // NumPy has no text of length 0.
+            Values::Text(text) => self.word(name, &format!("<U{}", text.chars().count().max(1)), *text),
+            Values::Ascii(text) => self.word(name, &format!("|S{}", text.len().max(1)), *text),
+        }
+    }
+
+    fn array<T>(&mut self, name: &str, shape: &[usize], values: &[T]) -> io::Result<()>
     where
         T: AutoSerialize + Copy,
     {
@@ -49,22 +60,6 @@ impl Output<'_> {
         writer.extend(values.iter().copied())?;
         writer.finish()?;
         buffer.flush()
-    }
-
-    /// Puts one number.
-    pub(crate) fn scalar<T: AutoSerialize + Copy>(&mut self, name: &str, value: T) -> io::Result<()> {
-        self.array(name, &[], &[value])
-    }
-
-    /// Puts a text, which NumPy reads as `str`.
-    pub(crate) fn text(&mut self, name: &str, text: &str) -> io::Result<()> {
-        // NumPy has no text of length 0.
-        self.word(name, &format!("<U{}", text.chars().count().max(1)), text)
-    }
-
-    /// Puts ASCII bytes, which NumPy reads as `bytes`.
-    pub(crate) fn bytes(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.word(name, &format!("|S{}", bytes.len().max(1)), bytes)
     }
 
     fn word<T: Serialize + ?Sized>(&mut self, name: &str, dtype: &str, value: &T) -> io::Result<()> {
@@ -86,75 +81,30 @@ impl Output<'_> {
     }
 }
 
-/// A `.npz` file being read; every error names the file and the array.
-pub(crate) struct Input {
+/// A `.npz` file being read.
+pub(super) struct Npz {
     path: PathBuf,
     zip: ZipArchive<BufReader<File>>,
 }
 
-/// An array and the length of its axes, slowest first.
-pub(crate) struct Shaped<T> {
-    pub(crate) shape: Vec<usize>,
-    pub(crate) values: Vec<T>,
-}
-
-impl Input {
-    /// Opens a file and checks its version.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+impl Npz {
+    /// Opens a file.
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let file = open_file(path).map_err(|error| Error::read(path, error))?;
         let zip = ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
             ZipError::Io(error) => Error::read(path, error),
             error => Error::format(path, format!("not a .npz file: {error}")),
         })?;
-        let mut input = Self { path: path.into(), zip };
-        match input.u32("version")? {
-            VERSION => Ok(input),
-            other => Err(input.wrong("version", format!("{other}, this build reads {VERSION}"))),
-        }
-    }
-
-    /// An array of `f32` whose axes match `expected`, `None` standing for any length.
-    pub(crate) fn f32s(&mut self, name: &str, expected: &[Option<usize>]) -> Result<Shaped<f32>> {
-        self.read(name, expected, |array| array.values())
-    }
-
-    /// An array of integers that fit `u32`, as [`f32s`](Self::f32s).
-    pub(crate) fn u32s(&mut self, name: &str, expected: &[Option<usize>]) -> Result<Shaped<u32>> {
-        self.read(name, expected, |array| array.to_u32())
-    }
-
-    /// One integer.
-    pub(crate) fn u32(&mut self, name: &str) -> Result<u32> {
-        self.read(name, &[], |array| array.to_u32()).map(|array| array.values[0])
-    }
-
-    /// One number of type `f64`.
-    pub(crate) fn f64(&mut self, name: &str) -> Result<f64> {
-        self.read(name, &[], |array| array.values()).map(|array| array.values[0])
-    }
-
-    /// One text.
-    pub(crate) fn text(&mut self, name: &str) -> Result<String> {
-        self.read(name, &[], |array| array.values()).map(|mut array| array.values.swap_remove(0))
-    }
-
-    /// One string of bytes.
-    pub(crate) fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
-        self.read(name, &[], |array| array.values()).map(|mut array| array.values.swap_remove(0))
-    }
-
-    /// An error about the array `name`.
-    pub(crate) fn wrong(&self, name: &str, reason: impl std::fmt::Display) -> Error {
-        Error::format(&self.path, format!("array `{name}`: {reason}"))
+        Ok(Self { path: path.into(), zip })
     }
 
     fn read<T>(
         &mut self,
         name: &str,
-        expected: &[Option<usize>],
+        expected: Axes<'_>,
         values: impl FnOnce(&Array) -> std::result::Result<Vec<T>, Reason>,
     ) -> Result<Shaped<T>> {
-        let bytes = self.entry(name).map_err(|reason| self.wrong(name, reason))?;
+        let bytes = self.entry(name).map_err(|reason| self.wrong(name, &reason))?;
         let read = || {
             let array = Array::parse(&bytes)?;
             let shape = matching(array.shape(), expected)?;
@@ -163,7 +113,7 @@ impl Input {
             }
             Ok(Shaped { shape, values: values(&array)? })
         };
-        read().map_err(|reason| self.wrong(name, reason))
+        read().map_err(|reason: Reason| self.wrong(name, &reason))
     }
 
     /// The bytes of an array, read to their end: only there is the check sum compared.
@@ -179,19 +129,28 @@ impl Input {
     }
 }
 
-/// Opens a file for reading. The reader would call a folder an invalid argument.
-fn open_file(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
-}
-
-/// The shape as `usize`, if it has the axes asked for.
-fn matching(shape: &[u64], expected: &[Option<usize>]) -> std::result::Result<Vec<usize>, Reason> {
-    let same = |(&got, want): (&u64, &Option<usize>)| want.is_none_or(|want| want as u64 == got);
-    if shape.len() == expected.len() && shape.iter().zip(expected).all(same) {
-        return Ok(shape.iter().map(|&size| size as usize).collect());
+impl Input for Npz {
+    fn path(&self) -> &Path {
+        &self.path
     }
-    let axes: Vec<String> =
-        expected.iter().map(|size| size.map_or("any".to_owned(), |size| size.to_string())).collect();
-    Err(format!("shape {shape:?}, expected [{}]", axes.join(", ")))
+
+    fn f32s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f32>> {
+        self.read(name, expected, |array| array.values())
+    }
+
+    fn f64s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f64>> {
+        self.read(name, expected, |array| array.values())
+    }
+
+    fn u32s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<u32>> {
+        self.read(name, expected, |array| array.to_u32())
+    }
+
+    fn text(&mut self, name: &str) -> Result<String> {
+        self.read(name, &[], |array| array.values()).map(|mut array| array.values.swap_remove(0))
+    }
+
+    fn ascii(&mut self, name: &str) -> Result<Vec<u8>> {
+        self.read(name, &[], |array| array.values()).map(|mut array| array.values.swap_remove(0))
+    }
 }

@@ -3,6 +3,7 @@
 mod options;
 mod owners;
 mod recipe;
+mod stored;
 
 use splatport_kernels::{
     Buffer, Device, HostReal, Precision, Single,
@@ -26,14 +27,20 @@ use crate::{CsrTable, Error, Grid, Loss, Profile, Result, Splat};
 ///
 /// Of many images ([`Kernel::of_all`]), rows and columns follow one another: all cells of the first image, then of the second;
 /// the first image's annotations and its background, then the second's.
+///
+/// Made by [`Splat::kernel`] from a splat, or by [`Kernel::from_table`] from a stored kernel.
 #[derive(Debug)]
 pub struct Kernel<R: Runtime, P: Precision = Single> {
     pub(crate) device: Device<R, P>,
     pub(crate) entries: Correspondence<R, P>,
-    pub(crate) frames: Frames<R, P::Real>,
+    /// None for a kernel from a table.
+    pub(crate) frames: Option<Frames<R, P::Real>>,
     /// Annotations and cells of every image.
     parts: Vec<(usize, Grid)>,
-    options: KernelOptions,
+    tau: f64,
+    profile: Profile,
+    /// None for a kernel from a table.
+    options: Option<KernelOptions>,
     room: Room,
 }
 
@@ -66,9 +73,11 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// of the memory that it takes: nothing but its size is read back.
     ///
     /// # Errors
-    /// As [`Kernel::of_all`]; the kernel is then as it was.
+    /// As [`Kernel::of_all`], and [`Error::Empty`] for a kernel from a table, whose options are not known; the kernel is then as
+    /// it was.
     pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
-        *self = recipe::build(&self.device, images, self.options, self.room)?;
+        let options = self.options.ok_or(Error::Empty { what: "a table's record of its kernel's options" })?;
+        *self = recipe::build(&self.device, images, options, self.room)?;
         Ok(())
     }
 
@@ -87,9 +96,10 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         &self.parts
     }
 
-    /// The options it was built with.
-    pub fn options(&self) -> &KernelOptions {
-        &self.options
+    /// The options it was built with; none for a kernel from a table, which stores [`tau`](Certificate::tau) and the
+    /// [profile](Kernel::profile) only.
+    pub fn options(&self) -> Option<&KernelOptions> {
+        self.options.as_ref()
     }
 
     /// The device that holds it.
@@ -105,7 +115,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// What was left out.
     pub fn certificate(&self) -> Certificate {
         Certificate {
-            tau: self.options.tau,
+            tau: self.tau,
             worst_dropped: self.entries.worst_dropped,
             bound: self.entries.bound,
             entries: self.entries.columns.len(),
@@ -140,10 +150,11 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         Ok(Owners { owner, weight })
     }
 
-    /// Copies the matrix to the host, the background as its last column.
+    /// Copies the matrix to the host, the background as its last column, every bit of the weights (of a
+    /// [`Double`](crate::Double) kernel's the nearest `f32`). [`Kernel::from_table`] puts it back.
     ///
     /// # Errors
-    /// [`crate::Error::Device`].
+    /// [`Error::Length`] for a kernel of many images; [`Error::Device`].
     pub fn table(&self) -> Result<CsrTable> {
         let &[(annotations, grid)] = self.parts.as_slice() else {
             return Err(Error::Length { what: "images of a kernel for one table", expected: 1, got: self.parts.len() });
@@ -156,10 +167,10 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
             rows: grid.len(),
             cols: annotations + 1,
             indptr: vec![0],
-            tau: self.options.tau,
+            tau: self.tau,
             worst_dropped: self.entries.worst_dropped,
             bound: self.entries.bound,
-            profile: self.options.profile.name().to_owned(),
+            profile: self.profile.name().to_owned(),
             stride: grid.stride(),
             left: f64::from(grid.corner()[0]),
             top: f64::from(grid.corner()[1]),
@@ -182,7 +193,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
 
     /// The profile its options came from.
     pub fn profile(&self) -> Profile {
-        self.options.profile
+        self.profile
     }
 
     /// Goes on to the training loss `sum_n |(K' z)_n - t_n|` with one unit of mass for every annotation and none for the

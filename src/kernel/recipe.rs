@@ -122,7 +122,16 @@ pub(super) fn build<R: Runtime, P: Precision>(
     let mosaic = Mosaic::new(device, &plots)?;
     let entries = correspondence::correspondence_of_batch(device, &frames, &mosaic, rule, options.tau, &mut room)?;
     let parts = images.iter().map(|(splat, grid)| (splat.annotations(), *grid)).collect();
-    Ok(Kernel { device: device.clone(), entries, frames, parts, options, room })
+    Ok(Kernel {
+        device: device.clone(),
+        entries,
+        frames: Some(frames),
+        parts,
+        tau: options.tau,
+        profile: options.profile,
+        options: Some(options),
+        room,
+    })
 }
 
 impl<D> KernelRecipe<D> {

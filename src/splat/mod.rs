@@ -85,7 +85,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(Self::known(device, rows.collect(), 1, size, Profile::Recommended))
     }
 
-    /// Gaussians made elsewhere, or read from a file, all bound to annotations in their order.
+    /// Gaussians made elsewhere, or read from a file: all but the last [`free`](GaussianTable::free) are bound to annotations, in
+    /// their order.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row; coordinates reach to 2^24 px, scales
@@ -104,7 +105,9 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             rows.extend(fixed.iter().chain(&table.colors[n * channels..(n + 1) * channels]).map(|&v| f64::from(v)));
         }
         let profile = Profile::named(&table.profile).unwrap_or_default();
-        Ok(Self::known(device, rows, channels as u32, [table.width, table.height], profile))
+        let mut splat = Self::known(device, rows, channels as u32, [table.width, table.height], profile);
+        splat.points.truncate(table.means.len() - table.free as usize);
+        Ok(splat)
     }
 
     fn known(device: &Device<R, P>, rows: Vec<f64>, channels: u32, size: [u32; 2], profile: Profile) -> Self {
@@ -169,6 +172,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let rows = self.gaussians.parameters.read()?;
         let mut table = GaussianTable {
             channels: self.gaussians.channels as u8,
+            free: (self.len() - self.annotations()) as u32,
             profile: self.profile.name().to_owned(),
             width: self.size[0],
             height: self.size[1],

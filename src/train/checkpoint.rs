@@ -1,39 +1,20 @@
 //! Checkpoints of a trainer, as safetensors: parameters, Adam's moments, and how many epochs were done.
 
-use std::{borrow::Cow, collections::HashMap, io::Write, path::Path};
+use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::{Dtype, SafeTensors};
 use splatport_kernels::{Buffer, Precision, cubecl::Runtime};
 
 use super::{DensityModel, Parameter, Trainer};
-use crate::{Error, Result, io::atomic};
-
-/// One array of bytes with its type and length.
-struct Tensor {
-    dtype: Dtype,
-    shape: [usize; 1],
-    bytes: Vec<u8>,
-}
-
-impl View for &Tensor {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
+use crate::{
+    Error, Result,
+    io::safetensors::{Tensor, write},
+};
 
 fn tensor<R: Runtime, P: Precision>(buffer: &Buffer<R, P::Real>) -> Result<Tensor> {
     let values = buffer.read()?;
     let dtype = if size_of::<P::Real>() == 8 { Dtype::F64 } else { Dtype::F32 };
-    Ok(Tensor { dtype, shape: [values.len()], bytes: bytemuck::cast_slice(&values).to_vec() })
+    Ok(Tensor { dtype, shape: vec![values.len()], bytes: bytemuck::cast_slice(&values).to_vec() })
 }
 
 /// Names of a parameter's three arrays.
@@ -47,7 +28,6 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
     /// # Errors
     /// [`Error::Write`]: nothing is written half. [`Error::Device`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
         let mut tensors = Vec::new();
         for (parameter, state) in self.model.parameters().iter().zip(&self.states) {
             let arrays = [&parameter.values, &state.first, &state.second];
@@ -55,12 +35,9 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
                 tensors.push((name, tensor::<R, P>(array)?));
             }
         }
-        let epochs = Tensor { dtype: Dtype::U32, shape: [1], bytes: self.epochs.to_le_bytes().to_vec() };
+        let epochs = Tensor { dtype: Dtype::U32, shape: vec![1], bytes: self.epochs.to_le_bytes().to_vec() };
         tensors.push(("epochs".to_owned(), epochs));
-        let metadata = HashMap::from([("splatport".to_owned(), P::NAME.to_owned())]);
-        let views = tensors.iter().map(|(name, tensor)| (name, tensor));
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::write(path, e))?;
-        atomic::write(path, |file| Ok(file.write_all(&bytes)?))
+        write(path.as_ref(), &tensors, ("splatport", P::NAME))
     }
 
     /// Takes up a checkpoint of the same model.

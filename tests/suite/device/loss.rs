@@ -48,6 +48,7 @@ fn table(photo: &Photo) -> GaussianTable {
         colors: set.iter().map(|g| g.color[0] as f32).collect(),
         channels: 1,
         opacities: set.iter().map(|g| g.opacity as f32).collect(),
+        free: 0,
         profile: "paper".into(),
         width: photo.size[0],
         height: photo.size[1],

@@ -30,7 +30,7 @@ fn a_kernel_of_many_is_the_kernels_of_each() {
     let images: Vec<_> = splats.iter().map(|(splat, grid)| (splat, *grid)).collect();
     for background in [Background::Hard { cut_off: 2.0 }, Background::None] {
         let recipe = |splat: &Splat, grid| splat.kernel(grid).background(background).build().expect("a kernel");
-        let options = *recipe(&splats[0].0, splats[0].1).options();
+        let options = *recipe(&splats[0].0, splats[0].1).options().expect("options");
         poison();
         let mut whole = Kernel::of_all(device(), &images, options).expect("a kernel");
         // A second time into known room, over other memory.
@@ -67,7 +67,7 @@ fn a_kernel_of_many_is_the_kernels_of_each() {
 fn weights_and_targets_reach_their_columns() {
     let splats = splats();
     let images: Vec<_> = splats.iter().map(|(splat, grid)| (splat, *grid)).collect();
-    let options = *splats[0].0.kernel(splats[0].1).build().expect("a kernel").options();
+    let options = *splats[0].0.kernel(splats[0].1).build().expect("a kernel").options().expect("options");
     let kernel = Kernel::of_all(device(), &images, options).expect("a kernel");
     let count = kernel.annotations();
     let cells: usize = splats.iter().map(|(_, grid)| grid.len()).sum();

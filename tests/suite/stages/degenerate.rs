@@ -142,6 +142,7 @@ fn extreme_options() {
         colors: vec![1.0; 3],
         channels: 1,
         opacities: vec![1.0; 3],
+        free: 0,
         profile: String::new(),
         width: 40,
         height: 24,

@@ -113,9 +113,25 @@ fn kernels_ignore_them() {
     assert_eq!(support, super::SUPPORT);
 }
 
+/// A stored splat knows which of its Gaussians they are.
+#[test]
+fn tables_keep_them_apart() {
+    let splat = fitted(ExtraGaussians::Count(5), Solver::GaussNewton { steps: 3 });
+    let table = splat.table().expect("a table");
+    assert_eq!((table.means.len(), table.free), (15, 5));
+    let stored = Splat::from_table(device(), &table).expect("a splat");
+    assert_eq!((stored.len(), stored.annotations()), (15, 10));
+    let kernel = |splat: &Splat| {
+        let recipe = splat.kernel(Grid::over(72, 50, 4));
+        recipe.build().expect("a kernel").table().expect("a table")
+    };
+    assert_eq!(kernel(&stored), kernel(&splat));
+}
+
 fn first(mut table: splatport::GaussianTable, count: usize) -> splatport::GaussianTable {
     let channels = usize::from(table.channels);
     table.means.truncate(count);
+    table.free = 0;
     table.scales.truncate(count);
     table.rotations.truncate(count);
     table.opacities.truncate(count);

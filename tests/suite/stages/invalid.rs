@@ -136,6 +136,7 @@ fn table() -> GaussianTable {
         colors: vec![1.0; 3],
         channels: 3,
         opacities: vec![1.0],
+        free: 0,
         profile: String::new(),
         width: 8,
         height: 8,
@@ -151,6 +152,7 @@ fn tables() {
     same(from(GaussianTable { colors: vec![0.0; 2], ..table() }), "colors: expected 3 values, got 2");
     same(from(GaussianTable { opacities: vec![], ..table() }), "opacities: expected 1 values, got 0");
     same(from(GaussianTable { channels: 2, ..table() }), "expected 1 or 3 channels, got 2");
+    same(from(GaussianTable { free: 2, ..table() }), "free[0] is 2, outside 0..=1");
     same(from(GaussianTable { width: 0, ..table() }), "size is empty");
     same(from(GaussianTable { means: vec![[f32::NAN, 0.0]], ..table() }), "means[0] is NaN, not a finite number");
     for scale in [0.0, -2.0, 1e-45, f32::MAX] {

@@ -15,6 +15,7 @@ mod recovery;
 mod repeat;
 mod solvers;
 mod splat;
+mod stored;
 mod train;
 mod variants;
 

@@ -106,7 +106,7 @@ fn each_runs_from_end_to_end() {
         assert_eq!(splat.profile(), profile);
 
         let kernel = splat.kernel(Grid::strided(&image, 8)).build().expect("a kernel");
-        assert_eq!((kernel.options(), kernel.profile()), (&profile.kernel(), profile));
+        assert_eq!((kernel.options(), kernel.profile()), (Some(&profile.kernel()), profile));
         assert_eq!(kernel.table().expect("a table").profile, profile.name());
         let density = device().filled(0.25_f32, kernel.grid().len());
         let loss = kernel.loss();

@@ -68,6 +68,7 @@ fn table() -> GaussianTable {
         colors: vec![0.75, 0.5, -0.25],
         channels: 1,
         opacities: vec![1.0, 0.5, 1.0],
+        free: 1,
         profile: "paper".into(),
         width: 64,
         height: 48,
@@ -78,7 +79,8 @@ fn table() -> GaussianTable {
 fn tables_make_splats_that_give_them_back() {
     let splat = Splat::from_table(device(), &table()).expect("a splat");
     assert_eq!(splat.table().expect("a table"), table());
-    assert_eq!((splat.profile(), splat.size(), splat.annotations()), (Profile::Paper, [64, 48], 3));
+    assert_eq!((splat.profile(), splat.size(), splat.annotations()), (Profile::Paper, [64, 48], 2));
+    assert_eq!(splat.len(), 3);
     assert!(splat.reconstruction().is_err(), "there is no photo");
 }
 

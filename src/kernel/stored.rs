@@ -1,0 +1,243 @@
+//! A stored kernel back on a device.
+
+use splatport_kernels::{
+    Cells, Device, Error as DeviceError, HostReal, Mosaic, Precision,
+    correspondence::{self, Correspondence, Room, Transposed},
+    cubecl::Runtime,
+    gaussian::{self, Framing},
+};
+
+use super::Kernel;
+use crate::{CsrTable, Error, Grid, Profile, Result, Splat, error::check_length};
+
+/// The most a row may sum to. Of all storage types `bf16` rounds most, by 2^-8 of each weight, together of 1; the sum that the
+/// weights were divided by is off by a few 2^-24.
+const LARGEST_SUM: f64 = 1.0 + 1.0 / 256.0 + 1.0 / 65_536.0;
+
+impl<R: Runtime, P: Precision> Kernel<R, P> {
+    /// Puts a stored kernel back on a device, without its splat: `table` is what [`Kernel::table`] gave, a file of it, or a
+    /// matrix that another program made, with one column an annotation and the background last.
+    ///
+    /// Every weight is rounded to the precision's storage type, so a kernel comes back bit for bit in the precision that it was
+    /// built in, and so do its losses and their gradients on the same device.
+    ///
+    /// ```
+    /// use splatport::{Annotations, CsrTable, Grid, Kernel, Splat, Vulkan};
+    ///
+    /// let device = Vulkan::best()?;
+    /// let points = Annotations::new(vec![[10.0, 12.0], [22.5, 20.5]])?;
+    /// let kernel = Splat::round(&device, &points, [32, 32], 4.0)?.kernel(Grid::over(32, 32, 4)).build()?;
+    /// let path = std::env::temp_dir().join("splatport-doc-stored.safetensors");
+    /// kernel.table()?.save(&path)?;
+    ///
+    /// let stored = Kernel::from_table(&device, &CsrTable::open(&path)?)?;
+    /// assert_eq!(stored.table()?, kernel.table()?);
+    /// let density = device.upload(&[0.1f32; 8 * 8]);
+    /// let (before, after) = (kernel.loss().evaluate(&density)?, stored.loss().evaluate(&density)?);
+    /// assert_eq!(before.value()?, after.value()?);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What [`CsrTable::save`] rejects, and: [`Error::Unknown`] for a profile that is not a [`Profile`]; [`Error::Option`] for a
+    /// corner that is not a whole pixel, a stride of 0 or `tau` outside 0..1; [`Error::Empty`] for no cell or no column;
+    /// [`Error::OutOfRange`] for a row whose columns do not rise, a weight below 0, a row that sums to more than 1 by more than
+    /// the rounding of 16-bit weights, more mass dropped than the bound, or a grid that ends beyond 2^32 px; [`Error::Device`]
+    /// when the device has no room.
+    pub fn from_table(device: &Device<R, P>, table: &CsrTable) -> Result<Self> {
+        table.check()?;
+        let profile = Profile::named(&table.profile).ok_or_else(|| Error::Unknown {
+            what: "profile",
+            name: table.profile.clone(),
+            known: Profile::NAMES,
+        })?;
+        let grid = Grid::stored([table.left, table.top], table.stride, [table.grid_width, table.grid_height])?;
+        let annotations = table.cols.checked_sub(1).ok_or(Error::Empty { what: "columns" })?;
+        if annotations >= u32::MAX as usize {
+            return Err(DeviceError::TooLarge { what: "annotations" }.into());
+        }
+        check_certificate(table)?;
+        check_rows(table)?;
+        // Nothing in the table is as long as the arrays with a value for every column.
+        for (what, len) in
+            [("annotations", table.cols), ("cells", table.rows + 1), ("transport kernel", table.data.len())]
+        {
+            device.check_room::<P::Real>(what, len)?;
+        }
+        let rows = Rows::of(table, annotations as u32);
+        let mosaic = Mosaic::new(device, &[(grid.cells(), annotations)])?;
+        Ok(Self {
+            entries: rows.upload(device, mosaic, [table.worst_dropped, table.bound]),
+            device: device.clone(),
+            frames: None,
+            parts: vec![(annotations, grid)],
+            tau: table.tau,
+            profile,
+            options: None,
+            room: Room::default(),
+        })
+    }
+
+    /// Gives a kernel from a table its Gaussians back, which the [transport cost](crate::Loss::transport_cost) needs: `splat` is
+    /// the one that the kernel was built from, or comes from its table.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when the splat has another number of annotations; [`Error::Device`].
+    pub fn with_splat(mut self, splat: &Splat<R, P>) -> Result<Self> {
+        let annotations = self.annotations();
+        check_length("annotations", annotations, splat.annotations())?;
+        // The cost asks for the means only.
+        self.frames = Some(gaussian::frames(&self.device, splat.gaussians(), annotations, Framing::default())?);
+        Ok(self)
+    }
+}
+
+/// Rejects promises that no kernel makes.
+fn check_certificate(table: &CsrTable) -> Result<()> {
+    let outside = |what, value, max| Err(Error::OutOfRange { what, index: 0, value, min: 0.0, max });
+    if !(0.0..1.0).contains(&table.tau) {
+        return Err(Error::Option { name: "tau", value: table.tau, why: "must be 0 or more and below 1" });
+    }
+    if table.bound < 0.0 {
+        return outside("bound", table.bound, f64::INFINITY);
+    }
+    if !(0.0..=table.bound).contains(&table.worst_dropped) {
+        return outside("worst_dropped", table.worst_dropped, table.bound);
+    }
+    Ok(())
+}
+
+/// Rejects rows whose columns do not rise, whose weights are negative or which sum to more than 1.
+fn check_rows(table: &CsrTable) -> Result<()> {
+    let last = table.cols as f64 - 1.0;
+    for (row, ends) in table.indptr.windows(2).enumerate() {
+        let (mut least, mut sum) = (0, 0.0);
+        for index in ends[0] as usize..ends[1] as usize {
+            let (column, value) = (table.indices[index], f64::from(table.data[index]));
+            if column < least {
+                let (value, min) = (f64::from(column), f64::from(least));
+                return Err(Error::OutOfRange { what: "indices", index, value, min, max: last });
+            }
+            if value < 0.0 {
+                return Err(Error::OutOfRange { what: "data", index, value, min: 0.0, max: 1.0 });
+            }
+            least = column + 1;
+            sum += value;
+        }
+        if sum > LARGEST_SUM {
+            return Err(Error::OutOfRange { what: "sum of row", index: row, value: sum, min: 0.0, max: LARGEST_SUM });
+        }
+    }
+    Ok(())
+}
+
+/// A table's rows, the background apart.
+struct Rows<W> {
+    starts: Vec<u32>,
+    columns: Vec<u32>,
+    weights: Vec<W>,
+    background: Vec<W>,
+}
+
+impl<W: HostReal + Copy> Rows<W> {
+    fn of(table: &CsrTable, annotations: u32) -> Self {
+        let round = |weight: f32| W::cast_from_f64(f64::from(weight));
+        let mut rows = Self {
+            starts: vec![0],
+            columns: Vec::new(),
+            weights: Vec::new(),
+            background: vec![round(0.0); table.rows],
+        };
+        for (row, ends) in table.indptr.windows(2).enumerate() {
+            for index in ends[0] as usize..ends[1] as usize {
+                let weight = round(table.data[index]);
+                if table.indices[index] == annotations {
+                    rows.background[row] = weight;
+                } else {
+                    rows.columns.push(table.indices[index]);
+                    rows.weights.push(weight);
+                }
+            }
+            rows.starts.push(rows.columns.len() as u32);
+        }
+        rows
+    }
+
+    fn upload<R: Runtime, P: Precision<Weight = W>>(
+        &self,
+        device: &Device<R, P>,
+        mosaic: Mosaic<R, P::Real>,
+        [worst_dropped, bound]: [f64; 2],
+    ) -> Correspondence<R, P>
+    where
+        W: splatport_kernels::Real,
+    {
+        let (cells, annotations) = mosaic.images()[0];
+        let by_annotation = self.transposed(cells, annotations);
+        Correspondence {
+            mosaic,
+            row_starts: device.upload(&self.starts),
+            columns: device.upload(&self.columns),
+            weights: device.upload(&self.weights),
+            background: device.upload(&self.background),
+            transposed: Transposed {
+                slot_starts: device.upload(&by_annotation.slot_starts),
+                entry_starts: device.upload(&by_annotation.entry_starts),
+                rows: device.upload(&by_annotation.rows),
+                weights: device.upload(&by_annotation.weights),
+            },
+            worst_dropped,
+            bound,
+        }
+    }
+
+    /// The entries by annotation, by counting sort: one slot for every tile in which an annotation has entries, in the device's
+    /// order. A sum is then made of the same partial sums as that of a kernel which was built there.
+    fn transposed(&self, cells: Cells, annotations: usize) -> ByAnnotation<W> {
+        let starts = self.annotation_starts(annotations);
+        let mut next = starts.clone();
+        // Tiles are counted from 1; 0 is none.
+        let mut last_tile = vec![0_u32; annotations];
+        let mut opens_slot = vec![false; self.columns.len()];
+        let mut entries = vec![(0, W::cast_from_f64(0.0)); self.columns.len()];
+        for (tile, cells) in (1..).zip(correspondence::tiles(cells)) {
+            for row in cells {
+                for entry in self.starts[row as usize] as usize..self.starts[row as usize + 1] as usize {
+                    let n = self.columns[entry] as usize;
+                    let at = next[n] as usize;
+                    next[n] += 1;
+                    entries[at] = (row, self.weights[entry]);
+                    opens_slot[at] = last_tile[n] != tile;
+                    last_tile[n] = tile;
+                }
+            }
+        }
+        let mut entry_starts: Vec<u32> =
+            (0..).zip(&opens_slot).filter(|(_, opens)| **opens).map(|(at, _)| at).collect();
+        entry_starts.push(entries.len() as u32);
+        let slot_starts =
+            starts.iter().map(|start| entry_starts.partition_point(|first| first < start) as u32).collect();
+        let (rows, weights) = entries.into_iter().unzip();
+        ByAnnotation { slot_starts, entry_starts, rows, weights }
+    }
+
+    /// Where the entries of every annotation begin once they are sorted, and their number.
+    fn annotation_starts(&self, annotations: usize) -> Vec<u32> {
+        let mut starts = vec![0; annotations + 1];
+        for &n in &self.columns {
+            starts[n as usize + 1] += 1;
+        }
+        for n in 0..annotations {
+            starts[n + 1] += starts[n];
+        }
+        starts
+    }
+}
+
+/// [`Transposed`] on the host.
+struct ByAnnotation<W> {
+    slot_starts: Vec<u32>,
+    entry_starts: Vec<u32>,
+    rows: Vec<u32>,
+    weights: Vec<W>,
+}

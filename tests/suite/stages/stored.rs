@@ -1,0 +1,220 @@
+//! Stored kernels back on a device: the same bits, and nothing that is not a kernel.
+
+use splatport::{
+    BFloat, Buffer, CsrTable, Device, Double, Error, GaussianTable, Grid, Half, Kernel, Precision, Single, Splat,
+    WgpuRuntime as R,
+    kernel::{Background, CutOff},
+    kernels::cubecl::prelude::CubeElement,
+    reference::{gaussian::Gaussian, loss::l1},
+    strategies,
+};
+
+use super::{apart, device, kernel, noise, poison, read};
+use crate::{
+    device::property,
+    files::{all_equal, folder},
+};
+
+fn bytes<E: CubeElement>(buffer: &Buffer<R, E>) -> Vec<u8> {
+    bytemuck::cast_slice(&buffer.read().expect("values")).to_vec()
+}
+
+/// Gaussians of a 150 x 90 px image on any device.
+fn splat<P: Precision>(device: &Device<R, P>, set: &[Gaussian<f64>]) -> Splat<R, P> {
+    let mut table =
+        GaussianTable { channels: 1, profile: "paper".into(), width: 150, height: 90, ..GaussianTable::default() };
+    for g in set {
+        table.means.push(g.mean.map(|v| v as f32));
+        table.scales.push(g.scales.map(|v| v as f32));
+        table.rotations.push(g.rotation as f32);
+        table.colors.push(1.0);
+        table.opacities.push(1.0);
+    }
+    Splat::from_table(device, &table).expect("a splat")
+}
+
+/// Bytes of everything that a kernel is made of but its transposed entries, which the loss shows.
+fn parts<P: Precision>(kernel: &Kernel<R, P>) -> [Vec<u8>; 4] {
+    let entries = kernel.entries();
+    [bytes(&entries.weights), bytes(&entries.background), bytes(&entries.columns), bytes(&entries.row_starts)]
+}
+
+/// Bytes of the loss, its gradient and the masses, all at one density.
+fn step<P: Precision>(kernel: Kernel<R, P>, transport_cost: f64) -> [Vec<u8>; 3] {
+    let density = kernel.device().upload_f64(&noise(9, kernel.grid().len()));
+    poison();
+    let step = kernel.loss().transport_cost(transport_cost).evaluate(&density).expect("a step");
+    [step.value().expect("a value").to_le_bytes().to_vec(), bytes(step.gradient()), bytes(step.transported())]
+}
+
+/// A kernel from a file of its table is what it was.
+fn same<P: Precision>(test: &str, built: Kernel<R, P>) {
+    let table = built.table().expect("a table");
+    let stored = ["k.npz", "k.safetensors"].map(|name| {
+        let path = folder(test).join(name);
+        table.save(&path).expect("a file");
+        Kernel::from_table(built.device(), &CsrTable::open(&path).expect("a table")).expect("a kernel")
+    });
+    for stored in &stored {
+        assert_eq!(stored.table().expect("a table"), table);
+        assert_eq!(parts(stored), parts(&built));
+        let certificate = built.certificate();
+        let bytes = stored.certificate().bytes;
+        assert_eq!(stored.certificate(), splatport::Certificate { bytes, ..certificate });
+        assert!(bytes <= certificate.bytes, "more slots than tiles");
+        assert_eq!((stored.annotations(), stored.profile()), (built.annotations(), built.profile()));
+        assert_eq!(stored.options(), None);
+        let shape = |grid: Grid| (grid.corner(), grid.stride(), grid.columns(), grid.rows());
+        assert_eq!(shape(stored.grid()), shape(built.grid()));
+        assert_eq!(stored.owners().expect("owners"), built.owners().expect("owners"));
+    }
+    let expected = step(built, 0.0);
+    for stored in stored {
+        assert_eq!(step(stored, 0.0), expected, "loss, gradient, masses");
+    }
+}
+
+/// Any Gaussians, more than one coarse tile of cells (64 x 64), a crop off the lattice, every kind of background.
+#[test]
+fn stored_kernels_keep_every_bit() {
+    let backgrounds = [
+        Background::None,
+        Background::Soft { cut_off: 1.5, rule: CutOff::Crossover },
+        Background::Hard { cut_off: 1.5 },
+    ];
+    property("stored kernels", 12, strategies::gaussians(30, 150, 90, 6.0), |set, _| {
+        let splat = splat(device(), set);
+        let whole = Grid::over(150, 90, 1);
+        let grids = [whole, Grid::over(150, 90, 8), Grid::over(150, 90, 3).crop(7, 5, 140, 31)];
+        for (background, grid) in backgrounds.into_iter().zip(grids) {
+            same("stored", splat.kernel(grid).background(background).build().expect("a kernel"));
+        }
+    });
+}
+
+/// In 16 bits the table's `f32` hold every weight exactly; in 64 it rounds, and what it holds stays.
+#[test]
+fn precisions_keep_every_bit() {
+    fn check<P: Precision>(precision: P, exact: bool) {
+        let Ok(device) = device().with_precision(precision) else { return };
+        let set: Vec<Gaussian<f64>> = super::gaussians_of(&kernel::splat().table().expect("a table"));
+        let built = splat(&device, &set).kernel(Grid::over(150, 90, 2)).build().expect("a kernel");
+        if exact {
+            same(P::NAME, built);
+        } else {
+            let table = built.table().expect("a table");
+            same(P::NAME, Kernel::from_table(&device, &table).expect("a kernel"));
+        }
+    }
+    check(Single, true);
+    check(Half, true);
+    check(BFloat, true);
+    check(Double, false);
+}
+
+#[test]
+fn what_a_table_does_not_hold_is_missed() {
+    let splat = kernel::splat();
+    let build = || splat.kernel(Grid::over(60, 44, 3)).build().expect("a kernel");
+    let stored = || Kernel::from_table(device(), &build().table().expect("a table")).expect("a kernel");
+    let with = stored().with_splat(&splat).expect("as many Gaussians");
+    assert_eq!(step(with, 0.3), step(build(), 0.3));
+    let loss = stored().loss().transport_cost(0.3);
+    let density = device().filled(0.1_f32, 300);
+    let error = loss.evaluate(&density).expect_err("no means");
+    assert_eq!(error.to_string(), "the splat of a kernel from a table is empty");
+    assert!(loss.transport_cost(0.0).evaluate(&density).is_ok());
+    let error = stored().rebuild(&[(&splat, Grid::over(60, 44, 3))]).expect_err("no options");
+    assert_eq!(error.to_string(), "a table's record of its kernel's options is empty");
+    let fewer = Splat::round(device(), &super::points(&[[1.0, 1.0]]), [60, 44], 2.0).expect("a splat");
+    let error = stored().with_splat(&fewer).expect_err("one Gaussian");
+    assert!(matches!(error, Error::Length { what: "annotations", expected: 8, got: 1 }), "{error}");
+}
+
+/// What a user may write by hand: two cells, two annotations and the background.
+fn by_hand() -> CsrTable {
+    CsrTable {
+        rows: 2,
+        cols: 3,
+        indptr: vec![0, 2, 4],
+        indices: vec![0, 2, 0, 1],
+        data: vec![0.25, 0.75, 0.5, 0.5],
+        profile: "recommended".into(),
+        stride: 8,
+        grid_width: 2,
+        grid_height: 1,
+        ..CsrTable::default()
+    }
+}
+
+#[test]
+fn tables_made_by_hand_are_kernels() {
+    let made = Kernel::from_table(device(), &by_hand()).expect("a kernel");
+    let mass = made.push_forward(&device().upload(&[1.0_f32, 2.0])).expect("mass");
+    assert_eq!(read(&mass), [1.25, 1.0, 0.75]);
+    let rows = kernel::rows(&by_hand());
+    let expected = l1(&rows, &[1.0, 2.0], &[1.0, 1.0]);
+    let step = made.loss().evaluate(&device().upload(&[1.0_f32, 2.0])).expect("a step");
+    assert_eq!(step.value().expect("a value"), expected.value);
+    assert_eq!(apart(&read(step.gradient()), &expected.gradient), 0.0);
+    // No annotation, and one without any cell.
+    let none = CsrTable { cols: 1, indptr: vec![0, 1, 2], indices: vec![0; 2], data: vec![1.0; 2], ..by_hand() };
+    let none = Kernel::from_table(device(), &none).expect("a kernel");
+    assert_eq!(none.annotations(), 0);
+    assert_eq!(read(&none.push_forward(&device().upload(&[1.0_f32, 2.0])).expect("mass")), [3.0]);
+    let empty = CsrTable { indptr: vec![0; 3], indices: vec![], data: vec![], ..by_hand() };
+    let empty = Kernel::from_table(device(), &empty).expect("a kernel");
+    assert_eq!(read(&empty.push_forward(&device().upload(&[1.0_f32, 2.0])).expect("mass")), [0.0; 3]);
+}
+
+#[test]
+fn what_is_no_kernel_is_rejected() {
+    let from = |change: fn(&mut CsrTable)| {
+        let mut table = by_hand();
+        change(&mut table);
+        Kernel::from_table(device(), &table).expect_err("no kernel").to_string()
+    };
+    // Rejected before anything of that length is made.
+    let many = from(|t| t.cols = u32::MAX as usize);
+    assert!(many.starts_with("annotations takes 17179869180 bytes, the device allows "), "{many}");
+    let whole = |name, value| format!("option `{name}` is {value}: must be a whole number of px, 0 or more");
+    all_equal(&[
+        (from(|t| t.indptr[2] = 3), "indptr[2] is 3, outside 4..=4"),
+        (from(|t| t.data[1] = f32::NAN), "data[1] is NaN, not a finite number"),
+        (from(|t| t.indices[3] = 3), "indices[3] is 3, outside 0..=2"),
+        (from(|t| t.indices.swap(2, 3)), "indices[3] is 0, outside 2..=2"),
+        (from(|t| t.indices[1] = 0), "indices[1] is 0, outside 1..=2"),
+        (from(|t| t.data[2] = -0.5), "data[2] is -0.5, outside 0..=1"),
+        (from(|t| t.data[2] = 0.75), "sum of row[1] is 1.25, outside 0..=1.0039215087890625"),
+        (
+            from(|t| t.data[3] = f32::MAX),
+            "sum of row[1] is 340282346638528860000000000000000000000, outside 0..=1.0039215087890625",
+        ),
+        (from(|t| t.profile = "mine".into()), "profile `mine` is not one of recommended, paper, reference"),
+        (from(|t| t.tau = 1.0), "option `tau` is 1: must be 0 or more and below 1"),
+        (from(|t| t.tau = -0.1), "option `tau` is -0.1: must be 0 or more and below 1"),
+        (from(|t| t.bound = -1.0), "bound[0] is -1, outside 0..=inf"),
+        (from(|t| t.worst_dropped = 0.1), "worst_dropped[0] is 0.1, outside 0..=0"),
+        (from(|t| t.stride = 0), "option `stride` is 0: must be at least 1"),
+        (from(|t| t.left = 0.5), &whole("left", "0.5")),
+        (from(|t| t.top = -1.0), &whole("top", "-1")),
+        (from(|t| t.top = 5e9), &whole("top", "5000000000")),
+        (from(|t| t.left = 4294967294.0), "end of the grid, axis[0] is 4294967310, outside 0..=4294967295"),
+        (from(|t| t.stride = u32::MAX), "end of the grid, axis[0] is 8589934590, outside 0..=4294967295"),
+        (
+            from(|t| (t.cols, t.indices) = (u32::MAX as usize + 1, vec![0, 1, 0, 1])),
+            "annotations: more than 4294967294 elements do not fit a 32-bit index",
+        ),
+        (from(|t| t.cols = usize::MAX), "annotations: more than 4294967294 elements do not fit a 32-bit index"),
+        (
+            from(|t| *t = CsrTable { indptr: vec![0], profile: "paper".into(), stride: 1, ..CsrTable::default() }),
+            "grid is empty",
+        ),
+        (
+            from(|t| {
+                *t = CsrTable { cols: 0, indptr: vec![0; 3], indices: vec![], data: vec![], ..by_hand() };
+            }),
+            "columns is empty",
+        ),
+    ]);
+}
