@@ -25,6 +25,7 @@ fn options_of_fits() {
         let cases = [
             (recipe().support(v), "support"),
             (recipe().initial_scale(InitialScale::NeighbourFraction { divisor: v }), "initial scale divisor"),
+            (recipe().initial_scale(InitialScale::Equal { scale: v }), "initial scale"),
             (recipe().scale_map(ScaleMap::Softplus { least: v }), "least scale"),
             (recipe().prior(Some(Prior { size: v, aspect: 1.0 })), "size prior"),
             (recipe().prior(Some(Prior { size: 1.0, aspect: v })), "aspect prior"),
