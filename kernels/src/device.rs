@@ -123,12 +123,16 @@ impl<R: Runtime, P: Precision> Device<R, P> {
     /// # Errors
     /// [`Error::NoRoom`] when the device has no buffer of that size: asking CubeCL for one would end in a panic.
     pub(crate) fn room<E: CubeElement>(&self, what: &'static str, len: usize) -> Result<Buffer<R, E>> {
+        self.check_room::<E>(what, len)?;
+        Ok(self.uninit(len))
+    }
+
+    /// # Errors
+    /// [`Error::NoRoom`] when the device has no buffer for so many elements.
+    pub(crate) fn check_room<E: CubeElement>(&self, what: &'static str, len: usize) -> Result<()> {
         let bytes = len as u64 * size_of::<E>() as u64;
         let largest = self.client.properties().memory.max_page_size;
-        if bytes > largest {
-            return Err(Error::NoRoom { what, bytes, largest });
-        }
-        Ok(self.uninit(len))
+        if bytes > largest { Err(Error::NoRoom { what, bytes, largest }) } else { Ok(()) }
     }
 
     /// `len` times `value`.

@@ -226,7 +226,7 @@ fn target<R: Runtime, P: Precision>(
         let photo = part.image.to_f32();
         part.backdrop.iter().zip(photo).map(|(&b, p)| f64::from(b) - f64::from(p)).collect()
     };
-    Ok(Target::Plain(device.upload_f64(&parts.iter().flat_map(gap).collect::<Vec<f64>>())))
+    Ok(Target::of_values(device, &parts.iter().flat_map(gap).collect::<Vec<f64>>())?)
 }
 
 impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
