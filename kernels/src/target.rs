@@ -23,10 +23,20 @@ const OFFSET: u32 = 512;
 const BITS: u32 = 10;
 
 impl<R: Runtime, F: Real> Target<R, F> {
+    /// Copies any numbers, `[pixels, channels]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoRoom`] when the device has no buffer for them.
+    pub fn of_values<P: Precision<Real = F>>(device: &Device<R, P>, values: &[f64]) -> Result<Self> {
+        device.check_room::<F>("photo", values.len())?;
+        Ok(Self::Plain(device.upload_f64(values)))
+    }
+
     /// Packs `background - photo`, both `[pixels, channels]` levels of 1/255 with 1 or 3 channels.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when they disagree or are no whole number of pixels.
+    /// [`crate::Error::Length`] when they disagree or are no whole number of pixels; [`crate::Error::NoRoom`] when the device
+    /// has no buffer for them.
     pub fn of_levels<P: Precision<Real = F>>(
         device: &Device<R, P>,
         background: &[u8],
@@ -39,6 +49,7 @@ impl<R: Runtime, F: Real> Target<R, F> {
                 return Err(crate::Error::Length { what: "levels of a photo", expected: photo.len(), got });
             }
         }
+        device.check_room::<u32>("photo", pixels)?;
         let pairs = background.chunks_exact(channels as usize).zip(photo.chunks_exact(channels as usize));
         let word = |(background, photo): (&[u8], &[u8])| {
             let fields = background.iter().zip(photo).map(|(&b, &p)| OFFSET + u32::from(b) - u32::from(p));

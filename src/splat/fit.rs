@@ -4,6 +4,8 @@ mod adam;
 mod gauss_newton;
 mod run;
 
+use std::collections::BTreeSet;
+
 use splatport_kernels::{
     Buffer, Cells, Device, Gaussians, HostReal, Mosaic, Precision,
     bins::{self, Room, Rule},
@@ -17,8 +19,8 @@ use splatport_kernels::{
 };
 
 use super::{
-    Cleanup, Compositing, End, ExtraGaussians, Progress, Reconstruction, ReconstructionNorm, Report, Solver, Splat,
-    SplatOptions, backdrop::Backdrop, initial::Initial,
+    Cleanup, Compositing, End, Progress, Reconstruction, ReconstructionNorm, Report, Solver, Splat, SplatOptions,
+    backdrop::Backdrop, initial::Initial,
 };
 use crate::{Annotations, Image, Pixels, Result};
 
@@ -34,6 +36,17 @@ struct Part<'a> {
     norm: f64,
     /// One over the number of values among which the priors' unit, the mean penalty, is taken.
     residual_norm: f64,
+}
+
+/// What a fit's device functions are compiled for: beside an image of another kind, one's numbers would be rounded in another
+/// way than alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    channels: u8,
+    /// Whether the samples are 8-bit levels.
+    levels: bool,
+    /// Whether some means are learned.
+    free: bool,
 }
 
 /// Everything that stays the same while a fit runs.
@@ -68,14 +81,13 @@ pub(super) fn fit<R: Runtime, P: Precision>(
     let parts: Vec<Part<'_>> =
         jobs.iter().map(|&(image, annotations)| Part::new(image, annotations, options)).collect();
     let mut fitted: Vec<Option<Fitted<P::Real>>> = jobs.iter().map(|_| None).collect();
-    // One set of launches for all images of one channel, one for those of three.
-    for channels in [1, 3] {
-        let wanted = |at: &usize| parts[*at].image.channels() == channels && parts[*at].initial.len() > 0;
+    // One set of launches for all images of a kind.
+    let kinds: BTreeSet<Kind> = parts.iter().filter(|part| part.initial.len() > 0).map(Part::kind).collect();
+    for kind in kinds {
+        let wanted = |at: &usize| parts[*at].kind() == kind && parts[*at].initial.len() > 0;
         let chosen: Vec<usize> = (0..parts.len()).filter(wanted).collect();
-        if chosen.is_empty() {
-            continue;
-        }
-        let problem = Problem::new(device, options, channels.into(), chosen.iter().map(|&at| &parts[at]).collect())?;
+        let parts = chosen.iter().map(|&at| &parts[at]).collect();
+        let problem = Problem::new(device, options, kind.channels.into(), parts)?;
         let results = match options.solver {
             Solver::Adam { steps, rate } => problem.adam(steps, rate, on_step)?,
             Solver::GaussNewton { steps } => problem.gauss_newton(steps, on_step)?,
@@ -185,9 +197,17 @@ impl<'a> Part<'a> {
             residual_norm: 1.0 / foreground as f64,
         }
     }
+
+    fn kind(&self) -> Kind {
+        Kind {
+            channels: self.image.channels(),
+            levels: matches!(self.image.pixels(), Pixels::U8(_)),
+            free: self.initial.len() > self.annotations.len(),
+        }
+    }
 }
 
-/// Background minus photo, packed if every photo has 8-bit samples.
+/// Background minus photo, packed if the photos have 8-bit samples.
 fn target<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     parts: &[&Part<'_>],
@@ -206,7 +226,7 @@ fn target<R: Runtime, P: Precision>(
         let photo = part.image.to_f32();
         part.backdrop.iter().zip(photo).map(|(&b, p)| f64::from(b) - f64::from(p)).collect()
     };
-    Ok(Target::Plain(device.upload_f64(&parts.iter().flat_map(gap).collect::<Vec<f64>>())))
+    Ok(Target::of_values(device, &parts.iter().flat_map(gap).collect::<Vec<f64>>())?)
 }
 
 impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
@@ -246,8 +266,7 @@ impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
 
     /// Whether some means are learned.
     fn free(&self) -> bool {
-        let more = |part: &&Part<'_>| part.initial.len() > part.annotations.len();
-        self.options.extra_gaussians != ExtraGaussians::None && self.parts.iter().any(more)
+        self.parts.iter().any(|part| part.kind().free)
     }
 
     /// Lists that hold until a Gaussian leaves its margin.

@@ -78,7 +78,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// 2^24 px from the origin.
     pub fn round(device: &Device<R, P>, annotations: &Annotations, size: [u32; 2], scale: f64) -> Result<Self> {
         if !(LEAST_SCALE..=REACH).contains(&scale) {
-            return Err(Error::Option { name: "scale", value: scale, why: "must lie between 2^-20 and 2^24 px" });
+            return Err(Error::Option { name: "scale", value: scale, why: SCALE_RANGE });
         }
         check_reach(annotations.points().as_flattened())?;
         let rows = annotations.points().iter().flat_map(|&[x, y]| [x, y, scale, scale, 0.0, 1.0, 1.0]);
@@ -225,6 +225,9 @@ const REACH: f64 = 16_777_216.0;
 
 /// Least scale of known Gaussians, px: with it and [`REACH`] every squared Mahalanobis distance is finite in `f32`.
 const LEAST_SCALE: f64 = 1.0 / 1_048_576.0;
+
+/// What a scale that is none of these is told.
+const SCALE_RANGE: &str = "must lie between 2^-20 and 2^24 px";
 
 /// Rejects coordinates, two a point, that are too far away.
 fn check_reach<T: Copy + Into<f64>>(coordinates: &[T]) -> Result<()> {

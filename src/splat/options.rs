@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{LEAST_SCALE, REACH, SCALE_RANGE};
 use crate::{Error, Profile, Result};
 
 /// What the Gaussians are drawn over.
@@ -51,7 +52,7 @@ pub enum InitialScale {
     LogNeighbour,
     /// The same for all.
     Equal {
-        /// Standard deviation, px.
+        /// Standard deviation, 2^-20 to 2^24 px.
         scale: f64,
     },
 }
@@ -263,8 +264,10 @@ impl SplatOptions {
         if let InitialScale::NeighbourFraction { divisor } = self.initial_scale {
             positive("initial scale divisor", divisor)?;
         }
-        if let InitialScale::Equal { scale } = self.initial_scale {
-            positive("initial scale", scale)?;
+        if let InitialScale::Equal { scale } = self.initial_scale
+            && !(LEAST_SCALE..=REACH).contains(&scale)
+        {
+            return Err(Error::Option { name: "initial scale", value: scale, why: SCALE_RANGE });
         }
         if let ScaleMap::Softplus { least } = self.scale_map {
             positive("least scale", least)?;

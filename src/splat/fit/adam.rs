@@ -42,7 +42,9 @@ impl<R: Runtime, P: Precision> Stepper<R, P> for Steps<'_, R, P> {
 
     fn history(&self, from: u32, to: u32) -> &Buffer<R, P::Real> {
         // The last step has no update, which collects the penalties, but adds its own.
-        self.descent.gather(self.problem.device, from, to.min((self.steps).saturating_sub(1)));
+        if let Some(moved) = self.steps.checked_sub(1) {
+            self.descent.gather(self.problem.device, from, to.min(moved));
+        }
         self.descent.history()
     }
 

@@ -84,6 +84,25 @@ fn flat_photos() {
     }
 }
 
+/// Starts far from anything that could be on the photo.
+#[test]
+fn extreme_starts() {
+    let (image, annotations) = blobs(40, 24, 1);
+    for scale in [1.0 / 1_048_576.0, 1e-3, 1e3, 16_777_216.0] {
+        for solver in SOLVERS {
+            let recipe = Splat::of(&image, &annotations).solver(solver).initial_scale(InitialScale::Equal { scale });
+            let splat = recipe.fit(device()).unwrap_or_else(|error| panic!("{scale} {solver:?}: {error}"));
+            let table = splat.table().expect("a table");
+            let scales = table.scales.as_flattened();
+            assert!(scales.iter().all(|s| s.is_finite() && *s > 0.0), "{scale} {solver:?}: {scales:?}");
+            assert!(table.colors.iter().chain(&table.rotations).all(|v| v.is_finite()), "{scale} {solver:?}");
+            assert!(all_finite(&splat.report().losses), "{scale} {solver:?}: {:?}", splat.report());
+            let losses = &splat.report().losses;
+            assert!(losses[losses.len() - 1] <= losses[0], "{scale} {solver:?}: {losses:?}");
+        }
+    }
+}
+
 /// Without annotations everything is background: the loss is the mass, its gradient 1.
 #[test]
 fn nothing_to_count() {

@@ -6,11 +6,11 @@ use splatport::{
     Annotations, Image,
     reference::reconstruction::{Reconstruction as Penalty, reconstruction_loss, reconstruction_norm},
     splat::{
-        BackgroundImage, Prior, Progress, Reconstruction, ReconstructionNorm, Shape, ShapeOn, ShapeReduce, Solver,
+        BackgroundImage, End, Prior, Progress, Reconstruction, ReconstructionNorm, Shape, ShapeOn, ShapeReduce, Solver,
     },
 };
 
-use super::{SUPPORT, Splat, apart, background, blobs, device, drawn, values_of};
+use super::{SUPPORT, Splat, apart, background, blobs, device, drawn, poison, values_of};
 
 const BACKGROUNDS: [BackgroundImage; 3] = [BackgroundImage::None, BackgroundImage::KnnMask, BackgroundImage::Inpainted];
 
@@ -61,9 +61,21 @@ fn the_first_loss_is_that_of_the_start() {
     let start = fit(Solver::GaussNewton { steps: 0 });
     let kind = BackgroundImage::Inpainted;
     let expected = oracle_loss((&image, &annotations), &start, kind, Penalty::Mse, ReconstructionNorm::AllPixels);
-    for solver in [Solver::GaussNewton { steps: 7 }, Solver::Adam { steps: 7, rate: 0.01 }] {
-        let first = fit(solver).report().losses[0];
+    for (solver, steps) in [
+        (Solver::GaussNewton { steps: 7 }, 7),
+        (Solver::Adam { steps: 7, rate: 0.01 }, 7),
+        (Solver::GaussNewton { steps: 0 }, 0),
+        (Solver::Adam { steps: 0, rate: 0.01 }, 0),
+    ] {
+        poison();
+        let splat = fit(solver);
+        let (first, report) = (splat.report().losses[0], splat.report());
         assert!((first - expected).abs() <= 2e-5 * expected, "{solver:?}: {first} {expected}");
+        assert_eq!(
+            (report.losses.len(), report.steps, report.end),
+            (steps as usize + 1, steps, End::Steps),
+            "{solver:?}"
+        );
     }
 }
 

@@ -3,10 +3,11 @@
 use splatport::{
     Error, GaussianTable, Grid,
     kernel::{Background, CutOff, ScaleClip},
+    kernels::{self, target::Target},
     splat::{Cleanup, Compositing, InitialScale, Prior, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver},
 };
 
-use super::{Splat, blobs, device, points};
+use super::{Splat, bits_of, blobs, device, noise, photo, points};
 
 const NOT_POSITIVE: [f64; 4] = [0.0, -1.5, f64::NAN, f64::INFINITY];
 const POSITIVE: &str = "must be positive and finite";
@@ -34,6 +35,10 @@ fn options_of_fits() {
             same(recipe.fit(device()), &format!("option `{name}` is {v}: {POSITIVE}"));
         }
     }
+    for scale in [0.0, -1.5, f64::NAN, f64::INFINITY, 1e-300, 1e300] {
+        let expected = format!("option `initial scale` is {scale}: must lie between 2^-20 and 2^24 px");
+        same(recipe().initial_scale(InitialScale::Equal { scale }).fit(device()), &expected);
+    }
     let shape = |weight, limit| Shape { weight, limit, on: ShapeOn::Activated, reduce: ShapeReduce::Max };
     for limit in [0.999, 0.0, -2.0, f64::NAN, f64::INFINITY] {
         let expected = format!("option `aspect limit` is {limit}: must be at least 1");
@@ -48,6 +53,51 @@ fn options_of_fits() {
     for weight in [-0.2, f64::NAN] {
         let expected = format!("option `shape weight` is {weight}: must not be negative");
         same(recipe().shape(shape(weight, 1.5)).fit(device()), &expected);
+    }
+}
+
+/// What leads to more sums than the device has room for is found when the lists are made: one sentence, and the device goes
+/// on with the same bits.
+#[test]
+fn fits_that_find_no_room() {
+    let largest = device().client().properties().memory.max_page_size;
+    let fitted = || {
+        let (image, annotations) = blobs(16, 16, 1);
+        bits_of(&Splat::of(&image, &annotations).fit(device()).expect("a splat"))
+    };
+    let before = fitted();
+    let (image, side) = (photo(256, 256, 1, &[0.25; 65536]), 32 * 32);
+    // 64 bytes a pair, and a third more pairs than there is room for, as some tiles are not reached.
+    let count = (largest as usize / 64 * 4 / 3).div_ceil(side);
+    if count > 10_000 {
+        println!("no test: {largest} bytes in one buffer hold more than is cheap to list");
+        return;
+    }
+    let random = noise(3, 2 * count);
+    let places: Vec<[f64; 2]> = random.chunks_exact(2).map(|r| [256.0 * r[0], 256.0 * r[1]]).collect();
+    let annotations = points(&places);
+    let recipe = Splat::of(&image, &annotations).initial_scale(InitialScale::Equal { scale: 64.0 });
+    let error = recipe.fit(device()).expect_err("no room");
+    let Error::Device(kernels::Error::NoRoom { what: "sums of slots", bytes, .. }) = error else { panic!("{error}") };
+    assert!(bytes > largest && bytes.is_multiple_of(64), "{bytes}");
+    let sentence = format!("sums of slots takes {bytes} bytes, the device allows {largest} in one buffer");
+    assert_eq!(error.to_string(), sentence);
+    assert_eq!(fitted(), before, "the device does not go on");
+}
+
+/// A photo that is too large is refused before anything is packed.
+#[test]
+fn photos_that_find_no_room() {
+    let largest = device().client().properties().memory.max_page_size as usize;
+    if largest > 1 << 30 {
+        println!("no test: a photo of {largest} bytes is too much for a test");
+        return;
+    }
+    let levels = vec![0; largest / 4 + 1];
+    let values = vec![0.0; largest / 4 + 1];
+    let expected = format!("photo takes {} bytes, the device allows {largest} in one buffer", largest + 4);
+    for target in [Target::of_levels(device(), &levels, &levels, 1), Target::of_values(device(), &values)] {
+        assert_eq!(target.expect_err("no room").to_string(), expected);
     }
 }
 

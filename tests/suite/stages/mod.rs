@@ -1,18 +1,21 @@
 //! The stages on a device, from the photo to the trained density, against the oracle.
 
-mod batches;
+mod batch;
+mod crops;
 mod degenerate;
 mod extra;
 mod fit;
 mod initial;
 mod invalid;
 mod kernel;
+mod levels;
 mod loss;
 mod ownership;
 mod profiles;
 mod recipe;
 mod recovery;
 mod repeat;
+mod shapes;
 mod solvers;
 mod splat;
 mod stored;
@@ -144,6 +147,17 @@ pub fn background(image: &Image, annotations: &Annotations, kind: BackgroundImag
         _ => vec![0.0; photo.len()],
     };
     (mask, background)
+}
+
+/// Every number of a fit, as bits: losses, parameters, drawing.
+pub fn bits_of(splat: &Splat) -> Vec<u64> {
+    let losses = splat.report().losses.iter().map(|loss| loss.to_bits());
+    let drawn = splat.reconstruction().expect("a drawing");
+    let table = splat.table().expect("a table");
+    let lists =
+        [table.means.as_flattened(), table.scales.as_flattened(), &table.rotations, &table.colors, &table.opacities];
+    let numbers = lists.concat().into_iter().chain(drawn).map(|v| u64::from(v.to_bits()));
+    losses.chain(numbers).collect()
 }
 
 /// What the oracle draws for a splat's table.

@@ -1,29 +1,18 @@
 //! The same input gives the same bits, whatever lay in the memory before.
 
 use splatport::{
-    Batch, GaussianTable, Grid, Single, SplatRecipe, WgpuRuntime,
+    Batch, Grid, Single, SplatRecipe, WgpuRuntime,
     splat::{ExtraGaussians, Inputs, Reconstruction, Solver},
     train::{FreeDensity, Trainer},
 };
 
-use super::{Loss, Splat, bits, blobs, device, poison};
+use super::{Loss, Splat, bits, bits_of, blobs, device, poison};
 
 const ADAM: Solver = Solver::Adam { steps: 35, rate: 0.02 };
 const GAUSS_NEWTON: Solver = Solver::GaussNewton { steps: 12 };
 
-/// Every number of a fit, as bits.
 fn fit_bits(recipe: SplatRecipe<Inputs<'_, WgpuRuntime, Single>>) -> Vec<u64> {
-    let splat = recipe.fit(device()).expect("a splat");
-    let table = splat.table().expect("a table");
-    let losses = splat.report().losses.iter().map(|loss| loss.to_bits());
-    let drawn = splat.reconstruction().expect("a drawing");
-    losses.chain(table_bits(&table)).chain(drawn.iter().map(|v| u64::from(v.to_bits()))).collect()
-}
-
-fn table_bits(table: &GaussianTable) -> Vec<u64> {
-    let lists =
-        [table.means.as_flattened(), table.scales.as_flattened(), &table.rotations, &table.colors, &table.opacities];
-    lists.concat().iter().map(|v| u64::from(v.to_bits())).collect()
+    bits_of(&recipe.fit(device()).expect("a splat"))
 }
 
 #[test]
