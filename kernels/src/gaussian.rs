@@ -137,19 +137,29 @@ pub fn frames<R: Runtime, P: Precision>(
     Ok(frames)
 }
 
-/// Packs and whitens the first Gaussians of many images, each with its number and framing, one image behind the other;
-/// nothing is drawn of them.
+/// What [`frames_of_batch`] takes of one image.
+#[derive(Debug)]
+pub struct Part<'a, R: Runtime, F: Real> {
+    /// The image's Gaussians.
+    pub gaussians: &'a Gaussians<R, F>,
+    /// How many of them, from the first.
+    pub first: usize,
+    /// What is made of them.
+    pub framing: Framing,
+}
+
+/// Packs and whitens the first Gaussians of many images, one image behind the other; nothing is drawn of them.
 ///
 /// # Errors
 /// [`crate::Error::Length`] as [`frames`].
 pub fn frames_of_batch<R: Runtime, P: Precision>(
     device: &Device<R, P>,
-    images: &[(&Gaussians<R, P::Real>, usize, Framing)],
+    images: &[Part<'_, R, P::Real>],
 ) -> Result<Frames<R, P::Real>> {
-    let total: usize = images.iter().map(|(_, first, _)| first).sum();
+    let total: usize = images.iter().map(|part| part.first).sum();
     let frames = Frames { packed: device.uninit(total * FRAME), channels: 0 };
     let mut at = 0;
-    for &(gaussians, first, framing) in images {
+    for &Part { gaussians, first, framing } in images {
         gaussians.check()?;
         if first > gaussians.len() {
             return Err(crate::Error::Length { what: "gaussians", expected: first, got: gaussians.len() });

@@ -110,7 +110,11 @@ pub(super) fn build<R: Runtime, P: Precision>(
         let [least_scale, largest_scale] = options.scale_limits(f64::from(grid.stride()));
         Framing { threshold, threshold_per_log_det, least_scale, largest_scale, ..Framing::default() }
     };
-    let sets = images.iter().map(|(splat, grid)| (splat.gaussians(), splat.annotations(), framing(*grid)));
+    let sets = images.iter().map(|image| gaussian::Part {
+        gaussians: image.0.gaussians(),
+        first: image.0.annotations(),
+        framing: framing(image.1),
+    });
     let frames = gaussian::frames_of_batch(device, &sets.collect::<Vec<_>>())?;
     let rule = match options.background {
         Background::None => correspondence::Background::None,
