@@ -86,8 +86,8 @@ impl Course<'_> {
 }
 
 enum Solver {
-    Newton(GaussNewton<R, f32>),
-    Adam(Descent<R, f32>),
+    Newton(Box<GaussNewton<R, f32>>),
+    Adam(Box<Descent<R, f32>>),
 }
 
 impl Solver {
@@ -112,7 +112,7 @@ impl Solver {
         };
         let objectives: Vec<_> = batch.images.iter().map(objective).collect();
         let made = GaussNewton::new(device(), gaussians, mosaic, &objectives, course.sums(), course.steps);
-        Self::Newton(made.expect("a solver"))
+        Self::Newton(Box::new(made.expect("a solver")))
     }
 
     fn adam(course: Course, batch: &Batch, mosaic: &Mosaic<R, f32>) -> Self {
@@ -144,7 +144,7 @@ impl Solver {
         let rule = Adam { rate: 0.05, ..Adam::default() };
         let taken = (rule, course.steps);
         let made = Descent::new(device(), mosaic, (&raw, &initial), &objectives, (course.sums(), maps), taken);
-        Self::Adam(made.expect("a descent"))
+        Self::Adam(Box::new(made.expect("a descent")))
     }
 
     fn step(
