@@ -137,6 +137,19 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         if bytes > largest { Err(Error::NoRoom { what, bytes, largest }) } else { Ok(()) }
     }
 
+    /// Checks that one unit can go through `rounds` of a loop; `what` names them in the error.
+    ///
+    /// # Errors
+    /// [`Error::Count`] where it cannot: software Vulkan ends a unit's loops after 65535 rounds in all, without a word.
+    pub fn check_rounds(&self, what: &'static str, rounds: u32) -> Result<()> {
+        match self.shape {
+            Shape::Gathered if rounds > MOST_ROUNDS => {
+                Err(Error::Count { what, value: rounds, min: 0, max: MOST_ROUNDS })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// `len` times `value`.
     pub fn filled<E: CubeElement>(&self, value: E, len: usize) -> Buffer<R, E> {
         self.upload(&vec![value; len])
@@ -172,6 +185,9 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         check_storage::<R, P::Real, P::Weight>(self)
     }
 }
+
+/// Rounds of one loop that leave enough of the 65535 for the searches beside it.
+const MOST_ROUNDS: u32 = 65_000;
 
 /// Units of a one-dimensional cube: a multiple of every plane size seen (8 on lavapipe, 32, 64).
 const UNITS: u32 = 64;

@@ -43,7 +43,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// corner that is not a whole pixel, a stride of 0 or `tau` outside 0..1; [`Error::Empty`] for no cell or no column;
     /// [`Error::OutOfRange`] for a row whose columns do not rise, a weight below 0, a row that sums to more than 1 by more than
     /// the rounding of 16-bit weights, more mass dropped than the bound, or a grid that ends beyond 2^32 px; [`Error::Device`]
-    /// when the device has no room.
+    /// when the device has no room, or a row is longer than it can go through.
     pub fn from_table(device: &Device<R, P>, table: &CsrTable) -> Result<Self> {
         table.check()?;
         let profile = Profile::named(&table.profile).ok_or_else(|| Error::Unknown {
@@ -64,6 +64,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         {
             device.check_room::<P::Real>(what, len)?;
         }
+        let longest = table.indptr.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0);
+        device.check_rounds("entries of a row", longest)?;
         let rows = Rows::of(table, annotations as u32);
         let mosaic = Mosaic::new(device, &[(grid.cells(), annotations)])?;
         Ok(Self {

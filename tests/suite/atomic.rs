@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use splatport::{CsrTable, GaussianTable, Image};
+use splatport::{CsrTable, Error, GaussianTable, Image};
 
 use crate::files::{chain, file, folder};
+use crate::tables::{gaussians, kernel};
 
 fn image() -> Image {
     Image::from_u8(1, 1, 1, vec![9]).unwrap()
@@ -22,28 +23,49 @@ fn an_existing_file_is_replaced() {
 #[test]
 fn a_failed_write_leaves_everything_as_it_was() {
     let folder = folder("unwritable");
-    fs::create_dir(folder.join("taken")).unwrap();
+    for name in ["taken.png", "taken.npz", "taken.safetensors"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
     fs::write(folder.join("file"), "old").unwrap();
-    for name in ["taken", "absent/picture.png", "file/picture.png"] {
-        let path = folder.join(name);
-        let error = image().save(&path).unwrap_err();
-        let text = chain(&error, &path);
+    let check = |result: Result<(), Error>, path: &Path| {
+        let text = chain(&result.unwrap_err(), path);
         assert!(text.starts_with("cannot write "), "{text}");
-        assert!(GaussianTable { channels: 1, width: 1, height: 1, ..Default::default() }.save(&path).is_err());
-        assert!(CsrTable { indptr: vec![0], ..Default::default() }.save(&path).is_err());
+    };
+    for name in ["taken", "absent/new", "file/new"] {
+        let path = folder.join(name);
+        check(image().save(path.with_extension("png")), &path.with_extension("png"));
+        for format in ["npz", "safetensors"] {
+            let path = path.with_extension(format);
+            check(gaussians().save(&path), &path);
+            check(kernel().save(&path), &path);
+        }
     }
     assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "old");
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "something else was written");
-    assert_eq!(fs::read_dir(folder.join("taken")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 4, "something else was written");
+    assert_eq!(fs::read_dir(folder.join("taken.npz")).unwrap().count(), 0);
 }
 
 #[test]
 fn a_rejected_table_does_not_touch_the_file() {
-    let path = file("rejected", "table.npz", "old");
-    let table = GaussianTable { channels: 1, width: 1, height: 1, rotations: vec![0.0], ..Default::default() };
-    let error = table.save(&path).unwrap_err();
-    assert_eq!(error.to_string(), "rotations: expected 0 values, got 1");
-    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    for name in ["table.npz", "table.safetensors"] {
+        let path = file("rejected", name, "old");
+        let error = GaussianTable { rotations: vec![0.0], ..gaussians() }.save(&path).unwrap_err();
+        assert_eq!(error.to_string(), "rotations: expected 2 values, got 1");
+        let error = CsrTable { indptr: vec![], ..kernel() }.save(&path).unwrap_err();
+        assert_eq!(error.to_string(), "indptr: expected 5 values, got 0");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+}
+
+/// A table in place of another, which may be longer; nothing else stays in the folder.
+#[test]
+fn an_existing_table_is_replaced() {
+    for name in ["table.npz", "table.safetensors"] {
+        let path = file("replace-table", name, [7; 100_000]);
+        kernel().save(&path).unwrap();
+        assert_eq!(CsrTable::open(&path).unwrap(), kernel());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
 }
 
 #[cfg(unix)]

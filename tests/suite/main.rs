@@ -10,6 +10,7 @@ mod device;
 mod draw;
 mod errors;
 mod files;
+mod formats;
 mod image;
 mod safetensors;
 mod stages;

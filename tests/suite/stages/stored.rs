@@ -4,7 +4,7 @@ use splatport::{
     BFloat, Buffer, CsrTable, Device, Double, Error, GaussianTable, Grid, Half, Kernel, Precision, Single, Splat,
     WgpuRuntime as R,
     kernel::{Background, CutOff},
-    kernels::cubecl::prelude::CubeElement,
+    kernels::{Shape, cubecl::prelude::CubeElement},
     reference::{gaussian::Gaussian, loss::l1},
     strategies,
 };
@@ -129,6 +129,31 @@ fn what_a_table_does_not_hold_is_missed() {
     let fewer = Splat::round(device(), &super::points(&[[1.0, 1.0]]), [60, 44], 2.0).expect("a splat");
     let error = stored().with_splat(&fewer).expect_err("one Gaussian");
     assert!(matches!(error, Error::Length { what: "annotations", expected: 8, got: 1 }), "{error}");
+}
+
+/// A driver that would leave a row half done does not get it.
+#[test]
+fn rows_end_where_a_unit_would() {
+    let row = |entries: u32| CsrTable {
+        rows: 1,
+        cols: entries as usize + 1,
+        indptr: vec![0, entries],
+        indices: (0..entries).collect(),
+        data: vec![1.0 / 131_072.0; entries as usize],
+        grid_width: 1,
+        ..by_hand()
+    };
+    let longest = Kernel::from_table(device(), &row(65_000)).expect("a kernel");
+    let pulled = longest.pull_back(&device().filled(2.0_f32, 65_001)).expect("a value");
+    assert_eq!(read(&pulled), [130_000.0 / 131_072.0]);
+    let longer = Kernel::from_table(device(), &row(70_000));
+    if device().shape() == Shape::Gathered {
+        let error = longer.expect_err("a half row").to_string();
+        assert!(error.starts_with("entries of a row") && error.contains("70000"), "{error}");
+    } else {
+        let pulled = longer.expect("a kernel").pull_back(&device().filled(2.0_f32, 70_001)).expect("a value");
+        assert_eq!(read(&pulled), [140_000.0 / 131_072.0]);
+    }
 }
 
 /// What a user may write by hand: two cells, two annotations and the background.
