@@ -32,8 +32,10 @@ pub mod rasterize;
 mod real;
 pub mod reduce;
 pub mod scan;
+pub mod sinkhorn;
 pub mod softplus;
 pub mod target;
+mod totals;
 
 pub use backend::*;
 pub use buffer::Buffer;
