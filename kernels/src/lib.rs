@@ -15,6 +15,7 @@ pub mod cost;
 pub mod descent;
 mod device;
 pub mod discrepancy;
+pub mod dm_count;
 mod error;
 pub mod evaluate;
 pub mod gauss_newton;

@@ -96,6 +96,10 @@ impl<R: Runtime, F: Real> Solution<R, F> {
     pub fn reports(&self) -> &[Report] {
         &self.reports
     }
+
+    pub(crate) fn sums(&self) -> &Buffer<R, F> {
+        &self.state.sums
+    }
 }
 
 impl<R: Runtime, P: Precision> Problem<R, P> {
@@ -128,6 +132,10 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             table: device.upload_f64(&rules.table(places, stages)),
             stages,
         })
+    }
+
+    pub(crate) fn mosaic(&self) -> &Mosaic<R, P::Real> {
+        &self.mosaic
     }
 
     /// The grids with the number of points of each.

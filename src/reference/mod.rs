@@ -12,7 +12,7 @@
 //! | [`scales`] | clean-up and clip of fitted scales |
 //! | [`grid`], [`nearest`], [`kernel`] | cell centres; the rows of the transport kernel K |
 //! | [`loss`], [`cost`] | K'z, K v, the L1 loss, the transport cost |
-//! | [`sinkhorn`] | entropic optimal transport, balanced and unbalanced |
+//! | [`sinkhorn`], [`dm_count`] | entropic optimal transport, balanced and unbalanced; the loss DM-Count makes of it |
 //! | [`ownership`] | which annotation owns a cell, and its overlap with true masks |
 //!
 //! Points are `[x, y]` in pixels, x right, y down, the centre of the top-left pixel at (0.5, 0.5). Images are
@@ -44,6 +44,7 @@ pub mod background_image;
 #[cfg(test)]
 mod check;
 pub mod cost;
+pub mod dm_count;
 pub mod gaussian;
 pub mod grid;
 pub mod initial;

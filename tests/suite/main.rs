@@ -11,5 +11,6 @@ mod draw;
 mod errors;
 mod files;
 mod image;
+mod losses;
 mod stages;
 mod tables;

@@ -68,6 +68,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             real(self.rules.of_cells.softness()),
             real(self.rules.log_floor()),
             real(LEAST_SHARE.ln()),
+            real(self.rules.alone),
             kind,
         );
         let of_cells = totals(device, &self.mosaic, &worths, Count::Cells);
@@ -172,6 +173,7 @@ fn cell_worths<F: Real>(
     softness: F,
     floor: F,
     least: F,
+    alone: F,
     #[comptime] kind: Kind,
 ) {
     let i = ABSOLUTE_POS as u32;
@@ -204,6 +206,10 @@ fn cell_worths<F: Real>(
                 slope = epsilon * (larger + (F::new(1.0) + (-(log_share - floor).abs()).exp()).ln());
                 total = mass * slope;
             }
+        }
+        if plots.before(image, Count::Gaussians) == plots.before(image + 1u32, Count::Gaussians) {
+            slope = alone;
+            total = mass * alone;
         }
         let mut of_cell = Quad::<F>::new(F::new(0.0));
         of_cell[0] = total;

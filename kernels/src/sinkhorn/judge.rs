@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::{Problem, State, halves, halves::Round, halves::Side, rules::Criterion};
+use super::{NOTHING, Problem, State, halves, halves::Round, halves::Side, rules::Criterion};
 use crate::{
     device::Device,
     grid::{Count, Plots},
@@ -23,7 +23,9 @@ pub(super) fn bounded_exp<F: Real>(x: F) -> F {
 #[cube]
 pub(super) fn received<F: Real>(near: Quad<F>, far: Quad<F>, side: &Side<F>, epsilon: F) -> (F, F) {
     let due = near[3] * bounded_exp::<F>(-side.damping * far[0]);
-    let ratio = (far[0] - far[2]) * (F::new(1.0) + epsilon * side.damping) / epsilon;
+    let change = (far[0] - far[2]) * (F::new(1.0) + epsilon * side.damping) / epsilon;
+    // With a floor the potentials belong to the cells' last but one, against which they are the best.
+    let ratio = select(side.floor > F::new(NOTHING), F::new(0.0), change);
     let floor = bounded_exp::<F>(far[0] / epsilon + side.floor);
     // Where there is no mass at all, none arrives.
     (far[3] * (due * bounded_exp::<F>(ratio) - floor), due)

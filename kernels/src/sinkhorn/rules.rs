@@ -72,6 +72,8 @@ pub struct Rules {
     pub form: Form,
     /// Divides the density by its sum plus this.
     pub normalise: Option<f64>,
+    /// What a unit of mass costs in an image without points.
+    pub alone: f64,
 }
 
 /// One image: its cells, its points, and the strength of the entropy.

@@ -21,7 +21,7 @@ mod precision;
 mod rasterize;
 mod reduce;
 mod scan;
-mod sinkhorn;
+pub mod sinkhorn;
 mod softplus;
 mod tally;
 mod transport;

@@ -48,11 +48,11 @@ fn any_rules() -> impl Strategy<Value = Rules> {
     prop_oneof![
         Just(Rules { normalise: Some(0.0), ..balanced() }),
         (joint, 5.0..500.0, 5.0..500.0).prop_map(move |(form, a, b)| {
-            Rules { ground, of_cells: relaxed(a), of_points: relaxed(b), form, normalise: None }
+            Rules { ground, of_cells: relaxed(a), of_points: relaxed(b), form, normalise: None, alone: 0.0 }
         }),
         (5.0..500.0).prop_map(move |rho| {
             let rule = relaxed(rho);
-            Rules { ground, of_cells: rule, of_points: rule, form: Form::Conditional, normalise: None }
+            Rules { ground, of_cells: rule, of_points: rule, form: Form::Conditional, normalise: None, alone: 0.0 }
         }),
     ]
 }
@@ -60,7 +60,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
 fn balanced() -> Rules {
     let form = Form::Joint(Measure::Product);
     let (ground, exact) = (Ground::Squared, Marginal::Exact);
-    Rules { ground, of_cells: exact, of_points: exact, form, normalise: Some(0.0) }
+    Rules { ground, of_cells: exact, of_points: exact, form, normalise: Some(0.0), alone: 0.0 }
 }
 
 /// With points' masses of sum 1 where the cells' have.
@@ -145,13 +145,13 @@ impl Solved {
 }
 
 /// The largest number in absolute value.
-fn size<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
+pub fn size<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     values.into_iter().fold(0.0, |most, v| most.max(v.abs()))
 }
 
 /// Rounding of one half of a round: a cost and its exponent are off by 6 U of the largest cost; potentials, logarithms of
 /// masses and charges by 4 U; exponentials of 4 U are added one by one.
-fn half_error(problem: &oracle::Problem<f64>, solution: &oracle::Solution<f64>, epsilon: f64) -> f64 {
+pub fn half_error(problem: &oracle::Problem<f64>, solution: &oracle::Solution<f64>, epsilon: f64) -> f64 {
     let masses = problem.cells.iter().chain(&problem.points).filter(|&&m| m > 0.0);
     let logs = masses.map(|m| m.ln().abs()).fold(0.0, f64::max);
     let potentials = size(&solution.cells).max(size(&solution.points));
@@ -160,7 +160,7 @@ fn half_error(problem: &oracle::Problem<f64>, solution: &oracle::Solution<f64>, 
 }
 
 /// Updates never move two sets of potentials further apart, so errors of rounds add: 2 halves a round and a first one.
-/// Measured: 0.013 of it.
+/// Measured: 0.02 of it.
 #[test]
 fn equal_rounds_give_equal_potentials() {
     property("potentials", 24, (vec(images(0, 9), 1..4), any_rules(), 1..25usize), |(images, rules, limit), tally| {
@@ -308,7 +308,7 @@ fn bad_input_is_refused() {
     assert!(matches!(problem.solve(device(), &device().filled(1.0, 8)), Err(Error::Length { .. })));
 }
 
-/// Sparse rows hold the plan up to `tau` of every row's mass. Measured: 0.49 of the tolerance.
+/// Sparse rows hold the plan up to `tau` of every row's mass. Measured: 0.55 of the tolerance.
 #[test]
 fn plans_on_demand_are_the_oracles() {
     property("plan", 12, (vec(images(0, 9), 1..3), any_rules()), |(images, rules), tally| {
@@ -342,7 +342,7 @@ fn plans_on_demand_are_the_oracles() {
     });
 }
 
-/// With the error that a relaxed solver reports, every marginal of the optimum is known. Measured: 0.95 of the bound.
+/// With the error that a relaxed solver reports, every marginal of the optimum is known. Measured: 0.96 of the bound.
 #[test]
 fn contraction_bounds_the_distance_to_the_optimum() {
     property("contraction", 12, (images(1, 6), any_rules()), |(image, rules), tally| {
@@ -379,7 +379,14 @@ fn contraction_bounds_the_distance_to_the_optimum() {
 fn extremes_stay_finite() {
     let points = [[6.0, 6.0], [6.0, 6.0], [-4e3, 9.0]];
     let relaxed = Marginal::Relaxed { rho: 10.0 };
-    let of = |form| Rules { ground: Ground::Distance, of_cells: relaxed, of_points: relaxed, form, normalise: None };
+    let of = |form| Rules {
+        ground: Ground::Distance,
+        of_cells: relaxed,
+        of_points: relaxed,
+        form,
+        normalise: None,
+        alone: 0.0,
+    };
     let rules = [
         balanced(),
         Rules { form: Form::Shannon, ..balanced() },
