@@ -106,6 +106,11 @@ impl Grid {
         Ok(grid)
     }
 
+    /// Width and height of what the cells cover, px: the image, or the crop of it.
+    pub fn size(&self) -> [u32; 2] {
+        self.size
+    }
+
     pub(crate) fn cells(&self) -> Cells {
         Cells {
             left: f64::from(self.corner[0]),
@@ -114,6 +119,11 @@ impl Grid {
             columns: self.columns(),
             rows: self.rows(),
         }
+    }
+
+    /// Checks the grid where no image stands beside it.
+    pub(crate) fn check_alone(&self) -> Result<()> {
+        self.check(self.image)
     }
 
     /// Checks the grid against the size of the image that it must lie on.

@@ -81,6 +81,73 @@ pub fn copy<R: Runtime, P: Precision>(
     Ok(())
 }
 
+/// Overwrites `len` elements of `to` from its element `at` on with those of `from` from its element `first` on.
+///
+/// # Errors
+/// [`crate::Error::Length`] when one of them is too short.
+pub fn copy_part<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    (from, first): (&Buffer<R, P::Real>, usize),
+    (to, at): (&Buffer<R, P::Real>, usize),
+    len: usize,
+) -> Result<()> {
+    for (what, buffer, end) in [("source", from, first + len), ("copy", to, at + len)] {
+        if buffer.len() < end {
+            return Err(crate::Error::Length { what, expected: end, got: buffer.len() });
+        }
+    }
+    if len > 0 {
+        let (count, dim) = device.per_unit(len);
+        let (client, numbers) = (device.client(), [first, at, len].map(|n| n as u32));
+        let [first, at, len] = numbers;
+        copy_some::launch::<P::Real, R>(client, count, dim, from.arg(), to.arg(), first, at, len);
+    }
+    Ok(())
+}
+
+/// One array after the other.
+///
+/// # Errors
+/// [`crate::Error::NoRoom`].
+pub fn concatenate<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    parts: &[Buffer<R, P::Real>],
+) -> Result<Buffer<R, P::Real>> {
+    let whole = device.room("concatenation", parts.iter().map(Buffer::len).sum())?;
+    let mut at = 0;
+    for part in parts {
+        copy_part(device, (part, 0), (&whole, at), part.len())?;
+        at += part.len();
+    }
+    Ok(whole)
+}
+
+/// Arrays of the given lengths, out of one.
+///
+/// # Errors
+/// [`crate::Error::Length`] when they are longer together.
+pub fn split<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    whole: &Buffer<R, P::Real>,
+    lengths: impl IntoIterator<Item = usize>,
+) -> Result<Vec<Buffer<R, P::Real>>> {
+    let mut first = 0;
+    let mut next = |len: usize| {
+        let part = device.uninit(len);
+        copy_part(device, (whole, first), (&part, 0), len)?;
+        first += len;
+        Ok(part)
+    };
+    lengths.into_iter().map(&mut next).collect()
+}
+
+#[cube(launch)]
+fn copy_some<F: Real>(from: &Array<F>, to: &mut Array<F>, first: u32, at: u32, len: u32) {
+    if ABSOLUTE_POS < len as usize {
+        to[at as usize + ABSOLUTE_POS] = from[first as usize + ABSOLUTE_POS];
+    }
+}
+
 #[cube(launch)]
 fn copy_all<F: Real>(from: &Array<F>, to: &mut Array<F>) {
     if ABSOLUTE_POS < from.len() {

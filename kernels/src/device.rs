@@ -177,6 +177,12 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         (calculate_cube_count_elemwise(&self.client, units, dim), dim)
     }
 
+    /// A launch of `units` units in cubes of `cube`, for units that work together.
+    pub(crate) fn per_cube(&self, units: usize, cube: u32) -> (CubeCount, CubeDim) {
+        let dim = CubeDim::new_1d(cube);
+        (calculate_cube_count_elemwise(&self.client, units, dim), dim)
+    }
+
     fn self_check(&self) -> Result<()> {
         check_float::<R, P::Real>(self)?;
         if P::Weight::type_name() == P::Real::type_name() {

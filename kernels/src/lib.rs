@@ -16,6 +16,7 @@ pub mod cost;
 pub mod descent;
 mod device;
 pub mod discrepancy;
+pub mod dm_count;
 mod error;
 pub mod evaluate;
 pub mod gauss_newton;
@@ -31,8 +32,10 @@ pub mod rasterize;
 mod real;
 pub mod reduce;
 pub mod scan;
+pub mod sinkhorn;
 pub mod softplus;
 pub mod target;
+mod totals;
 pub mod transport;
 
 pub use backend::*;

@@ -12,6 +12,7 @@
 //! | [`scales`] | clean-up and clip of fitted scales |
 //! | [`grid`], [`nearest`], [`kernel`] | cell centres; the rows of the transport kernel K |
 //! | [`loss`], [`cost`] | K'z, K v, the L1 loss, the transport cost |
+//! | [`sinkhorn`], [`dm_count`] | entropic optimal transport, balanced and unbalanced; the loss DM-Count makes of it |
 //! | [`ownership`] | which annotation owns a cell, and its overlap with true masks |
 //!
 //! Points are `[x, y]` in pixels, x right, y down, the centre of the top-left pixel at (0.5, 0.5). Images are
@@ -44,6 +45,7 @@ pub mod background_image;
 mod check;
 pub mod cost;
 pub mod discrepancy;
+pub mod dm_count;
 pub mod gaussian;
 pub mod grid;
 pub mod initial;
@@ -55,6 +57,7 @@ pub mod ownership;
 pub mod reconstruction;
 pub mod scales;
 pub mod shape;
+pub mod sinkhorn;
 pub mod splat;
 
 /// A float the reference runs in: `f64` as the oracle, `f32` for comparison.

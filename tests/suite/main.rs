@@ -12,6 +12,7 @@ mod errors;
 mod files;
 mod formats;
 mod image;
+mod losses;
 mod safetensors;
 mod stages;
 mod tables;

@@ -23,6 +23,7 @@ mod precision;
 mod rasterize;
 mod reduce;
 mod scan;
+pub mod sinkhorn;
 mod softplus;
 mod tally;
 mod transport;

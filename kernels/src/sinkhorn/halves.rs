@@ -1,0 +1,328 @@
+//! The two halves of a round: every potential of one side, best against the other side's.
+//!
+//! Both are `p_r = epsilon (offset_r - ln sum_c exp(charge_c - C_rc / epsilon)) / (1 + epsilon damping)`. A side's charge is
+//! what the other side needs of it: `share ln(mass) + (1 / epsilon - less) p`. Costs are recomputed from coordinate
+//! differences; nothing of the size of the plan is stored. One unit per row where units run one after the other, else
+//! [`Lanes`] units per row, whose sums are joined in a tree. Lanes do not depend on the batch, so an image has the same
+//! bits alone and among others.
+
+use cubecl::prelude::*;
+
+use super::{Ground, NOTHING, Problem, State};
+use crate::{
+    device::{Device, Shape},
+    gaussian::Point,
+    grid::{Count, Plots},
+    real::{Precision, Quad, Real, real},
+};
+
+/// Units of a cube where several share a row.
+const CUBE: u32 = 128;
+/// Units per cell: few, because there are many cells and sometimes few points.
+const CELL_LANES: u32 = 16;
+
+/// Where the rounds are in the table of the problem.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Round<F: Real> {
+    pub table: Array<F>,
+    /// `[images]` of (1 while running, rounds made, error, residual).
+    pub status: Array<Quad<F>>,
+    pub stage: u32,
+    /// Stage of the next round.
+    pub next: u32,
+    /// First row behind the stages.
+    pub constants: u32,
+}
+
+/// Rows behind the stages.
+pub(super) const SCALE: u32 = 0;
+pub(super) const LOG_MEASURE: u32 = 1;
+pub(super) const RATIO: u32 = 2;
+pub(super) const STAGES: u32 = 3;
+pub(super) const BOUND: u32 = 4;
+
+#[cube]
+impl<F: Real> Round<F> {
+    pub fn epsilon(&self, image: u32, images: u32) -> F {
+        self.table[(self.stage * images + image) as usize]
+    }
+
+    pub fn next_epsilon(&self, image: u32, images: u32) -> F {
+        self.table[(self.next * images + image) as usize]
+    }
+
+    pub fn constant(&self, image: u32, images: u32, #[comptime] row: u32) -> F {
+        self.table[((self.constants + row) * images + image) as usize]
+    }
+
+    pub fn runs(&self, image: u32) -> bool {
+        self.status[image as usize][0] > F::new(0.5)
+    }
+}
+
+/// How one side's potentials and charges follow.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(super) struct Side<F: Real> {
+    pub damping: F,
+    pub less: F,
+    /// 1: the side's mass is part of its charge; 0: it is the offset.
+    pub share: F,
+    /// Logarithm of what is added to every sum of exponentials.
+    pub floor: F,
+}
+
+#[cube]
+impl<F: Real> Side<F> {
+    /// The potential, given the logarithm of the sum of exponentials.
+    pub fn potential(&self, log_sum: F, log_mass: F, epsilon: F) -> F {
+        let largest = max(log_sum, self.floor);
+        let total = largest + (F::new(1.0) + (-(log_sum - self.floor).abs()).exp()).ln();
+        let offset = (F::new(1.0) - self.share) * log_mass;
+        let best = epsilon * ((offset - total) / (F::new(1.0) + epsilon * self.damping));
+        // Against nothing every potential is as good.
+        select(total > F::new(NOTHING) / F::new(8.0), best, F::new(0.0))
+    }
+
+    pub fn charge(&self, potential: F, log_mass: F, epsilon: F) -> F {
+        self.share * log_mass + (F::new(1.0) / epsilon - self.less) * potential
+    }
+}
+
+#[cube]
+pub(super) fn cost<F: Real>(a: &Point<F>, x: F, y: F, #[comptime] ground: Ground) -> F {
+    let (dx, dy) = (a.x - x, a.y - y);
+    let squared = dx * dx + dy * dy;
+    match comptime!(ground) {
+        Ground::Squared => squared,
+        Ground::Distance => squared.sqrt(),
+    }
+}
+
+/// `largest` and `sum`, of `sum_c exp(e_c) = exp(largest) sum`, as far as it is known.
+#[derive(CubeType, Clone, Copy)]
+struct LogSum<F: Real> {
+    largest: F,
+    sum: F,
+}
+
+/// Adds `exp(exponent) times`. One exponential, whichever is larger.
+#[cube]
+fn extend<F: Real>(so_far: LogSum<F>, exponent: F, times: F) -> LogSum<F> {
+    let above = exponent - so_far.largest;
+    let factor = (-above.abs()).exp();
+    let rises = above > F::new(0.0);
+    LogSum::<F> {
+        largest: max(exponent, so_far.largest),
+        sum: select(rises, so_far.sum * factor + times, so_far.sum + times * factor),
+    }
+}
+
+/// Joins the lanes of a row; lane 0 has the result. Every unit of the cube must come here.
+#[cube]
+fn join_lanes<F: Real>(own: LogSum<F>, #[comptime] lanes: u32) -> F {
+    let mut largest = own.largest;
+    let mut sum = own.sum;
+    if comptime!(lanes > 1) {
+        let mut all_largest = SharedMemory::<F>::new(comptime!(CUBE as usize));
+        let mut all_sums = SharedMemory::<F>::new(comptime!(CUBE as usize));
+        let (unit, lane) = (UNIT_POS as usize, UNIT_POS % lanes);
+        all_largest[unit] = largest;
+        all_sums[unit] = sum;
+        let mut half = comptime!(lanes / 2).runtime();
+        while half > 0u32 {
+            sync_cube();
+            if lane < half {
+                let other = unit + half as usize;
+                let so_far = LogSum::<F> { largest, sum };
+                let joined = extend::<F>(so_far, all_largest[other], all_sums[other]);
+                largest = joined.largest;
+                sum = joined.sum;
+                all_largest[unit] = largest;
+                all_sums[unit] = sum;
+            }
+            half /= 2u32;
+        }
+    }
+    largest + sum.ln()
+}
+
+impl<R: Runtime, P: Precision> Problem<R, P> {
+    /// Every running image's points; a `probe` leaves them as they are and notes what they would become.
+    pub(super) fn points_half(&self, device: &Device<R, P>, state: &State<R, P::Real>, round: usize, probe: bool) {
+        if self.mosaic.total(Count::Gaussians) == 0 {
+            return;
+        }
+        let lanes = if device.shape() == Shape::Tiled { CUBE } else { 1 };
+        let (cubes, dim) = spread(device, self.mosaic.total(Count::Gaussians), lanes);
+        to_points::launch::<P::Real, R>(
+            device.client(),
+            cubes,
+            dim,
+            self.mosaic.arg(),
+            self.round(state, [round, round]),
+            state.cells.arg(),
+            state.points.arg(),
+            self.points_side(),
+            self.rules.ground,
+            lanes,
+            probe,
+        );
+    }
+
+    /// Every running image's cells.
+    pub(super) fn cells_half(&self, device: &Device<R, P>, state: &State<R, P::Real>, [round, next]: [usize; 2]) {
+        let lanes = if device.shape() == Shape::Tiled { CELL_LANES } else { 1 };
+        let (cubes, dim) = spread(device, self.mosaic.total(Count::Cells), lanes);
+        to_cells::launch::<P::Real, R>(
+            device.client(),
+            cubes,
+            dim,
+            self.mosaic.arg(),
+            self.round(state, [round, next]),
+            state.points.arg(),
+            state.cells.arg(),
+            self.cells_side(),
+            self.rules.ground,
+            lanes,
+        );
+    }
+
+    pub(super) fn points_side(&self) -> SideLaunch<P::Real, R> {
+        let share = if self.rules.offsets_points() { 0.0 } else { 1.0 };
+        SideLaunch::new(real(self.rules.of_points.softness()), real(0.0), real(share), real(self.rules.log_floor()))
+    }
+
+    pub(super) fn cells_side(&self) -> SideLaunch<P::Real, R> {
+        let share = if self.rules.offsets_cells() { 0.0 } else { 1.0 };
+        let (damping, less) = self.rules.cell_softness();
+        SideLaunch::new(real(damping), real(less), real(share), real(self.rules.log_floor()))
+    }
+}
+
+fn spread<R: Runtime, P: Precision>(device: &Device<R, P>, rows: usize, lanes: u32) -> (CubeCount, CubeDim) {
+    if lanes == 1 { device.per_unit(rows) } else { device.per_cube(rows * lanes as usize, CUBE) }
+}
+
+#[cube(launch)]
+fn to_points<F: Real>(
+    plots: &Plots<F>,
+    round: &Round<F>,
+    cells: &Array<F>,
+    points: &mut Array<Quad<F>>,
+    side: &Side<F>,
+    #[comptime] ground: Ground,
+    #[comptime] lanes: u32,
+    #[comptime] probe: bool,
+) {
+    let (n, lane) = (ABSOLUTE_POS as u32 / lanes, ABSOLUTE_POS as u32 % lanes);
+    let all = plots.total(Count::Gaussians);
+    let images = plots.images();
+    let mut image = 0u32.runtime();
+    let mut runs = false.runtime();
+    if n < all {
+        image = plots.holding(n, Count::Gaussians);
+        runs = round.runs(image);
+    }
+    let lattice = plots.lattice(image);
+    let first = plots.before(image, Count::Cells);
+    let epsilon = round.epsilon(image, images);
+    let sharpness = round.constant(image, images, SCALE) / epsilon;
+    let mut place = Point::<F> { x: F::new(0.0), y: F::new(0.0) };
+    let mut log_sum = LogSum::<F> { largest: F::new(NOTHING), sum: F::new(0.0) };
+    if runs {
+        let near = points[n as usize];
+        place.x = near[0];
+        place.y = near[1];
+        // Steps through the cells without a division each.
+        let (steps, rows) = (lanes % lattice.columns, lanes / lattice.columns);
+        let mut column = lane % lattice.columns;
+        let mut row = lane / lattice.columns;
+        let mut largest = F::new(NOTHING);
+        let mut sum = F::new(0.0);
+        while row < lattice.rows {
+            let centre = lattice.centre(column, row);
+            let charge = cells[(first + row * lattice.columns + column) as usize];
+            let exponent = charge - cost::<F>(&place, centre.x, centre.y, ground) * sharpness;
+            let grown = extend::<F>(LogSum::<F> { largest, sum }, exponent, F::new(1.0));
+            largest = grown.largest;
+            sum = grown.sum;
+            column += steps;
+            row += rows;
+            if column >= lattice.columns {
+                column -= lattice.columns;
+                row += 1u32;
+            }
+        }
+        log_sum.largest = largest;
+        log_sum.sum = sum;
+    }
+    let total = join_lanes::<F>(log_sum, lanes);
+    if runs {
+        if lane == 0u32 {
+            let mut near = points[n as usize];
+            let mut far = points[(all + n) as usize];
+            let potential = side.potential(total, far[1], epsilon);
+            if comptime!(probe) {
+                far[2] = potential;
+                far[3] = select(total > F::new(NOTHING) / F::new(8.0), F::new(1.0), F::new(0.0));
+            } else {
+                far[0] = potential;
+                near[2] = side.charge(potential, far[1], epsilon);
+                points[n as usize] = near;
+            }
+            points[(all + n) as usize] = far;
+        }
+    }
+}
+
+#[cube(launch)]
+fn to_cells<F: Real>(
+    plots: &Plots<F>,
+    round: &Round<F>,
+    points: &Array<Quad<F>>,
+    cells: &mut Array<F>,
+    side: &Side<F>,
+    #[comptime] ground: Ground,
+    #[comptime] lanes: u32,
+) {
+    let (i, lane) = (ABSOLUTE_POS as u32 / lanes, ABSOLUTE_POS as u32 % lanes);
+    let all = plots.total(Count::Cells);
+    let images = plots.images();
+    let mut image = 0u32.runtime();
+    let mut end = 0u32.runtime();
+    let mut at = 0u32.runtime();
+    if i < all {
+        image = plots.holding(i, Count::Cells);
+        if round.runs(image) {
+            at = plots.before(image, Count::Gaussians);
+            end = plots.before(image + 1u32, Count::Gaussians);
+        }
+    }
+    // A cell without points keeps what it started with.
+    let writes = at < end && lane == 0u32;
+    let lattice = plots.lattice(image);
+    let local = i - plots.before(image, Count::Cells);
+    let centre = lattice.centre(local % lattice.columns, local / lattice.columns);
+    let epsilon = round.epsilon(image, images);
+    let sharpness = round.constant(image, images, SCALE) / epsilon;
+    let mut largest = F::new(NOTHING);
+    let mut sum = F::new(0.0);
+    at += lane;
+    while at < end {
+        let near = points[at as usize];
+        let exponent = near[2] - cost::<F>(&centre, near[0], near[1], ground) * sharpness;
+        let grown = extend::<F>(LogSum::<F> { largest, sum }, exponent, F::new(1.0));
+        largest = grown.largest;
+        sum = grown.sum;
+        at += lanes;
+    }
+    let total = join_lanes::<F>(LogSum::<F> { largest, sum }, lanes);
+    if writes {
+        let log_mass = cells[(2u32 * all + i) as usize];
+        let potential = side.potential(total, log_mass, epsilon);
+        let next = round.next_epsilon(image, images);
+        cells[(3u32 * all + i) as usize] = cells[(all + i) as usize];
+        cells[(all + i) as usize] = potential;
+        cells[i as usize] = side.charge(potential, log_mass, next);
+    }
+}

@@ -1,0 +1,208 @@
+//! The plan on demand, as sparse rows: one unit per cell, which first adds up its row, then keeps what counts.
+
+use cubecl::prelude::*;
+
+use super::{
+    Ground, Problem, Solution,
+    halves::{self, Round, SCALE},
+    judge::bounded_exp,
+};
+use crate::{
+    Result,
+    buffer::Buffer,
+    device::Device,
+    gaussian::Point,
+    grid::{Count, Plots},
+    real::{Precision, Quad, Real, real},
+    scan,
+};
+
+/// A plan as sparse rows; rows are the cells of all images.
+#[derive(Debug)]
+pub struct PlanRows<R: Runtime, F: Real> {
+    /// Entries of row `i`: `row_starts[i] .. row_starts[i + 1]`, `[cells + 1]`.
+    pub row_starts: Buffer<R, u32>,
+    /// Point of each entry, numbered within its image, ascending within a row.
+    pub columns: Buffer<R, u32>,
+    /// Mass of each entry.
+    pub masses: Buffer<R, F>,
+}
+
+/// Potentials as the plan is made of.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Rows<F: Real> {
+    pub points: Array<Quad<F>>,
+    cells: Array<F>,
+    /// Which of the cells' planes holds the potentials.
+    plane: u32,
+    less: F,
+    share: F,
+}
+
+/// A cell's part in its entries.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Row<F: Real> {
+    centre: Point<F>,
+    mass: F,
+    exponent: F,
+    sharpness: F,
+}
+
+#[cube]
+impl<F: Real> Rows<F> {
+    pub fn row(&self, plots: &Plots<F>, round: &Round<F>, i: u32) -> Row<F> {
+        let all = plots.total(Count::Cells);
+        let image = plots.holding(i, Count::Cells);
+        let lattice = plots.lattice(image);
+        let local = i - plots.before(image, Count::Cells);
+        let epsilon = round.epsilon(image, plots.images());
+        let potential = self.cells[(self.plane * all + i) as usize];
+        let mass = self.cells[(4u32 * all + i) as usize];
+        Row::<F> {
+            centre: lattice.centre(local % lattice.columns, local / lattice.columns),
+            // An empty cell has a row of zeros in every form.
+            mass: select(
+                mass > F::new(0.0),
+                select(self.share > F::new(0.5), mass * bounded_exp::<F>(-self.less * potential), F::new(1.0)),
+                F::new(0.0),
+            ),
+            exponent: potential / epsilon,
+            sharpness: round.constant(image, plots.images(), SCALE) / epsilon,
+        }
+    }
+}
+
+/// Mass that the plan carries from a row to a point, and the cost per unit, not scaled.
+#[cube]
+pub(super) fn share_of_plan<F: Real>(row: &Row<F>, near: Quad<F>, #[comptime] ground: Ground) -> (F, F) {
+    let distance = halves::cost::<F>(&row.centre, near[0], near[1], ground);
+    (row.mass * bounded_exp::<F>(near[2] + row.exponent - distance * row.sharpness), distance)
+}
+
+impl<R: Runtime, P: Precision> Problem<R, P> {
+    pub(super) fn rows(&self, solution: &Solution<R, P::Real>) -> RowsLaunch<P::Real, R> {
+        let offsets = self.rules.offsets_cells();
+        let (plane, share) = if offsets { (3, 0.0) } else { (1, 1.0) };
+        let state = &solution.state;
+        let less = self.rules.cell_softness().1;
+        RowsLaunch::new(state.points.arg(), state.cells.arg(), plane, real(less), real(share))
+    }
+
+    /// The plan without entries below `tau / points` of their row's mass: a row loses at most `tau` of its mass.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLarge`], [`crate::Error::NoRoom`], [`crate::Error::Device`].
+    pub fn plan(
+        &self,
+        device: &Device<R, P>,
+        solution: &Solution<R, P::Real>,
+        tau: f64,
+    ) -> Result<PlanRows<R, P::Real>> {
+        let cells = self.mosaic.total(Count::Cells);
+        let (counts, least) = (device.uninit(cells), device.uninit::<P::Real>(cells));
+        let round = || self.round(&solution.state, [self.stages; 2]);
+        let (cubes, dim) = device.per_unit(cells);
+        count_entries::launch::<P::Real, R>(
+            device.client(),
+            cubes,
+            dim,
+            self.mosaic.arg(),
+            round(),
+            self.rows(solution),
+            counts.arg(),
+            least.arg(),
+            real(tau),
+            self.rules.ground,
+        );
+        let starts = scan::starts(device, &counts);
+        let entries = starts.total("plan")?;
+        let (columns, masses) = (device.room("plan", entries)?, device.room("plan", entries)?);
+        let (cubes, dim) = device.per_unit(cells);
+        fill_entries::launch::<P::Real, R>(
+            device.client(),
+            cubes,
+            dim,
+            self.mosaic.arg(),
+            round(),
+            self.rows(solution),
+            starts.starts.arg(),
+            least.arg(),
+            columns.arg(),
+            masses.arg(),
+            self.rules.ground,
+        );
+        Ok(PlanRows { row_starts: starts.starts, columns, masses })
+    }
+}
+
+#[cube(launch)]
+fn count_entries<F: Real>(
+    plots: &Plots<F>,
+    round: &Round<F>,
+    rows: &Rows<F>,
+    counts: &mut Array<u32>,
+    least: &mut Array<F>,
+    tau: F,
+    #[comptime] ground: Ground,
+) {
+    let i = ABSOLUTE_POS as u32;
+    if i < plots.total(Count::Cells) {
+        let image = plots.holding(i, Count::Cells);
+        let (first, end) = (plots.before(image, Count::Gaussians), plots.before(image + 1u32, Count::Gaussians));
+        let row = rows.row(plots, round, i);
+        let mut total = F::new(0.0);
+        for n in first..end {
+            let (moved, _distance) = share_of_plan::<F>(&row, rows.points[n as usize], ground);
+            total += moved;
+        }
+        let cut = tau * total / F::cast_from(u32::max(end - first, 1u32));
+        let mut count = 0u32;
+        for n in first..end {
+            let (moved, _distance) = share_of_plan::<F>(&row, rows.points[n as usize], ground);
+            if moved > F::new(0.0) && moved >= cut {
+                count += 1u32;
+            }
+        }
+        counts[i as usize] = count;
+        least[i as usize] = cut;
+    }
+}
+
+#[cube(launch)]
+fn fill_entries<F: Real>(
+    plots: &Plots<F>,
+    round: &Round<F>,
+    rows: &Rows<F>,
+    starts: &Array<u32>,
+    least: &Array<F>,
+    columns: &mut Array<u32>,
+    masses: &mut Array<F>,
+    #[comptime] ground: Ground,
+) {
+    let i = ABSOLUTE_POS as u32;
+    if i < plots.total(Count::Cells) {
+        let image = plots.holding(i, Count::Cells);
+        let first = plots.before(image, Count::Gaussians);
+        let row = rows.row(plots, round, i);
+        let cut = least[i as usize];
+        let mut at = starts[i as usize];
+        let end = starts[i as usize + 1];
+        for n in first..plots.before(image + 1u32, Count::Gaussians) {
+            let (moved, _distance) = share_of_plan::<F>(&row, rows.points[n as usize], ground);
+            if moved > F::new(0.0) && moved >= cut {
+                // The compiler may round a little differently here than in the count.
+                if at < end {
+                    columns[at as usize] = n - first;
+                    masses[at as usize] = moved;
+                    at += 1u32;
+                }
+            }
+        }
+        // Entries that were counted and are not there weigh nothing.
+        while at < end {
+            columns[at as usize] = 0u32;
+            masses[at as usize] = F::new(0.0);
+            at += 1u32;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a plan has to satisfy, where its cells and points lie, and when a solver stops.
+
+use super::halves;
+use crate::grid::Cells;
+
+/// The cost of carrying a unit of mass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ground {
+    /// The squared distance, px².
+    Squared,
+    /// The distance, px.
+    Distance,
+}
+
+/// How a marginal of the plan is bound to the given mass.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Marginal {
+    /// Equal to it.
+    Exact,
+    /// Pays `rho` times the Kullback-Leibler divergence from it.
+    Relaxed {
+        /// In the unit of the costs.
+        rho: f64,
+    },
+}
+
+impl Marginal {
+    /// `1 / rho`, 0 for an exact marginal.
+    pub fn softness(self) -> f64 {
+        match self {
+            Self::Exact => 0.0,
+            Self::Relaxed { rho } => rho.recip(),
+        }
+    }
+}
+
+/// What the plan is measured against in the joint form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Measure {
+    /// `a t'`.
+    Product,
+    /// `a t'` over the mass of the points.
+    ProductOverMass,
+}
+
+/// The entropy `H`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Form {
+    /// `KL(P | a t')`, over the points' mass if so measured.
+    Joint(Measure),
+    /// `sum P ln(P / P1)`, the semi-dual.
+    Conditional,
+    /// `sum P ln P`: the plan of the joint form, other potentials. An empty cell's slope is that of a share of 1e-16.
+    Shannon,
+    /// `sum P ln P` with `floor` added to the sums of every update, which keeps linear-domain code finite.
+    Floored {
+        /// 1e-16 in published code.
+        floor: f64,
+    },
+}
+
+/// What is solved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rules {
+    /// Cost of a unit of mass, times the image's scale.
+    pub ground: Ground,
+    /// Rule of the cells' marginal.
+    pub of_cells: Marginal,
+    /// Rule of the points' marginal.
+    pub of_points: Marginal,
+    /// The entropy.
+    pub form: Form,
+    /// Divides the density by its sum plus this.
+    pub normalise: Option<f64>,
+    /// What a unit of mass costs in an image without points.
+    pub alone: f64,
+}
+
+/// One image: its cells, its points, and the strength of the entropy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    /// Where the cells are.
+    pub cells: Cells,
+    /// Points, px.
+    pub points: Vec<[f64; 2]>,
+    /// Mass of every point, above 0.
+    pub masses: Vec<f64>,
+    /// Unit of the costs: 1 for px or px².
+    pub scale: f64,
+    /// Epsilon of every round, in units of the scaled costs, 1e-9 to 1e9; the last one stays.
+    pub epsilons: Vec<f64>,
+}
+
+impl Place {
+    fn mass(&self) -> f64 {
+        self.masses.iter().sum()
+    }
+
+    fn last_epsilon(&self) -> f64 {
+        self.epsilons.last().copied().unwrap_or(1.0)
+    }
+}
+
+/// When an image is done: at the first multiple of ten rounds, behind its schedule, at which its error is at most the
+/// tolerance, or the limit is reached.
+///
+/// The error is, with exact marginals, the residual; with relaxed ones, a bound on the relative error of any marginal: the
+/// updates contract by a known factor `q`, so the potentials are within `1 / (1 - q)` times their next change of the optimum,
+/// and a marginal is `exp(-potential / rho)` times the mass. In the floored form, the squared L2 error of the cells'
+/// marginal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stop {
+    /// Rounds at most.
+    pub limit: usize,
+    /// Largest error.
+    pub tolerance: f64,
+}
+
+/// Which error is compared with the tolerance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Criterion {
+    Residual,
+    Contraction,
+    Squares,
+}
+
+impl Rules {
+    pub(super) fn criterion(&self) -> Criterion {
+        match (self.form, self.of_cells, self.of_points) {
+            (Form::Floored { .. }, ..) => Criterion::Squares,
+            (_, Marginal::Exact, Marginal::Exact) => Criterion::Residual,
+            _ => Criterion::Contraction,
+        }
+    }
+
+    pub(super) fn offsets_points(&self) -> bool {
+        !matches!(self.form, Form::Joint(_) | Form::Shannon)
+    }
+
+    pub(super) fn offsets_cells(&self) -> bool {
+        matches!(self.form, Form::Floored { .. })
+    }
+
+    /// Damping of the cells' potentials, and what their charges have less: the conditional form moves it there.
+    pub(super) fn cell_softness(&self) -> (f64, f64) {
+        match self.form {
+            Form::Conditional => (0.0, self.of_cells.softness()),
+            _ => (self.of_cells.softness(), 0.0),
+        }
+    }
+
+    pub(super) fn log_floor(&self) -> f64 {
+        match self.form {
+            Form::Floored { floor } => floor.ln(),
+            _ => f64::from(super::NOTHING),
+        }
+    }
+
+    /// What divides the product of the masses.
+    fn measure(&self, place: &Place) -> f64 {
+        match self.form {
+            Form::Joint(Measure::ProductOverMass) if !place.points.is_empty() => place.mass(),
+            _ => 1.0,
+        }
+    }
+
+    /// Factor from the next change of a potential to its distance from the optimum; negative where none is known.
+    fn bound(&self, place: &Place) -> f64 {
+        let epsilon = place.last_epsilon();
+        let (cells, points) = (epsilon * self.of_cells.softness(), epsilon * self.of_points.softness());
+        let factor = match self.form {
+            Form::Conditional => (cells - 1.0).abs() / (1.0 + points),
+            _ => 1.0 / ((1.0 + cells) * (1.0 + points)),
+        };
+        let softness = self.of_cells.softness().max(self.of_points.softness());
+        // A probe measures the change to come, so the potentials themselves are one factor further away.
+        if factor < 1.0 { softness / (1.0 - factor) } else { -1.0 }
+    }
+
+    /// See `Problem::start`.
+    pub(super) fn start(&self, places: &[Place]) -> Vec<f64> {
+        let share = if self.offsets_points() { 0.0 } else { 1.0 };
+        let points = || places.iter().flat_map(|p| p.points.iter().zip(&p.masses).map(move |(at, t)| (p, at, t)));
+        // The floored form starts from masses, the others from potentials 0.
+        let first = |place: &Place, log_mass: f64| match self.form {
+            Form::Floored { .. } => place.epsilons[0] * log_mass,
+            _ => 0.0,
+        };
+        let log_mass = |place: &Place, mass: f64| (mass / self.measure(place)).ln();
+        let near = points().flat_map(|(place, at, &mass)| {
+            let log_mass = log_mass(place, mass);
+            [at[0], at[1], share * log_mass + first(place, log_mass) / place.epsilons[0], mass]
+        });
+        let far = points().flat_map(|(place, _, &mass)| {
+            let log_mass = log_mass(place, mass);
+            [first(place, log_mass), log_mass, 0.0, 0.0]
+        });
+        near.chain(far).collect()
+    }
+
+    /// See `Problem::table`.
+    pub(super) fn table(&self, places: &[Place], stages: usize) -> Vec<f64> {
+        let epsilon = |stage: usize| places.iter().map(move |p| p.epsilons[stage.min(p.epsilons.len() - 1)]);
+        let mut table: Vec<f64> = (0..stages).flat_map(epsilon).collect();
+        let constants = |row: u32, place: &Place| match row {
+            halves::SCALE => place.scale,
+            halves::LOG_MEASURE => self.measure(place).ln(),
+            halves::RATIO => place.mass() / self.measure(place),
+            halves::STAGES => place.epsilons.len() as f64,
+            _ => self.bound(place),
+        };
+        table.extend((0..=halves::BOUND).flat_map(|row| places.iter().map(move |place| constants(row, place))));
+        table
+    }
+}
+
+/// From `first` down to `last` by `factor` a round, `last` included; just `last` if `first` is not above it.
+pub fn schedule(first: f64, factor: f64, last: f64) -> Vec<f64> {
+    let above = std::iter::successors(Some(first), |epsilon| Some(epsilon * factor));
+    let mut epsilons: Vec<f64> = above.take_while(|&epsilon| epsilon > last).take(10_000).collect();
+    epsilons.push(last);
+    epsilons
+}

@@ -1,0 +1,179 @@
+//! Unbalanced transport as a loss: mass may stay behind and points may go short, each at a price.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use splatport_kernels::{
+    Buffer, Device, Precision, Single, arithmetic,
+    cubecl::Runtime,
+    sinkhorn::{Form, Marginal, Measure, Rules, Stop},
+};
+
+use super::{
+    Coordinates, Epsilon, Ground, Scene, Step,
+    scenes::{Costs, check_positive},
+    step::{Solver, together},
+};
+use crate::Result;
+
+/// What the plan's entropy is measured against in the joint form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ReferenceMeasure {
+    /// The product of density and annotations: geomloss's.
+    Product,
+    /// The product over the number of annotations; the gradient is `(rho + epsilon) (1 - exp(-f / rho))`.
+    ProductOverMass,
+}
+
+/// The entropy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum UotForm {
+    /// `epsilon sum P ln(P / P1)`: of where a cell's mass goes, whatever there is of it.
+    SemiDual,
+    /// `epsilon KL(P | reference)`.
+    SinkhornKl(ReferenceMeasure),
+}
+
+/// `min_P <C, P> + rho KL(P1 | z) + rho KL(P'1 | 1) + epsilon H(P)`, the mean over a batch of images (Ma et al., *Learning to
+/// Count via Unbalanced Optimal Transport*, AAAI 2021).
+///
+/// The gradient by the density is `rho (1 - exp(-f / rho))` in the semi-dual form, hence at most `rho`. The defaults are those
+/// of the only public code that was found, which is not the authors': distances over the longer side, epsilon 0.01, rho 1.
+/// It has no cases of its own: without annotations the loss is the mass of the density, as for every loss here; a density
+/// without mass and with annotations is an error, because its slope is minus infinity.
+///
+/// ```
+/// use splatport::{Annotations, Grid, Vulkan, losses::Unbalanced};
+///
+/// let device = Vulkan::best()?;
+/// let points = Annotations::new(vec![[12.0, 12.0], [44.0, 20.0]])?;
+/// let loss = Unbalanced::default().on(&device, &[(Grid::over(64, 32, 8), &points)])?;
+/// let step = loss.evaluate(&device.filled(0.02f32, 8 * 4))?;
+/// // Mass is missing: every cell should gain some, one at an annotation most.
+/// let gradient = step.gradient().read()?;
+/// assert!(gradient[8 + 1] < 0.0 && gradient[3 * 8] > gradient[8 + 1]);
+/// assert!(step.reports()[0].converged);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[must_use = "it does nothing until it is evaluated"]
+pub struct Unbalanced {
+    form: UotForm,
+    rho: f64,
+    costs: Costs,
+    rounds: usize,
+    tolerance: f64,
+}
+
+impl Default for Unbalanced {
+    fn default() -> Self {
+        let costs = Costs {
+            ground: Ground::Distance,
+            coordinates: Coordinates::LongerSide,
+            epsilon: Epsilon::Absolute(0.01),
+            annealing: None,
+        };
+        Self { form: UotForm::SemiDual, rho: 1.0, costs, rounds: 1000, tolerance: 1e-3 }
+    }
+}
+
+impl Unbalanced {
+    /// Default: semi-dual.
+    pub fn form(mut self, form: UotForm) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// Price of mass that stays or is missing, in the unit of the costs. Default: 1.
+    pub fn rho(mut self, rho: f64) -> Self {
+        self.rho = rho;
+        self
+    }
+
+    /// Strength of the entropy. Default: 0.01.
+    pub fn epsilon(mut self, epsilon: Epsilon) -> Self {
+        self.costs.epsilon = epsilon;
+        self
+    }
+
+    /// Default: the distance.
+    pub fn ground(mut self, ground: Ground) -> Self {
+        self.costs.ground = ground;
+        self
+    }
+
+    /// Unit of distances. Default: the longer side.
+    pub fn coordinates(mut self, coordinates: Coordinates) -> Self {
+        self.costs.coordinates = coordinates;
+        self
+    }
+
+    /// Rounds at most. Default: 1000; `rho / (2 epsilon) ln(1 / tolerance)` are needed, which is 345 with the defaults.
+    pub fn rounds(mut self, rounds: usize) -> Self {
+        self.rounds = rounds;
+        self
+    }
+
+    /// Largest relative error of any marginal of the plan, bounded by how much updates contract. Default: 0.001.
+    pub fn tolerance(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// Binds it to a batch of images.
+    ///
+    /// # Errors
+    /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
+    /// [`crate::Error::Device`].
+    pub fn on<R: Runtime, P: Precision>(
+        &self,
+        device: &Device<R, P>,
+        scenes: &[Scene<'_>],
+    ) -> Result<UnbalancedLoss<R, P>> {
+        check_positive("rho", self.rho)?;
+        let relaxed = Marginal::Relaxed { rho: self.rho };
+        let form = match self.form {
+            UotForm::SemiDual => Form::Conditional,
+            UotForm::SinkhornKl(ReferenceMeasure::Product) => Form::Joint(Measure::Product),
+            UotForm::SinkhornKl(ReferenceMeasure::ProductOverMass) => Form::Joint(Measure::ProductOverMass),
+        };
+        let ground = self.costs.ground.of_solver();
+        let rules = Rules { ground, of_cells: relaxed, of_points: relaxed, form, normalise: None, alone: 1.0 };
+        let places = scenes.iter().map(|scene| self.costs.place(scene, 1.0)).collect::<Result<Vec<_>>>()?;
+        let solver = Solver::new(device, &places, rules, Stop { limit: self.rounds, tolerance: self.tolerance })?;
+        Ok(UnbalancedLoss { solver })
+    }
+}
+
+/// An [`Unbalanced`] loss of a batch, on a device.
+#[derive(Debug)]
+pub struct UnbalancedLoss<R: Runtime, P: Precision = Single> {
+    solver: Arc<Solver<R, P>>,
+}
+
+impl<R: Runtime, P: Precision> UnbalancedLoss<R, P> {
+    /// Value, gradient and transported mass at `density`, `[cells of all images]`, mass per cell.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFinite`] or [`crate::Error::OutOfRange`] naming the cell that holds no mass of 0 to 1e9, or the image
+    /// with annotations and no mass; [`crate::Error::Device`], also with the lengths when they disagree.
+    pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
+        let solver = &self.solver;
+        let solution = solver.solve(density, true)?;
+        let outcome = solver.problem.outcome(&solver.device, &solution);
+        let share = 1.0 / solver.images() as f64;
+        let scaled = |buffer| arithmetic::combine(&solver.device, buffer, buffer, 0.0, share);
+        let (values, gradient) = (scaled(&outcome.values)?, scaled(&outcome.slope)?);
+        Ok(Step { solver: solver.clone(), solution, outcome, values, gradient })
+    }
+
+    /// The same with one density per image.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`], and as [`evaluate`](Self::evaluate).
+    pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
+        self.evaluate(&together(&self.solver, densities)?)
+    }
+}

@@ -1,0 +1,264 @@
+//! Entropic optimal transport between the cells' mass and the points' mass, balanced or not, in log domain.
+//!
+//! With cell masses a, point masses t and costs C the plan P minimises
+//! `<C, P> + D1(P1 | a) + D2(P'1 | t) + epsilon H(P)`, where D is 0 on equality ([`Marginal::Exact`]) or `rho KL`
+//! ([`Marginal::Relaxed`]), and H one of [`Form`].
+//!
+//! ```
+//! use splatport::reference::sinkhorn::{Form, Marginal, Problem};
+//!
+//! // Two cells 1 px apart, a point on each: nothing has to move, and little does.
+//! let problem = Problem {
+//!     cost: vec![vec![0.0_f64, 1.0], vec![1.0, 0.0]],
+//!     cells: vec![0.5, 0.5],
+//!     points: vec![0.5, 0.5],
+//!     of_cells: Marginal::Exact,
+//!     of_points: Marginal::Exact,
+//!     form: Form::Joint { mass: 1.0 },
+//! };
+//! let solution = problem.converge(&[0.1], 1000, 1e-12);
+//! assert!((problem.plan(&solution)[0][0] - 0.5).abs() < 1e-4);
+//! assert!(problem.primal_cost(&solution) < 1e-4);
+//! ```
+
+use super::{Scalar, count, distance_sq};
+
+/// How a marginal of the plan is bound to the given mass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Marginal<T> {
+    /// Equal to it.
+    Exact,
+    /// Pays `rho` times the Kullback-Leibler divergence from it.
+    Relaxed {
+        /// Cost per unit of divergence, in the unit of the costs.
+        rho: T,
+    },
+}
+
+/// The entropy H.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form<T> {
+    /// `KL(P | a t' / mass)`.
+    Joint {
+        /// Divides the reference measure: 1, or the mass of the points.
+        mass: T,
+    },
+    /// `sum P ln(P / P1)`: given its cell, nothing about the points' masses (the semi-dual).
+    Conditional,
+}
+
+/// Masses, costs and rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem<T> {
+    /// A row of costs for every cell.
+    pub cost: Vec<Vec<T>>,
+    /// Mass of every cell, not negative.
+    pub cells: Vec<T>,
+    /// Mass of every point, positive.
+    pub points: Vec<T>,
+    /// Rule of the rows' sums.
+    pub of_cells: Marginal<T>,
+    /// Rule of the columns' sums.
+    pub of_points: Marginal<T>,
+    /// The entropy.
+    pub form: Form<T>,
+}
+
+/// Potentials: the cells' fit the points'.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solution<T> {
+    /// f, one per cell.
+    pub cells: Vec<T>,
+    /// g, one per point.
+    pub points: Vec<T>,
+    /// The last epsilon.
+    pub epsilon: T,
+    /// Rounds made.
+    pub rounds: usize,
+}
+
+/// Squared distances of every centre to every point, px^2.
+pub fn squared_distances<T: Scalar>(centres: &[[T; 2]], points: &[[T; 2]]) -> Vec<Vec<T>> {
+    centres.iter().map(|&x| points.iter().map(|&y| distance_sq(x, y)).collect()).collect()
+}
+
+/// `ln sum exp`, minus infinity for nothing.
+pub fn log_sum_exp<T: Scalar>(exponents: impl Iterator<Item = T> + Clone) -> T {
+    let largest = exponents.clone().fold(T::neg_infinity(), T::max);
+    if largest == T::neg_infinity() {
+        return largest;
+    }
+    largest + exponents.map(|e| (e - largest).exp()).sum::<T>().ln()
+}
+
+impl<T: Scalar> Marginal<T> {
+    /// 1 / rho, 0 for an exact marginal.
+    fn softness(self) -> T {
+        match self {
+            Self::Exact => T::zero(),
+            Self::Relaxed { rho } => rho.recip(),
+        }
+    }
+
+    /// `-phi*(-x)`: what a unit of mass with potential `x` adds to the dual.
+    fn worth(self, x: T) -> T {
+        match self {
+            Self::Exact => x,
+            Self::Relaxed { rho } => rho * (T::one() - (-x / rho).exp()),
+        }
+    }
+}
+
+impl<T: Scalar> Problem<T> {
+    /// The potential of cell `i` that is best against the points' (spec 2.4, 2.5).
+    fn best_cell(&self, i: usize, points: &[T], epsilon: T) -> T {
+        let exponents = |mass: Option<T>| {
+            let weight = move |t: T| mass.map_or(T::zero(), |m| (t / m).ln());
+            let terms = self.cost[i].iter().zip(points).zip(&self.points);
+            log_sum_exp(terms.map(move |((&c, &g), &t)| weight(t) + (g - c) / epsilon))
+        };
+        match self.form {
+            Form::Joint { mass } => -epsilon * exponents(Some(mass)) / (T::one() + epsilon * self.of_cells.softness()),
+            Form::Conditional => -epsilon * exponents(None),
+        }
+    }
+
+    /// The potential of point `n` that is best against the cells'; in the conditional form one step towards it.
+    fn best_point(&self, n: usize, cells: &[T], epsilon: T) -> T {
+        let (lift, offset) = match self.form {
+            Form::Joint { mass } => (epsilon.recip(), mass.ln()),
+            Form::Conditional => (epsilon.recip() - self.of_cells.softness(), self.points[n].ln()),
+        };
+        let terms = self.cost.iter().zip(cells).zip(&self.cells);
+        let total = log_sum_exp(terms.map(|((row, &f), &a)| a.ln() + lift * f - row[n] / epsilon));
+        epsilon * (offset - total) / (T::one() + epsilon * self.of_points.softness())
+    }
+
+    /// Points, then cells, once for every epsilon, from points of potential 0.
+    pub fn rounds(&self, epsilons: &[T]) -> Solution<T> {
+        let epsilon = epsilons.first().copied().unwrap_or_else(T::one);
+        let mut solution = Solution { points: vec![T::zero(); self.points.len()], cells: vec![], epsilon, rounds: 0 };
+        solution.cells = (0..self.cells.len()).map(|i| self.best_cell(i, &solution.points, epsilon)).collect();
+        for &epsilon in epsilons {
+            self.advance(&mut solution, epsilon);
+        }
+        solution
+    }
+
+    /// One more round.
+    pub fn advance(&self, solution: &mut Solution<T>, epsilon: T) {
+        let points: Vec<T> = (0..self.points.len()).map(|n| self.best_point(n, &solution.cells, epsilon)).collect();
+        let cells = (0..self.cells.len()).map(|i| self.best_cell(i, &points, epsilon)).collect();
+        *solution = Solution { cells, points, epsilon, rounds: solution.rounds + 1 };
+    }
+
+    /// Rounds at the last epsilon until [`residual`](Self::residual) is at most `tolerance`, or `limit` in all.
+    pub fn converge(&self, epsilons: &[T], limit: usize, tolerance: T) -> Solution<T> {
+        let mut solution = self.rounds(epsilons);
+        while solution.rounds < limit && self.residual(&solution) > tolerance {
+            let epsilon = solution.epsilon;
+            self.advance(&mut solution, epsilon);
+        }
+        solution
+    }
+
+    /// The plan, a row for every cell.
+    pub fn plan(&self, solution: &Solution<T>) -> Vec<Vec<T>> {
+        let Solution { cells, points, epsilon, .. } = solution;
+        let entry = |i: usize, n: usize| {
+            let exponent = (cells[i] + points[n] - self.cost[i][n]) / *epsilon;
+            match self.form {
+                Form::Joint { mass } => self.cells[i] * self.points[n] / mass * exponent.exp(),
+                Form::Conditional => self.cells[i] * (exponent - cells[i] * self.of_cells.softness()).exp(),
+            }
+        };
+        (0..cells.len()).map(|i| (0..points.len()).map(|n| entry(i, n)).collect()).collect()
+    }
+
+    /// Mass that every point receives, `P'1`.
+    pub fn transported(&self, solution: &Solution<T>) -> Vec<T> {
+        let plan = self.plan(solution);
+        (0..self.points.len()).map(|n| plan.iter().map(|row| row[n]).sum()).collect()
+    }
+
+    /// `sum_n |(P'1)_n - t_n exp(-g_n / rho)|` over `sum_n t_n exp(-g_n / rho)`: 0 at the optimum.
+    pub fn residual(&self, solution: &Solution<T>) -> T {
+        let softness = self.of_points.softness();
+        let wanted = self.points.iter().zip(&solution.points).map(|(&t, &g)| t * (-g * softness).exp());
+        let wanted: Vec<T> = wanted.collect();
+        let error = self.transported(solution).iter().zip(&wanted).map(|(&m, &w)| (m - w).abs()).sum::<T>();
+        let total = wanted.iter().copied().sum::<T>();
+        if total > T::zero() { error / total } else { T::zero() }
+    }
+
+    /// The dual objective, never above the optimum.
+    pub fn value(&self, solution: &Solution<T>) -> T {
+        let side = |rule: Marginal<T>, masses: &[T], potentials: &[T]| {
+            masses.iter().zip(potentials).map(|(&m, &p)| m * rule.worth(p)).sum::<T>()
+        };
+        let worth =
+            side(self.of_cells, &self.cells, &solution.cells) + side(self.of_points, &self.points, &solution.points);
+        match self.form {
+            Form::Conditional => worth,
+            Form::Joint { mass } => {
+                let moved: T = self.plan(solution).iter().flatten().copied().sum();
+                let reference = self.cells.iter().copied().sum::<T>() * self.points.iter().copied().sum() / mass;
+                worth - solution.epsilon * (moved - reference)
+            }
+        }
+    }
+
+    /// `<C, P>`.
+    pub fn primal_cost(&self, solution: &Solution<T>) -> T {
+        let plan = self.plan(solution);
+        plan.iter().flatten().zip(self.cost.iter().flatten()).map(|(&p, &c)| p * c).sum()
+    }
+
+    /// Derivative of the value by the mass of every cell, with the optimal potentials held (envelope theorem).
+    pub fn slope(&self, solution: &Solution<T>) -> Vec<T> {
+        let softness = self.of_cells.softness();
+        let points: T = self.points.iter().copied().sum();
+        let one = |&f: &T| match self.form {
+            Form::Conditional => self.of_cells.worth(f),
+            Form::Joint { mass } => self.of_cells.worth(f) - solution.epsilon * ((-f * softness).exp() - points / mass),
+        };
+        solution.cells.iter().map(one).collect()
+    }
+}
+
+/// Derivative by the density z of a value at the cell masses `z / sum z`, given its slope by those masses.
+pub fn slope_by_density<T: Scalar>(slope: &[T], density: &[T]) -> Vec<T> {
+    let total: T = density.iter().copied().sum();
+    let mean = slope.iter().zip(density).map(|(&s, &z)| s * z).sum::<T>() / total;
+    slope.iter().map(|&s| (s - mean) / total).collect()
+}
+
+/// From `first` down to `last` by `factor` a round, `last` included; just `last` if `first` is not above it.
+pub fn schedule<T: Scalar>(first: T, factor: T, last: T) -> Vec<T> {
+    let mut epsilons = vec![];
+    let mut epsilon = first;
+    while epsilon > last {
+        epsilons.push(epsilon);
+        epsilon = epsilon * factor;
+    }
+    epsilons.push(last);
+    epsilons
+}
+
+/// Least cost of a one-to-one assignment of `cost`'s rows to its columns, by trying all; for a handful of rows.
+pub fn least_assignment<T: Scalar>(cost: &[Vec<T>]) -> T {
+    let Some(row) = cost.first() else { return T::zero() };
+    let rest = |n: usize| -> Vec<Vec<T>> {
+        let others = |row: &Vec<T>| row.iter().enumerate().filter(|&(m, _)| m != n).map(|(_, &c)| c).collect();
+        cost[1..].iter().map(others).collect()
+    };
+    (0..row.len()).map(|n| row[n] + least_assignment(&rest(n))).fold(T::infinity(), T::min)
+}
+
+/// `n` equal masses of sum 1.
+pub fn uniform<T: Scalar>(n: usize) -> Vec<T> {
+    vec![count::<T>(n.max(1)).recip(); n]
+}
+
+#[cfg(test)]
+mod tests;
