@@ -5,7 +5,7 @@
 //! system vanishes for a round Gaussian, and a limit on the aspect is the disc `r <= ln(limit) / 2`.
 //!
 //! **System.** The residual's derivatives by shape, color (and mean) give each Gaussian its own normal matrix, from the
-//! moments that [`crate::moments::moments`] sums. Its weight `w (w + S) / 2`, `S` the sum of all weights at the pixel,
+//! moments that [`crate::evaluate::evaluate`] sums. Its weight `w (w + S) / 2`, `S` the sum of all weights at the pixel,
 //! lies half way between the Gaussian's own curvature and a bound on the curvature of all together (`w S`, by the
 //! Cauchy-Schwarz inequality), so that Gaussians that overlap do not overshoot together.
 //!

@@ -197,6 +197,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let Some(backdrop) = &self.backdrop else {
             return Err(Error::Empty { what: "the photo of a splat that was not fitted" });
         };
+        self.device.check_room::<P::Real>("reconstruction", backdrop.len())?;
         let base = self.device.upload_f64(&backdrop.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>());
         let image = fit::draw(&self.device, &self.gaussians, &base, self.size, self.drawing)?;
         Ok(image.read()?.into_iter().map(|v| v.cast_to_f64() as f32).collect())

@@ -112,7 +112,6 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             }
             if stop.is_some() {
                 patience = (patience / 2).max(1);
-                // Makes room first.
                 state.listed = self.listed(gaussians, S::GROWTH, &mut room)?;
                 let scene = self.scene(&state.frames, &state.listed);
                 state.look = Look::new(self.device, &scene, &self.target, sums)?;
