@@ -5,6 +5,7 @@
 //! leaves out what a bound proves to be below `exp(-range)` of the largest; of the list, a row stores what is within `range`
 //! of its largest logit, renormalised, and reports what it dropped. One cube per tile, one unit per cell.
 
+mod nucleus;
 mod order;
 mod rows;
 mod transpose;

@@ -1,5 +1,6 @@
 //! An Adam step of the fit, with the paper's deformity loss: raw numbers, their maps to parameters, and the step.
 
+mod deformity;
 mod maps;
 mod update;
 

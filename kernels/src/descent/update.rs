@@ -4,7 +4,8 @@ use cubecl::prelude::*;
 
 use super::{
     RING, TERMS,
-    maps::{ColorMap, Maps, RotationMap, ScaleMap, ShapeOn, ShapeReduce},
+    deformity::{Deformity, bits_of, shape_pull},
+    maps::{ColorMap, Maps, RotationMap, ScaleMap, ShapeOn},
 };
 use crate::{
     adam::{self, Moments as AdamMoments},
@@ -73,63 +74,6 @@ fn color<F: Real>(raw: F, #[comptime] map: ColorMap) -> F {
         ColorMap::Sigmoid => sigmoid::<F>(raw),
         ColorMap::Tanh => raw.tanh(),
     }
-}
-
-/// Derivatives of the deformity loss by the two numbers whose ratio is the aspect (paper, Eq. 10).
-#[derive(CubeType, Clone, Copy)]
-struct ShapePull<F: Real> {
-    by0: F,
-    by1: F,
-}
-
-/// Where the deformity loss stands before a step: the Gaussian's own aspect, the largest of its image as bits, and where the
-/// image's aspects start.
-#[derive(CubeType, Clone, Copy)]
-struct Deformity<F: Real> {
-    aspect: F,
-    worst: u32,
-    n: usize,
-    first: usize,
-    count: u32,
-}
-
-/// Bits of an aspect in single precision; aspects are positive, so they sort like the numbers.
-#[cube]
-fn bits_of<F: Real>(aspect: F) -> u32 {
-    u32::reinterpret(f32::cast_from(aspect))
-}
-
-#[cube]
-fn shape_pull<F: Real>(
-    a: F,
-    b: F,
-    aspects: &Array<F>,
-    deformity: &Deformity<F>,
-    terms: &Terms<F>,
-    #[comptime] reduce: ShapeReduce,
-) -> ShapePull<F> {
-    let mut weight = F::new(0.0);
-    if deformity.aspect > terms.aspect_limit {
-        weight = match comptime!(reduce) {
-            ShapeReduce::Mean => terms.shape_weight / F::cast_from(deformity.count),
-            ShapeReduce::Max => {
-                let mut active = F::new(0.0);
-                if bits_of::<F>(deformity.aspect) == deformity.worst {
-                    // A maximum's subgradient belongs to one of those that attain it: the first.
-                    active = terms.shape_weight;
-                    for earlier in deformity.first..deformity.n {
-                        if bits_of::<F>(aspects[earlier]) == deformity.worst {
-                            active = F::new(0.0);
-                        }
-                    }
-                }
-                active
-            }
-        };
-    }
-    let (long, short) = (max(a, b), min(a, b));
-    let (by_long, by_short) = (weight / short, F::new(0.0) - weight * long / (short * short));
-    ShapePull::<F> { by0: select(a >= b, by_long, by_short), by1: select(a >= b, by_short, by_long) }
 }
 
 /// What a look found.
@@ -248,6 +192,8 @@ fn move_one<F: Real>(
 
     let first = plots.before(image, Count::Gaussians);
     let deformity = Deformity::<F> {
+        limit: terms.aspect_limit,
+        weight: terms.shape_weight,
         aspect: memory.aspects[old + n],
         worst: memory.worst[at].load(),
         n: old + n,
@@ -255,7 +201,7 @@ fn move_one<F: Real>(
         count: plots.before(image + 1u32, Count::Gaussians) - first,
     };
     if comptime!(maps.shape_on == ShapeOn::Activated) {
-        let pull = shape_pull::<F>(s0, s1, &memory.aspects, &deformity, terms, maps.shape_reduce);
+        let pull = shape_pull::<F>(s0, s1, &memory.aspects, &deformity, maps.shape_reduce);
         by[2] += pull.by0;
         by[3] += pull.by1;
     }
@@ -263,7 +209,7 @@ fn move_one<F: Real>(
     by[3] *= terms.scale_slope(raw1, maps.scale);
     if comptime!(maps.shape_on == ShapeOn::Raw) {
         let tiny = F::new(1.0e-10);
-        let pull = shape_pull::<F>(raw0 + tiny, raw1 + tiny, &memory.aspects, &deformity, terms, maps.shape_reduce);
+        let pull = shape_pull::<F>(raw0 + tiny, raw1 + tiny, &memory.aspects, &deformity, maps.shape_reduce);
         by[2] += pull.by0;
         by[3] += pull.by1;
     }

@@ -1,0 +1,101 @@
+//! One Gaussian as device functions hold it: its whitening matrix, and exact bounds of its distance over a box.
+
+use cubecl::prelude::*;
+
+use crate::real::{Quad, Real};
+
+/// A point or a displacement.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Point<F: Real> {
+    pub x: F,
+    pub y: F,
+}
+
+/// An axis-aligned box of points.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Area<F: Real> {
+    pub low: Point<F>,
+    pub high: Point<F>,
+}
+
+/// One Gaussian, loaded.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Frame<F: Real> {
+    pub mean: Point<F>,
+    pub w00: F,
+    pub w01: F,
+    pub w10: F,
+    pub w11: F,
+    /// `-log|Sigma|/2`; the factor `1/(2 pi)` is common to all and left out.
+    pub log_normaliser: F,
+    /// `b` of the background rule.
+    pub threshold: F,
+}
+
+#[cube]
+impl<F: Real> Frame<F> {
+    pub fn load(packed: &Array<Quad<F>>, n: u32) -> Frame<F> {
+        let at = n as usize * 3;
+        let (a, b) = (packed[at], packed[at + 1]);
+        Frame::<F> {
+            mean: Point::<F> { x: a[0], y: a[1] },
+            w00: a[2],
+            w01: a[3],
+            w10: b[0],
+            w11: b[1],
+            log_normaliser: b[2],
+            threshold: b[3],
+        }
+    }
+
+    /// Whitened displacement of the point from the mean.
+    pub fn whiten(&self, point: Point<F>) -> Point<F> {
+        let (dx, dy) = (point.x - self.mean.x, point.y - self.mean.y);
+        Point::<F> { x: self.w00 * dx + self.w01 * dy, y: self.w10 * dx + self.w11 * dy }
+    }
+
+    /// Squared Mahalanobis distance of the point.
+    pub fn mahalanobis_sq(&self, point: Point<F>) -> F {
+        let v = self.whiten(point);
+        v.x * v.x + v.y * v.y
+    }
+
+    /// Log density up to `ln 2 pi`.
+    pub fn log_density(&self, point: Point<F>) -> F {
+        self.log_normaliser - self.mahalanobis_sq(point) / F::new(2.0)
+    }
+
+    /// How far the ellipse of squared Mahalanobis distance `limit` extends to the sides and up and down.
+    pub fn half_extent(&self, limit: F) -> Point<F> {
+        let det = self.w00 * self.w11 - self.w01 * self.w10;
+        let x = (self.w11 * self.w11 + self.w01 * self.w01) * limit;
+        let y = (self.w10 * self.w10 + self.w00 * self.w00) * limit;
+        Point::<F> { x: x.sqrt() / det.abs(), y: y.sqrt() / det.abs() }
+    }
+
+    /// Least squared Mahalanobis distance over the box.
+    ///
+    /// The distance grows along every ray from the mean, so the nearest point of the box lies on a side that the mean
+    /// sees: at most one vertical and one horizontal. On a side it is the vertex of a parabola, clamped.
+    pub fn nearest_in(&self, area: Area<F>) -> F {
+        let a = self.w00 * self.w00 + self.w10 * self.w10;
+        let b = self.w00 * self.w01 + self.w10 * self.w11;
+        let c = self.w01 * self.w01 + self.w11 * self.w11;
+        let side_x = clamp(self.mean.x, area.low.x, area.high.x);
+        let side_y = clamp(self.mean.y, area.low.y, area.high.y);
+        let on_vertical =
+            Point::<F> { x: side_x, y: clamp(self.mean.y - b / c * (side_x - self.mean.x), area.low.y, area.high.y) };
+        let on_horizontal =
+            Point::<F> { x: clamp(self.mean.x - b / a * (side_y - self.mean.y), area.low.x, area.high.x), y: side_y };
+        min(self.mahalanobis_sq(on_vertical), self.mahalanobis_sq(on_horizontal))
+    }
+
+    /// Largest squared Mahalanobis distance over the box: convex, so at a corner.
+    pub fn farthest_in(&self, area: Area<F>) -> F {
+        let left =
+            max(self.mahalanobis_sq(area.low), self.mahalanobis_sq(Point::<F> { x: area.low.x, y: area.high.y }));
+        let right =
+            max(self.mahalanobis_sq(area.high), self.mahalanobis_sq(Point::<F> { x: area.high.x, y: area.low.y }));
+        max(left, right)
+    }
+}

@@ -1,0 +1,111 @@
+//! What every cell gets back, and what every image loses.
+
+use cubecl::prelude::*;
+
+use super::{Terms, carry::Carried};
+use crate::{
+    arithmetic::sum_range,
+    buffer::Buffer,
+    correspondence::Correspondence,
+    device::Device,
+    grid::{Count, Plots},
+    real::{Precision, Real, real},
+};
+
+/// What makes a loss of a pull: its terms, the columns' values, what was carried, where the images' losses go, and the factor.
+pub(super) type Whole<'a, R, F> = (&'a Terms<R, F>, &'a Buffer<R, F>, &'a Carried<R, F>, &'a Buffer<R, F>, f64);
+
+pub(super) fn pull<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    kernel: &Correspondence<R, P>,
+    values: &Buffer<R, P::Real>,
+    whole: Option<Whole<'_, R, P::Real>>,
+) -> Buffer<R, P::Real> {
+    let pulled = device.uninit(kernel.cells());
+    let images = kernel.mosaic.images().len();
+    let unwritten = device.uninit(1);
+    let (cost, scale) = whole.map_or((None, 1.0), |(terms, .., scale)| (terms.cost.as_ref(), scale));
+    let (of_columns, of_tiles, losses) = match whole {
+        Some((_, value, carried, losses, _)) => (value, &carried.tiles, losses),
+        None => (values, values, &unwritten),
+    };
+    // Behind the cells, a unit for every image.
+    let (cubes, dim) = device.per_unit(kernel.cells() + if whole.is_some() { images } else { 0 });
+    pull_values::launch::<P::Real, P::Weight, R>(
+        device.client(),
+        cubes,
+        dim,
+        RowsLaunch::new(
+            kernel.row_starts.arg(),
+            kernel.columns.arg(),
+            kernel.weights.arg(),
+            kernel.background.arg(),
+            cost.map_or(values, |(_, costs)| costs).arg(),
+        ),
+        values.arg(),
+        of_columns.arg(),
+        of_tiles.arg(),
+        pulled.arg(),
+        losses.arg(),
+        kernel.mosaic.arg(),
+        real(cost.map_or(0.0, |(factor, _)| *factor)),
+        real(scale),
+        cost.is_some(),
+        whole.is_some(),
+    );
+    pulled
+}
+
+/// The matrix by cells, and the cells' costs.
+#[derive(CubeType, CubeLaunch)]
+struct Rows<F: Real, W: Real> {
+    starts: Array<u32>,
+    columns: Array<u32>,
+    weights: Array<W>,
+    background: Array<W>,
+    costs: Array<F>,
+}
+
+/// One unit per cell, then (`whole`) one per image.
+#[cube(launch)]
+fn pull_values<F: Real, W: Real>(
+    rows: &Rows<F, W>,
+    values: &Array<F>,
+    of_columns: &Array<F>,
+    of_tiles: &Array<F>,
+    pulled: &mut Array<F>,
+    losses: &mut Array<F>,
+    plots: &Plots<F>,
+    cost_factor: F,
+    scale: F,
+    #[comptime] has_cost: bool,
+    #[comptime] whole: bool,
+) {
+    let cells = plots.total(Count::Cells);
+    let unit = ABSOLUTE_POS as u32;
+    if unit < cells {
+        let row = ABSOLUTE_POS;
+        let image = plots.holding(unit, Count::Cells);
+        let mut sum = F::cast_from(rows.background[row]) * values[plots.background(image) as usize];
+        for entry in rows.starts[row]..rows.starts[row + 1] {
+            let column = plots.column(rows.columns[entry as usize], image);
+            sum += F::cast_from(rows.weights[entry as usize]) * values[column as usize];
+        }
+        if comptime!(has_cost) {
+            sum += cost_factor * rows.costs[row];
+        }
+        pulled[row] = scale * sum;
+    } else if comptime!(whole) {
+        let image = unit - cells;
+        if image < plots.images() {
+            let first = plots.before(image, Count::Gaussians) + image;
+            let mut sum = sum_range::<F>(of_columns, first, plots.background(image) + 1u32);
+            if comptime!(has_cost) {
+                let tiles = plots.total(Count::Tiles);
+                let end = tiles + plots.before(image + 1u32, Count::Tiles);
+                sum += cost_factor * sum_range::<F>(of_tiles, tiles + plots.before(image, Count::Tiles), end);
+            }
+            losses[image as usize] = scale * sum;
+        }
+    }
+}
