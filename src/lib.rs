@@ -29,9 +29,10 @@
 //!
 //! The same chain as a value, without device or image, starts at [`recipe`]. A minimal [`train::Trainer`] stands on top.
 //!
-//! Where things are: [`splat`], [`kernel`] and [`loss`] hold the stages with their options, [`losses`] those that solve instead, [`train`] the trainer, [`draw`] the
-//! pictures, [`losses`] what the method is compared with, [`kernels`] the device operations one by one, for code that wants them without the stages. [`Profile`] names three
-//! complete sets of options. Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given.
+//! Where things are: [`splat`], [`kernel`] and [`loss`] hold the stages with their options, [`losses`] those that solve a transport
+//! problem instead, [`train`] the trainer, [`draw`] the pictures, [`kernels`] the device operations one by one, for code that wants
+//! them without the stages. [`Profile`] names three complete sets of options. Everything is generic over the [`Runtime`] and the
+//! [`Precision`] of the [`Device`] it is given.
 //! The features `reference` and `proptest` add the f64 oracle and the strategies that the library is tested with.
 //!
 //! One coordinate rule: x right, y down, px, **the centre of the top-left pixel is (0.5, 0.5)**. One column rule: the background
