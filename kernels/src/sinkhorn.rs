@@ -10,10 +10,11 @@ mod halves;
 mod judge;
 mod rows;
 mod rules;
+mod sides;
 
 use cubecl::prelude::*;
 
-use self::halves::RoundLaunch;
+use self::sides::RoundLaunch;
 pub use self::{
     finish::Outcome,
     rows::PlanRows,
@@ -49,7 +50,7 @@ pub struct Problem<R: Runtime, P: Precision> {
     /// `[2 points, 4]`: (x, y, charge, mass) of all, then (potential, log mass, next potential, 1 if any mass can
     /// come) of all.
     start: Buffer<R, P::Real>,
-    /// Epsilon of every stage and image, then the constants of `halves`.
+    /// Epsilon of every stage and image, then the constants of `sides`.
     table: Buffer<R, P::Real>,
     stages: usize,
 }
@@ -245,7 +246,7 @@ fn weigh_cells<F: Real>(density: &Array<F>, masses: &mut Array<Quad<F>>, cells: 
 #[cube(launch)]
 fn start_cells<F: Real>(
     plots: &Plots<F>,
-    round: &halves::Round<F>,
+    round: &sides::Round<F>,
     masses: &Array<Quad<F>>,
     sums: &Array<Quad<F>>,
     cells: &mut Array<F>,
@@ -256,7 +257,7 @@ fn start_cells<F: Real>(
     let all = plots.total(Count::Cells);
     if i < all {
         let image = plots.holding(i, Count::Cells);
-        let measure = round.constant(image, plots.images(), halves::LOG_MEASURE);
+        let measure = round.constant(image, plots.images(), sides::LOG_MEASURE);
         let mut mass = masses[i as usize][0];
         let mut log_mass = F::new(NOTHING);
         if mass > F::new(0.0) {

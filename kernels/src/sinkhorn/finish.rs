@@ -4,9 +4,9 @@ use cubecl::prelude::*;
 
 use super::{
     Form, Ground, LEAST_SHARE, Problem, Solution,
-    halves::{RATIO, Round, SCALE, Side},
     judge::{bounded_exp, received},
     rows::{Rows, share_of_plan},
+    sides::{RATIO, Round, SCALE, Side},
 };
 use crate::{
     buffer::Buffer,

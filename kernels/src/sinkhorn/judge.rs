@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::{NOTHING, Problem, State, halves, halves::Round, halves::Side, rules::Criterion};
+use super::{NOTHING, Problem, State, rules::Criterion, sides, sides::Round, sides::Side};
 use crate::{
     device::Device,
     grid::{Count, Plots},
@@ -178,12 +178,12 @@ fn decide<F: Real>(
                 Criterion::Residual => residual,
                 Criterion::Squares => of_cells[image as usize][0],
                 Criterion::Contraction => {
-                    let bound = table[((verdict.constants + halves::BOUND) * verdict.images + image) as usize];
+                    let bound = table[((verdict.constants + sides::BOUND) * verdict.images + image) as usize];
                     // Where no factor is known, what is seen counts.
                     select(bound < F::new(0.0), residual, bound * errors[3])
                 }
             };
-            let stages = table[((verdict.constants + halves::STAGES) * verdict.images + image) as usize];
+            let stages = table[((verdict.constants + sides::STAGES) * verdict.images + image) as usize];
             let ends = error <= verdict.tolerance || verdict.made >= verdict.limit;
             now[0] = select(ends && verdict.made >= stages, F::new(0.0), F::new(1.0));
             now[1] = verdict.made;

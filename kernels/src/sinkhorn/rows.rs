@@ -4,8 +4,8 @@ use cubecl::prelude::*;
 
 use super::{
     Ground, Problem, Solution,
-    halves::{self, Round, SCALE},
     judge::bounded_exp,
+    sides::{Round, SCALE, cost},
 };
 use crate::{
     Result,
@@ -75,7 +75,7 @@ impl<F: Real> Rows<F> {
 /// Mass that the plan carries from a row to a point, and the cost per unit, not scaled.
 #[cube]
 pub(super) fn share_of_plan<F: Real>(row: &Row<F>, near: Quad<F>, #[comptime] ground: Ground) -> (F, F) {
-    let distance = halves::cost::<F>(&row.centre, near[0], near[1], ground);
+    let distance = cost::<F>(&row.centre, near[0], near[1], ground);
     (row.mass * bounded_exp::<F>(near[2] + row.exponent - distance * row.sharpness), distance)
 }
 

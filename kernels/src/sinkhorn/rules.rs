@@ -1,6 +1,6 @@
 //! What a plan has to satisfy, where its cells and points lie, and when a solver stops.
 
-use super::halves;
+use super::sides;
 use crate::grid::Cells;
 
 /// The cost of carrying a unit of mass.
@@ -203,13 +203,13 @@ impl Rules {
         let epsilon = |stage: usize| places.iter().map(move |p| p.epsilons[stage.min(p.epsilons.len() - 1)]);
         let mut table: Vec<f64> = (0..stages).flat_map(epsilon).collect();
         let constants = |row: u32, place: &Place| match row {
-            halves::SCALE => place.scale,
-            halves::LOG_MEASURE => self.measure(place).ln(),
-            halves::RATIO => place.mass() / self.measure(place),
-            halves::STAGES => place.epsilons.len() as f64,
+            sides::SCALE => place.scale,
+            sides::LOG_MEASURE => self.measure(place).ln(),
+            sides::RATIO => place.mass() / self.measure(place),
+            sides::STAGES => place.epsilons.len() as f64,
             _ => self.bound(place),
         };
-        table.extend((0..=halves::BOUND).flat_map(|row| places.iter().map(move |place| constants(row, place))));
+        table.extend((0..=sides::BOUND).flat_map(|row| places.iter().map(move |place| constants(row, place))));
         table
     }
 }
