@@ -6,7 +6,9 @@ mod common;
 use common::{SIGMA, Scene, Setting, Start, density, uniform};
 use splatport::{Grid, Splat};
 
-/// The middle one of the published sizes; and one that a software driver fills in a second.
+/// Numbers of Gaussians in a fit.
+const FIT: [usize; 5] = [100, 300, 1000, 3000, 10_000];
+/// The middle one of the published sizes; and, for kernels, one that a software driver fills in a second.
 const FULL: [u32; 2] = [1920, 1264];
 const SMALL: [u32; 2] = [640, 480];
 
@@ -16,8 +18,8 @@ fn main() {
     let size = if setting.full { FULL } else { SMALL };
 
     let mut group = setting.group(&mut criterion, "growth/fit");
-    for &count in setting.growth() {
-        let start = Start::new(&setting.device, &Scene::new(&setting.device, size, count, 3));
+    for count in FIT {
+        let start = Start::new(&setting.device, &Scene::new(&setting.device, FULL, count, 3));
         let look = start.look(true);
         let pairs = start.listed.bins.pairs();
         println!("N = {count}: {pairs} pairs on {} of {} tiles", look.covered(), start.listed.bins.tiles());
