@@ -6,6 +6,7 @@
 //! ascending, so nothing depends on the order in which units run. The transposed lists (the tiles of a Gaussian) are found
 //! by binary search in them.
 
+mod criterion;
 mod members;
 mod slots;
 

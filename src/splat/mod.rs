@@ -90,7 +90,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row; coordinates reach to 2^24 px, scales
-    /// from 2^-20 px.
+    /// from 2^-20 px. [`Error::Unknown`] for a profile that is none; a table that names none has the recommended one.
     pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
         table.check()?;
         check_reach(table.means.as_flattened())?;
@@ -104,7 +104,11 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             let fixed = [mean[0], mean[1], scales[0], scales[1], table.rotations[n], table.opacities[n]];
             rows.extend(fixed.iter().chain(&table.colors[n * channels..(n + 1) * channels]).map(|&v| f64::from(v)));
         }
-        let profile = Profile::named(&table.profile).unwrap_or_default();
+        let unknown = || Error::Unknown { what: "profile", name: table.profile.clone(), known: Profile::NAMES };
+        let profile = match table.profile.as_str() {
+            "" => Profile::default(),
+            name => Profile::named(name).ok_or_else(unknown)?,
+        };
         let mut splat = Self::known(device, rows, channels as u32, [table.width, table.height], profile);
         splat.points.truncate(table.means.len() - table.free as usize);
         Ok(splat)

@@ -2,7 +2,10 @@
 
 use cubecl::prelude::*;
 
-use super::{COARSE, Rule, TILE};
+use super::{
+    COARSE, Rule, TILE,
+    criterion::{Bound, Criterion, CriterionLaunch, Reach},
+};
 use crate::{
     Result,
     buffer::Buffer,
@@ -17,24 +20,6 @@ use crate::{
 pub(super) struct Lists<R: Runtime> {
     pub starts: Buffer<R, u32>,
     pub members: Buffer<R, u32>,
-}
-
-/// A rule, as far as it changes the compiled function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Bound {
-    Within,
-    Nearest(u32),
-    Posterior,
-}
-
-impl Bound {
-    /// How many nearest Gaussians are kept.
-    fn nearest(self) -> usize {
-        match self {
-            Self::Nearest(count) => count as usize,
-            _ => 1,
-        }
-    }
 }
 
 /// Whether lists are made from whole blocks of Gaussians, for coarse tiles, or from those lists.
@@ -206,62 +191,6 @@ impl<F: Real> Source<F> {
 pub(super) fn blocks_of<F: Real>(plots: &Plots<F>, image: u32) -> u32 {
     let gaussians = plots.before(image + 1u32, Count::Gaussians) - plots.before(image, Count::Gaussians);
     u32::max(gaussians.div_ceil(BLOCK), 1u32)
-}
-
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-pub(super) struct Criterion<F: Real> {
-    /// A Gaussian is kept when the best it can reach is within `range` of what is surely reached.
-    pub range: F,
-    pub slack: F,
-    pub margin: F,
-}
-
-#[cube]
-impl<F: Real> Criterion<F> {
-    fn widen(&self, area: Area<F>) -> Area<F> {
-        let mut wide = area;
-        wide.low.x -= self.margin;
-        wide.low.y -= self.margin;
-        wide.high.x += self.margin;
-        wide.high.y += self.margin;
-        wide
-    }
-
-    /// What this Gaussian reaches at every cell of the box.
-    fn surely(&self, frame: &Frame<F>, area: Area<F>) -> Reach<F> {
-        Reach::of(frame, frame.farthest_in(area) * (F::new(1.0) + self.slack))
-    }
-
-    /// The most this Gaussian reaches at any cell of the box.
-    fn at_best(&self, frame: &Frame<F>, area: Area<F>) -> Reach<F> {
-        Reach::of(frame, frame.nearest_in(area) * (F::new(1.0) - self.slack))
-    }
-
-    fn keeps(&self, frame: &Frame<F>, area: Area<F>, reached: &Reach<F>, #[comptime] bound: Bound) -> bool {
-        let reach = self.at_best(frame, area);
-        match comptime!(bound) {
-            Bound::Within => reach.nearness + self.range >= F::new(0.0),
-            Bound::Nearest(_) => reach.nearness >= reached.nearness,
-            Bound::Posterior => reach.nearness >= reached.nearness || reach.logit + self.range >= reached.logit,
-        }
-    }
-}
-
-/// How near a Gaussian comes (minus its squared Mahalanobis distance), and its log density there.
-#[derive(CubeType, Clone, Copy)]
-struct Reach<F: Real> {
-    nearness: F,
-    logit: F,
-}
-
-#[cube]
-impl<F: Real> Reach<F> {
-    fn of(frame: &Frame<F>, mahalanobis_sq: F) -> Reach<F> {
-        Reach::<F> {
-            nearness: F::new(0.0) - mahalanobis_sq,
-            logit: frame.log_normaliser - mahalanobis_sq / F::new(2.0),
-        }
-    }
 }
 
 /// What a list's candidates reach at every cell of its tile; of those that count as near, the last.

@@ -4,7 +4,8 @@ use cubecl::prelude::*;
 
 use super::{
     COARSE, TILE,
-    members::{Bound, Criterion, Lists, Request, blocks_of},
+    criterion::{Bound, Criterion},
+    members::{Lists, Request, blocks_of},
 };
 use crate::{
     buffer::Buffer,

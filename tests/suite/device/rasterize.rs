@@ -173,6 +173,17 @@ fn nothing_leaves_the_base_alone() {
     });
 }
 
+/// Unwritten memory must not pass for a result: what an operation is given reads as the poison.
+#[test]
+fn poison_reaches_new_memory() {
+    poison(&[2000, 2000]);
+    let client = device().client();
+    let bytes = client.read_one(client.empty(2000 * size_of::<f32>())).expect("memory");
+    let values: Vec<f32> =
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
+    assert!(values.len() >= 2000 && values.iter().all(|v| v.is_nan()));
+}
+
 #[test]
 fn a_wrong_base_is_rejected() {
     let frames = framed(&[], 3, Framing::default());

@@ -204,6 +204,8 @@ fn tables() {
     same(from(GaussianTable { channels: 2, ..table() }), "expected 1 or 3 channels, got 2");
     same(from(GaussianTable { free: 2, ..table() }), "free[0] is 2, outside 0..=1");
     same(from(GaussianTable { width: 0, ..table() }), "size is empty");
+    let error = from(GaussianTable { profile: "papre".into(), ..table() }).expect_err("a profile");
+    assert!(matches!(error, Error::Unknown { what: "profile", .. }) && error.to_string().contains("papre"), "{error}");
     same(from(GaussianTable { means: vec![[f32::NAN, 0.0]], ..table() }), "means[0] is NaN, not a finite number");
     for scale in [0.0, -2.0, 1e-45, f32::MAX] {
         let error = from(GaussianTable { scales: vec![[1.0, scale]], ..table() }).expect_err("a scale");
