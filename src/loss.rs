@@ -1,5 +1,7 @@
 //! Stage three: the training loss and its gradient.
 
+mod plan;
+
 use serde::{Deserialize, Serialize};
 pub use splatport_kernels::discrepancy::Discrepancy;
 use splatport_kernels::{
@@ -7,6 +9,8 @@ use splatport_kernels::{
     cubecl::Runtime,
     transport::{self, Evaluation, Terms},
 };
+
+pub use plan::{PlanGradient, PlanStep};
 
 use crate::{
     Annotations, Error, Grid, Image, Kernel, KernelRecipe, Result, Splat,

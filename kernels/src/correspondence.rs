@@ -5,6 +5,7 @@
 //! leaves out what a bound proves to be below `exp(-range)` of the largest; of the list, a row stores what is within `range`
 //! of its largest logit, renormalised, and reports what it dropped. One cube per tile, one unit per cell.
 
+mod merge;
 mod nucleus;
 mod order;
 mod rows;
@@ -88,7 +89,7 @@ pub struct Correspondence<R: Runtime, P: Precision> {
     pub mosaic: Mosaic<R, P::Real>,
     /// Entries of row `i`: `row_starts[i] .. row_starts[i + 1]`, `[cells + 1]`.
     pub row_starts: Buffer<R, u32>,
-    /// Annotation of each entry, ascending within a row.
+    /// Annotation of each entry, ascending within a row; of a mixture, one entry for every Gaussian of the annotation.
     pub columns: Buffer<R, u32>,
     /// Weight of each entry.
     pub weights: Buffer<R, P::Weight>,
@@ -96,6 +97,8 @@ pub struct Correspondence<R: Runtime, P: Precision> {
     pub background: Buffer<R, P::Weight>,
     /// The same entries by annotation.
     pub transposed: Transposed<R, P>,
+    /// Of a mixture: slots of every component, `[components + 1]`.
+    pub components: Option<Buffer<R, u32>>,
     /// Largest mass that any row dropped from its tile's list.
     pub worst_dropped: f64,
     /// Largest mass that any row can have dropped, tile lists included.
@@ -145,6 +148,7 @@ impl<R: Runtime, P: Precision> Correspondence<R, P> {
             .map(Buffer::bytes)
             .iter()
             .chain(&[&self.weights, &self.background, &transposed.weights].map(Buffer::bytes))
+            .chain(&self.components.as_ref().map(Buffer::bytes))
             .sum()
     }
 }
@@ -218,6 +222,7 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
             weights: weights.first(entries),
             background: kept.background,
             transposed: transposed.first(totals[1] as usize, entries),
+            components: None,
             worst_dropped: worst,
             bound: worst + tolerance.tile_bound(),
         });

@@ -38,6 +38,12 @@ pub enum Error {
         /// Elements given.
         got: usize,
     },
+    /// Two choices that do not go together.
+    #[error("{what} are not supported")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// A number of things outside its range.
     #[error("{what}: {value} is not within {min}..={max}")]
     Count {

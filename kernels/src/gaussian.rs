@@ -13,6 +13,7 @@ use crate::{
     Result,
     buffer::Buffer,
     device::Device,
+    mixture::Mixture,
     real::{HostReal, Precision, Quad, Real, quad, real},
 };
 
@@ -100,6 +101,9 @@ pub struct Framing {
     pub threshold: f64,
     /// `b` grows by this times `log|Sigma|`: ½ where the background's prefactor is the full determinant.
     pub threshold_per_log_det: f64,
+    /// `b` grows by this times the logarithm of a component's share: 1 where the background has odds against the nearest Gaussian,
+    /// whose density is then that of the Gaussian on its own, whatever share of an annotation it has.
+    pub threshold_per_log_weight: f64,
     /// Scales are raised to at least this, px.
     pub least_scale: f64,
     /// Scales are lowered to at most this, px.
@@ -114,6 +118,7 @@ impl Default for Framing {
         Self {
             threshold: 0.0,
             threshold_per_log_det: 0.0,
+            threshold_per_log_weight: 0.0,
             least_scale: 0.0,
             largest_scale: f64::from(f32::MAX),
             growth: 1.0,
@@ -136,7 +141,7 @@ pub fn frames<R: Runtime, P: Precision>(
         return Err(crate::Error::Length { what: "gaussians", expected: first, got: gaussians.len() });
     }
     let frames = Frames { packed: device.uninit(first * FRAME), channels: gaussians.channels };
-    write_frames(device, gaussians, first, framing, &frames, 0);
+    write_frames(device, &Part { gaussians, first, framing }, None, &frames, 0);
     Ok(frames)
 }
 
@@ -145,62 +150,79 @@ pub fn frames<R: Runtime, P: Precision>(
 pub struct Part<'a, R: Runtime, F: Real> {
     /// The image's Gaussians.
     pub gaussians: &'a Gaussians<R, F>,
-    /// How many of them, from the first.
+    /// How many of them, from the first; of a mixture, the number of the image's components.
     pub first: usize,
     /// What is made of them.
     pub framing: Framing,
 }
 
-/// Packs and whitens the first Gaussians of many images, one image behind the other; nothing is drawn of them.
+/// Packs and whitens the first Gaussians of many images, or the components of a mixture, one image behind the other; nothing is
+/// drawn of them.
 ///
 /// # Errors
-/// [`crate::Error::Length`] as [`frames`].
+/// [`crate::Error::Length`] as [`frames`], and when the mixture has another number of components.
 pub fn frames_of_batch<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     images: &[Part<'_, R, P::Real>],
+    mixture: Option<&Mixture<R, P::Real>>,
 ) -> Result<Frames<R, P::Real>> {
     let total: usize = images.iter().map(|part| part.first).sum();
+    if let Some(mixture) = mixture {
+        mixture.gaussians.expect("components", total)?;
+    }
     let frames = Frames { packed: device.uninit(total * FRAME), channels: 0 };
     let mut at = 0;
-    for &Part { gaussians, first, framing } in images {
-        gaussians.check()?;
-        if first > gaussians.len() {
-            return Err(crate::Error::Length { what: "gaussians", expected: first, got: gaussians.len() });
+    for part in images {
+        part.gaussians.check()?;
+        if mixture.is_none() && part.first > part.gaussians.len() {
+            return Err(crate::Error::Length { what: "gaussians", expected: part.first, got: part.gaussians.len() });
         }
-        write_frames(device, gaussians, first, framing, &frames, at);
-        at += first;
+        write_frames(device, part, mixture, &frames, at);
+        at += part.first;
     }
     Ok(frames)
 }
 
-/// Writes the first Gaussians from place `at` on.
+/// Writes the first Gaussians, or the image's components, from place `at` on.
 fn write_frames<R: Runtime, P: Precision>(
     device: &Device<R, P>,
-    gaussians: &Gaussians<R, P::Real>,
-    first: usize,
-    framing: Framing,
+    &Part { gaussians, first, framing }: &Part<'_, R, P::Real>,
+    mixture: Option<&Mixture<R, P::Real>>,
     frames: &Frames<R, P::Real>,
     at: usize,
 ) {
-    if first > 0 {
-        let (count, dim) = device.per_unit(first);
-        pack::launch::<P::Real, R>(
-            device.client(),
-            count,
-            dim,
-            gaussians.parameters.arg(),
-            frames.packed.arg(),
-            ShapingLaunch::new(
-                real(framing.threshold),
-                real(framing.threshold_per_log_det),
-                real(framing.least_scale),
-                real(framing.largest_scale),
-                real(framing.growth),
-            ),
-            first as u32,
-            at as u32,
-            gaussians.channels,
-        );
+    if first == 0 {
+        return;
+    }
+    let (count, dim) = device.per_unit(first);
+    let (parameters, packed) = (gaussians.parameters.arg(), frames.packed.arg());
+    let shaping = ShapingLaunch::new(
+        real(framing.threshold),
+        real(framing.threshold_per_log_det),
+        real(framing.threshold_per_log_weight),
+        real(framing.least_scale),
+        real(framing.largest_scale),
+        real(framing.growth),
+    );
+    let (client, first, at, channels) = (device.client(), first as u32, at as u32, gaussians.channels);
+    match mixture {
+        None => pack::launch::<P::Real, R>(client, count, dim, parameters, packed, shaping, first, at, channels),
+        Some(mixture) => {
+            let (picked, log_weights) = (mixture.gaussians.arg(), mixture.log_weights.arg());
+            pack_components::launch::<P::Real, R>(
+                client,
+                count,
+                dim,
+                parameters,
+                picked,
+                log_weights,
+                packed,
+                shaping,
+                first,
+                at,
+                channels,
+            );
+        }
     }
 }
 
@@ -208,6 +230,7 @@ fn write_frames<R: Runtime, P: Precision>(
 struct Shaping<F: Real> {
     threshold: F,
     per_log_det: F,
+    per_log_weight: F,
     least: F,
     largest: F,
     growth: F,
@@ -224,14 +247,47 @@ fn pack<F: Real>(
 ) {
     let n = ABSOLUTE_POS as u32;
     if n < first {
-        let row = ABSOLUTE_POS * comptime!(channels as usize + COLOR_AT);
-        let s0 = clamp(parameters[row + 2], shaping.least, shaping.largest) * shaping.growth;
-        let s1 = clamp(parameters[row + 3], shaping.least, shaping.largest) * shaping.growth;
-        let log_det = F::new(2.0) * (s0.ln() + s1.ln());
-        let scales = Point::<F> { x: s0, y: s1 };
-        let logit = Point::<F> { x: log_det / F::new(-2.0), y: shaping.threshold + shaping.per_log_det * log_det };
-        write_frame::<F>(packed, at + n, parameters, row, scales, logit, channels);
+        shape::<F>(packed, at + n, parameters, n, F::new(0.0), shaping, channels);
     }
+}
+
+#[cube(launch)]
+fn pack_components<F: Real>(
+    parameters: &Array<F>,
+    gaussians: &Array<u32>,
+    log_weights: &Array<F>,
+    packed: &mut Array<Quad<F>>,
+    shaping: &Shaping<F>,
+    first: u32,
+    at: u32,
+    #[comptime] channels: u32,
+) {
+    let n = ABSOLUTE_POS as u32;
+    if n < first {
+        let to = (at + n) as usize;
+        shape::<F>(packed, at + n, parameters, gaussians[to], log_weights[to], shaping, channels);
+    }
+}
+
+/// Writes Gaussian `from` to place `to`.
+#[cube]
+fn shape<F: Real>(
+    packed: &mut Array<Quad<F>>,
+    to: u32,
+    parameters: &Array<F>,
+    from: u32,
+    log_weight: F,
+    shaping: &Shaping<F>,
+    #[comptime] channels: u32,
+) {
+    let row = from as usize * comptime!(channels as usize + COLOR_AT);
+    let s0 = clamp(parameters[row + 2], shaping.least, shaping.largest) * shaping.growth;
+    let s1 = clamp(parameters[row + 3], shaping.least, shaping.largest) * shaping.growth;
+    let log_det = F::new(2.0) * (s0.ln() + s1.ln());
+    let scales = Point::<F> { x: s0, y: s1 };
+    let threshold = shaping.threshold + shaping.per_log_det * log_det + shaping.per_log_weight * log_weight;
+    let logit = Point::<F> { x: log_det / F::new(-2.0) + log_weight, y: threshold };
+    write_frame::<F>(packed, to, parameters, row, scales, logit, channels);
 }
 
 /// Writes Gaussian `n` with these scales; `logit` is its log normaliser and threshold.

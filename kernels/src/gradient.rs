@@ -9,7 +9,7 @@ use crate::{
     buffer::Buffer,
     device::Device,
     evaluate::Look,
-    gaussian::{COLOR_AT, Gaussians},
+    gaussian::{COLOR_AT, Gaussians, Point},
     moments::{Sums, total},
     real::{Precision, Quad, Real, real},
 };
@@ -60,15 +60,15 @@ pub(crate) fn derivatives<F: Real>(
     out[0] = F::new(0.0);
     out[1] = F::new(0.0);
     if comptime!(sums.means) {
-        let (c, s) = (parameters[row + 4].cos(), parameters[row + 4].sin());
         let mean_at = comptime!(sums.mean_at() as usize);
-        let (m0, m1) = (sum[mean_at] / s0, sum[mean_at + 1] / s1);
-        out[0] = scale * (c * m0 - s * m1);
-        out[1] = scale * (s * m0 + c * m1);
+        let first = Point::<F> { x: sum[mean_at] / s0, y: sum[mean_at + 1] / s1 };
+        let by_mean = turned::<F>(first, parameters[row + 4]);
+        out[0] = scale * by_mean.x;
+        out[1] = scale * by_mean.y;
     }
     out[2] = scale * sum[at] / s0;
     out[3] = scale * sum[at + 2] / s1;
-    out[4] = scale * sum[at + 1] * (s0 / s1 - s1 / s0);
+    out[4] = scale * sum[at + 1] * twist::<F>(s0, s1);
     let mut by_opacity = F::new(0.0);
     #[unroll]
     for c in 0..channels {
@@ -83,6 +83,19 @@ pub(crate) fn derivatives<F: Real>(
     }
     out[5] = scale * by_opacity;
     out
+}
+
+/// From the axes of a Gaussian to the image's.
+#[cube]
+pub(crate) fn turned<F: Real>(v: Point<F>, rotation: F) -> Point<F> {
+    let (c, s) = (rotation.cos(), rotation.sin());
+    Point::<F> { x: c * v.x - s * v.y, y: s * v.x + c * v.y }
+}
+
+/// Derivative of `-q/2` by the rotation, over `v0 v1`.
+#[cube]
+pub(crate) fn twist<F: Real>(s0: F, s1: F) -> F {
+    s0 / s1 - s1 / s0
 }
 
 #[cube(launch)]

@@ -241,7 +241,24 @@ pub(crate) fn total<F: Real>(
     n: u32,
     #[comptime] sums: Sums,
 ) -> Array<F> {
-    let quads = comptime!(sums.count() as usize / 4);
+    let sum = total_of_quads(partial, slot_starts, n, comptime!(sums.count() / 4));
+    let mut out = no_sums::<F>(sums);
+    #[unroll]
+    for k in 0..comptime!(sums.count() as usize) {
+        out[k] = sum[k / 4][k % 4];
+    }
+    out
+}
+
+/// The same of so many quads a slot, whatever they hold.
+#[cube]
+pub(crate) fn total_of_quads<F: Real>(
+    partial: &Array<Quad<F>>,
+    slot_starts: &Array<u32>,
+    n: u32,
+    #[comptime] quads: u32,
+) -> Array<Quad<F>> {
+    let quads = comptime!(quads as usize);
     let mut sum = Array::<Quad<F>>::new(quads);
     #[unroll]
     for k in 0..quads {
@@ -262,10 +279,5 @@ pub(crate) fn total<F: Real>(
         }
         slot += SLOTS_A_ROUND;
     }
-    let mut out = no_sums::<F>(sums);
-    #[unroll]
-    for k in 0..comptime!(sums.count() as usize) {
-        out[k] = sum[k / 4][k % 4];
-    }
-    out
+    sum
 }

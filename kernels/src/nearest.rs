@@ -6,7 +6,7 @@ use cubecl::prelude::*;
 
 use crate::{
     Error, Result,
-    bins::{Rule, bins},
+    bins::{Bins, Rule, bins},
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames},
@@ -41,8 +41,17 @@ pub fn nearest<R: Runtime, P: Precision>(
     if !(1..=MOST).contains(&count) {
         return Err(Error::Count { what: "nearest Gaussians", value: count, min: 1, max: MOST });
     }
-    let bins = bins(device, frames, cells, Rule::Nearest(count))?;
-    let places = cells.len() * count as usize;
+    Ok(nearest_of(device, frames, &bins(device, frames, cells, Rule::Nearest(count))?, count))
+}
+
+/// Finds the `count` nearest of `frames` for every cell, of lists that hold so many.
+pub(crate) fn nearest_of<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    frames: &Frames<R, P::Real>,
+    bins: &Bins<R, P::Real>,
+    count: u32,
+) -> Nearest<R, P::Real> {
+    let places = bins.cells() * count as usize;
     let nearest = Nearest { index: device.uninit(places), mahalanobis_sq: device.uninit(places) };
     let (cubes, dim) = device.per_tile(bins.tiles());
     find::launch::<P::Real, R>(
@@ -55,7 +64,7 @@ pub fn nearest<R: Runtime, P: Precision>(
         nearest.mahalanobis_sq.arg(),
         count,
     );
-    Ok(nearest)
+    nearest
 }
 
 #[cube(launch)]

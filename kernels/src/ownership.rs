@@ -52,11 +52,19 @@ fn find_owner<F: Real, W: Real>(
     if row < owner.len() {
         let mut best = F::cast_from(background[row]);
         let mut found = 4294967295u32.runtime();
+        // The entries of a mixture's annotation follow one another.
+        let mut held = F::new(0.0);
+        let mut last = 4294967295u32.runtime();
         for entry in row_starts[row]..row_starts[row + 1] {
-            let w = F::cast_from(weights[entry as usize]);
-            if w > best {
-                best = w;
-                found = columns[entry as usize];
+            let column = columns[entry as usize];
+            if column != last {
+                held = F::new(0.0);
+            }
+            held += F::cast_from(weights[entry as usize]);
+            last = column;
+            if held > best {
+                best = held;
+                found = column;
             }
         }
         owner[row] = found;

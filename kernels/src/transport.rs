@@ -43,6 +43,8 @@ pub struct Evaluation<R: Runtime, F: Real> {
     pub gradient: Buffer<R, F>,
     /// Transported mass, `[columns]`.
     pub mass: Buffer<R, F>,
+    /// Derivative of the loss by the transported mass, before `scale`, `[columns]`.
+    pub slope: Buffer<R, F>,
 }
 
 /// `scale` times the loss and its gradient, and the transported mass, of a density, `[cells]`.
@@ -65,7 +67,7 @@ pub fn evaluate<R: Runtime, P: Precision>(
     let compared = settle(device, kernel, &carried, Some(terms));
     let value = device.uninit(kernel.mosaic.images().len());
     let gradient = pull(device, kernel, &compared.slope, Some((terms, &compared.value, &carried, &value, scale)));
-    Ok(Evaluation { value, gradient, mass: compared.mass })
+    Ok(Evaluation { value, gradient, mass: compared.mass, slope: compared.slope })
 }
 
 /// Carries a density to the annotations: `(K' z)_n`, `[columns]`: each image's annotations, then its background.

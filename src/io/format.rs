@@ -113,6 +113,9 @@ pub(super) trait Input {
     /// The file.
     fn path(&self) -> &Path;
 
+    /// Whether there is an array of that name.
+    fn has(&mut self, name: &str) -> bool;
+
     /// An array of `f32`.
     fn f32s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f32>>;
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::format::{self, Entry};
+use super::format::{self, Entry, Input};
 use crate::error::{Error, Result, check_finite, check_length};
+use crate::splat::{Share, mixture::check as check_shares};
 
 /// The `n` Gaussians of one image, as the device holds them: a file keeps every bit.
 ///
@@ -15,6 +16,8 @@ use crate::error::{Error, Result, check_finite, check_length};
 /// | `colors` | `f32` | `[n, channels]` |
 /// | `opacities` | `f32` | `[n]` |
 /// | `free` | `u32` | `[]` |
+/// | `share_annotations`, `share_gaussians` | `u32`, of a [mixture](crate::Splat::mixed) only | `[shares]` |
+/// | `share_weights` | `f32`, of a mixture only | `[shares]` |
 /// | `size` | `u32`, px: width, height | `[2]` |
 /// | `profile` | text | `[]` |
 /// | `version` | `u32`, [`VERSION`](super::VERSION) | `[]` |
@@ -33,6 +36,7 @@ use crate::error::{Error, Result, check_finite, check_length};
 ///     channels: 1,
 ///     opacities: vec![1.0],
 ///     free: 0,
+///     shares: vec![],
 ///     profile: "recommended".into(),
 ///     width: 64,
 ///     height: 32,
@@ -60,6 +64,8 @@ pub struct GaussianTable {
     pub opacities: Vec<f32>,
     /// How many Gaussians, the last ones, are bound to no annotation.
     pub free: u32,
+    /// Which Gaussians make up which annotation; none where every annotation has its own.
+    pub shares: Vec<Share>,
     /// The profile the Gaussians were fitted with.
     pub profile: String,
     /// The width of the image, px.
@@ -78,7 +84,10 @@ impl GaussianTable {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check()?;
         let (n, size) = (self.means.len(), [self.width, self.height]);
-        let arrays = vec![
+        let annotations: Vec<u32> = self.shares.iter().map(|share| share.annotation).collect();
+        let gaussians: Vec<u32> = self.shares.iter().map(|share| share.gaussian).collect();
+        let weights: Vec<f32> = self.shares.iter().map(|share| share.weight).collect();
+        let mut arrays = vec![
             Entry::array("means", &[n, 2], self.means.as_flattened()),
             Entry::array("scales", &[n, 2], self.scales.as_flattened()),
             Entry::array("rotations", &[n], &self.rotations[..]),
@@ -88,6 +97,12 @@ impl GaussianTable {
             Entry::array("size", &[2], &size[..]),
             Entry::one("profile", &self.profile[..]),
         ];
+        if !self.shares.is_empty() {
+            let shares = &[self.shares.len()];
+            arrays.push(Entry::array("share_annotations", shares, &annotations[..]));
+            arrays.push(Entry::array("share_gaussians", shares, &gaussians[..]));
+            arrays.push(Entry::array("share_weights", shares, &weights[..]));
+        }
         format::write(path.as_ref(), arrays)
     }
 
@@ -113,6 +128,7 @@ impl GaussianTable {
             colors: colors.values,
             opacities: input.f32s("opacities", &[n])?.values,
             free: input.u32("free")?,
+            shares: shares(&mut *input)?,
             profile: input.text("profile")?,
             width: size[0],
             height: size[1],
@@ -136,6 +152,7 @@ impl GaussianTable {
         if self.free as usize > n {
             return Err(Error::OutOfRange { what: "free", index: 0, value: self.free.into(), min: 0.0, max: n as f64 });
         }
+        check_shares(&self.shares, n - self.free as usize, n)?;
         check_finite("means", 2, self.means.as_flattened())?;
         check_finite("scales", 2, self.scales.as_flattened())?;
         if let Some(at) = self.scales.as_flattened().iter().position(|&scale| scale <= 0.0) {
@@ -147,6 +164,19 @@ impl GaussianTable {
         check_finite("colors", channels, &self.colors)?;
         check_finite("opacities", 1, &self.opacities)
     }
+}
+
+/// The shares of a file, which may have none.
+fn shares(input: &mut dyn Input) -> Result<Vec<Share>> {
+    if !["share_annotations", "share_gaussians", "share_weights"].iter().any(|name| input.has(name)) {
+        return Ok(Vec::new());
+    }
+    let annotations = input.u32s("share_annotations", &[None])?.values;
+    let count = Some(annotations.len());
+    let gaussians = input.u32s("share_gaussians", &[count])?.values;
+    let weights = input.f32s("share_weights", &[count])?.values;
+    let rows = annotations.into_iter().zip(gaussians).zip(weights);
+    Ok(rows.map(|((annotation, gaussian), weight)| Share { annotation, gaussian, weight }).collect())
 }
 
 /// Rows of two values.

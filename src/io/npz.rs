@@ -134,6 +134,10 @@ impl Input for Npz {
         &self.path
     }
 
+    fn has(&mut self, name: &str) -> bool {
+        self.zip.index_for_name(&file_name_from_array_name(name)).is_some()
+    }
+
     fn f32s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f32>> {
         self.read(name, expected, |array| array.values())
     }

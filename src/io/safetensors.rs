@@ -159,6 +159,10 @@ impl Input for Safetensors {
         &self.path
     }
 
+    fn has(&mut self, name: &str) -> bool {
+        self.header.info(name).is_some()
+    }
+
     fn f32s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f32>> {
         self.read(name, expected, |found| found.of(Dtype::F32, f32::from_le_bytes))
     }

@@ -1,6 +1,7 @@
 //! Stage two: the transport kernel, a sparse matrix from cells to annotations and background.
 
 mod options;
+mod origin;
 mod owners;
 mod recipe;
 mod stored;
@@ -14,6 +15,7 @@ use splatport_kernels::{
 };
 
 pub use options::*;
+pub(crate) use origin::{Origin, parts};
 pub use owners::Owners;
 pub use recipe::{KernelRecipe, OnRecipe, OnSplat};
 
@@ -33,8 +35,10 @@ use crate::{CsrTable, Error, Grid, Loss, Profile, Result, Splat};
 pub struct Kernel<R: Runtime, P: Precision = Single> {
     pub(crate) device: Device<R, P>,
     pub(crate) entries: Correspondence<R, P>,
-    /// None for a kernel from a table.
+    /// One for each annotation; none for a kernel from a table.
     pub(crate) frames: Option<Frames<R, P::Real>>,
+    /// None for a kernel from a table.
+    pub(crate) origin: Option<Origin<R, P>>,
     /// Annotations and cells of every image.
     parts: Vec<(usize, Grid)>,
     tau: f64,
@@ -151,7 +155,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     }
 
     /// Copies the matrix to the host, the background as its last column, every bit of the weights (of a
-    /// [`Double`](crate::Double) kernel's the nearest `f32`). [`Kernel::from_table`] puts it back.
+    /// [`Double`](crate::Double) kernel's the nearest `f32`; of a [mixture](crate::Splat::mixed) the sums by annotation).
+    /// [`Kernel::from_table`] puts it back.
     ///
     /// # Errors
     /// [`Error::Length`] for a kernel of many images; [`Error::Device`].
@@ -179,9 +184,20 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
             ..CsrTable::default()
         };
         for (row, weight) in background.iter().enumerate() {
-            let range = starts[row] as usize..starts[row + 1] as usize;
-            table.indices.extend(&columns[range.clone()]);
-            table.data.extend(weights[range].iter().map(|w| w.cast_to_f64() as f32));
+            let first = table.indices.len();
+            for entry in starts[row] as usize..starts[row + 1] as usize {
+                let weight = weights[entry].cast_to_f64() as f32;
+                // Of a mixture, entries of one annotation follow one another.
+                match table.indices[first..].last() {
+                    Some(&last) if last == columns[entry] => {
+                        *table.data.last_mut().expect("as many as indices") += weight
+                    }
+                    _ => {
+                        table.indices.push(columns[entry]);
+                        table.data.push(weight);
+                    }
+                }
+            }
             if weight.cast_to_f64() > 0.0 {
                 table.indices.push(annotations as u32);
                 table.data.push(weight.cast_to_f64() as f32);

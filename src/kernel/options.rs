@@ -1,8 +1,9 @@
 //! How a transport kernel is made from a splat.
 
 use serde::{Deserialize, Serialize};
+use splatport_kernels::{correspondence, gaussian::Framing};
 
-use crate::{Error, Profile, Result};
+use crate::{Error, Grid, Profile, Result};
 
 /// Where the background's odds against the nearest Gaussian are even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +121,31 @@ impl KernelOptions {
             }
             Background::Ratio { cut_off, kappa } => [cut_off * cut_off / 2.0 - kappa.ln(), 0.5],
             Background::Reciprocal { kappa, side } => [(kappa * side).powi(2) / 2.0, 0.0],
+        }
+    }
+
+    /// The background as device functions know it.
+    pub(crate) fn rule(&self) -> correspondence::Background {
+        match self.background {
+            Background::None => correspondence::Background::None,
+            Background::Soft { .. } | Background::Ratio { .. } => correspondence::Background::Odds,
+            Background::Hard { .. } => correspondence::Background::Hard,
+            Background::Reciprocal { .. } => correspondence::Background::Reciprocal,
+        }
+    }
+
+    /// What is made of Gaussians over the cells of `grid`.
+    pub(crate) fn framing(&self, grid: Grid) -> Framing {
+        let [threshold, threshold_per_log_det] = self.threshold();
+        let [least_scale, largest_scale] = self.scale_limits(f64::from(grid.stride()));
+        let threshold_per_log_weight = f64::from(u8::from(self.rule() == correspondence::Background::Odds));
+        Framing {
+            threshold,
+            threshold_per_log_det,
+            threshold_per_log_weight,
+            least_scale,
+            largest_scale,
+            ..Framing::default()
         }
     }
 

@@ -1,15 +1,21 @@
 //! A kernel before it is built: options, and a splat or a recipe of one.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Device, Mosaic, Precision,
+    Device, Error as DeviceError, Mosaic, Precision,
     correspondence::{self, Room},
     cubecl::Runtime,
-    gaussian::{self, Framing},
+    gaussian,
+    mixture::Mixture,
 };
 
-use super::{Background, Kernel, KernelOptions, ScaleClip};
-use crate::{Annotations, Error, Grid, Image, LossRecipe, Result, Splat, SplatRecipe};
+use super::{
+    Background, Kernel, KernelOptions, Origin, ScaleClip,
+    origin::{Source, parts},
+};
+use crate::{Annotations, Error, Grid, Image, LossRecipe, Result, Splat, SplatRecipe, splat::mixture::mixture};
 
 /// How to build a transport kernel; `D` says from what.
 ///
@@ -105,32 +111,48 @@ pub(super) fn build<R: Runtime, P: Precision>(
     for (splat, grid) in images {
         grid.check(splat.size())?;
     }
-    let [threshold, threshold_per_log_det] = options.threshold();
-    let framing = |grid: Grid| {
-        let [least_scale, largest_scale] = options.scale_limits(f64::from(grid.stride()));
-        Framing { threshold, threshold_per_log_det, least_scale, largest_scale, ..Framing::default() }
+    let splats: Vec<_> = images.iter().map(|&(splat, _)| splat).collect();
+    let mixture = match splats.iter().any(|splat| !splat.shares().is_empty()) {
+        true => Some(mixture(device, &splats)?),
+        false => None,
     };
-    let sets = images.iter().map(|image| gaussian::Part {
-        gaussians: image.0.gaussians(),
-        first: image.0.annotations(),
-        framing: framing(image.1),
-    });
-    let frames = gaussian::frames_of_batch(device, &sets.collect::<Vec<_>>())?;
-    let rule = match options.background {
-        Background::None => correspondence::Background::None,
-        Background::Soft { .. } | Background::Ratio { .. } => correspondence::Background::Odds,
-        Background::Hard { .. } => correspondence::Background::Hard,
-        Background::Reciprocal { .. } => correspondence::Background::Reciprocal,
+    let background = options.rule();
+    if mixture.is_some() && background == correspondence::Background::Reciprocal {
+        return Err(DeviceError::Unsupported { what: "mixtures with a reciprocal background" }.into());
+    }
+    let annotations: Vec<usize> = splats.iter().map(|splat| splat.annotations()).collect();
+    let counts = mixture.as_ref().map_or(&annotations[..], Mixture::counts);
+    let made_of = |counts: &[usize]| -> Vec<Source<R, P::Real>> {
+        let source = |(&(splat, grid), &count): (&(&Splat<R, P>, Grid), &usize)| {
+            (splat.gaussians().clone(), count, options.framing(grid))
+        };
+        images.iter().zip(counts).map(source).collect()
     };
-    let plots: Vec<_> = images.iter().map(|(splat, grid)| (grid.cells(), splat.annotations())).collect();
-    let mosaic = Mosaic::new(device, &plots)?;
-    let entries = correspondence::correspondence_of_batch(device, &frames, &mosaic, rule, options.tau, &mut room)?;
-    let parts = images.iter().map(|(splat, grid)| (splat.annotations(), *grid)).collect();
+    let mosaic = |counts: &[usize]| {
+        let plots: Vec<_> = images.iter().zip(counts).map(|((_, grid), &count)| (grid.cells(), count)).collect();
+        Mosaic::new(device, &plots)
+    };
+    let sources = made_of(counts);
+    let frames = gaussian::frames_of_batch(device, &parts(&sources), mixture.as_ref())?;
+    let over = mosaic(counts)?;
+    let mut entries =
+        correspondence::correspondence_of_batch(device, &frames, &over, background, options.tau, &mut room)?;
+    let mut of_annotations = frames.clone();
+    if let Some(mixture) = &mixture {
+        entries = entries.merged(device, mixture, mosaic(&annotations)?)?;
+        of_annotations = gaussian::frames_of_batch(device, &parts(&made_of(&annotations)), None)?;
+    }
     Ok(Kernel {
         device: device.clone(),
         entries,
-        frames: Some(frames),
-        parts,
+        frames: Some(of_annotations),
+        origin: Some(Origin {
+            sources,
+            frames,
+            background,
+            mixture: mixture.map_or_else(OnceLock::new, OnceLock::from),
+        }),
+        parts: images.iter().map(|(splat, grid)| (splat.annotations(), *grid)).collect(),
         tau: options.tau,
         profile: options.profile,
         options: Some(options),

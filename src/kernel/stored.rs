@@ -72,6 +72,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
             entries: rows.upload(device, mosaic, [table.worst_dropped, table.bound]),
             device: device.clone(),
             frames: None,
+            origin: None,
             parts: vec![(annotations, grid)],
             tau: table.tau,
             profile,
@@ -188,6 +189,7 @@ impl<W: HostReal + Copy> Rows<W> {
                 rows: device.upload(&by_annotation.rows),
                 weights: device.upload(&by_annotation.weights),
             },
+            components: None,
             worst_dropped,
             bound,
         }

@@ -71,24 +71,29 @@ pub fn row<T: Scalar>(gaussians: &[Gaussian<T>], point: [T; 2], background: &Bac
         // No gaussian: all background. Only NaN distances: NaN, not a guess.
         return if gaussians.is_empty() { vec![T::one()] } else { vec![T::nan(); gaussians.len() + 1] };
     };
-    let behind = match background {
-        Background::None => T::neg_infinity(),
-        Background::Odds { b } => (q - gaussians[n].log_det()) / real(2.0) - b[n],
-        Background::Reciprocal { strength } => {
-            let log_variance = gaussians[n].log_det() / real(2.0);
-            let variance = log_variance.exp();
-            -log_variance - *strength / (variance * (variance * q + real(1e-5)))
-        }
-        Background::Hard { cut_off } if q > *cut_off * *cut_off => {
-            let mut entries = vec![T::zero(); gaussians.len()];
-            entries.push(T::one());
-            return entries;
-        }
-        Background::Hard { .. } => T::neg_infinity(),
+    let Some(behind) = behind(&gaussians[n], q, background, n) else {
+        let mut entries = vec![T::zero(); gaussians.len()];
+        entries.push(T::one());
+        return entries;
     };
     let mut logits: Vec<T> = gaussians.iter().map(|g| g.log_density(point)).collect();
     logits.push(behind);
     softmax(&logits)
+}
+
+/// The background's log weight where the nearest gaussian, the `n`-th, is at squared distance `q`; `None` where everything is
+/// background.
+pub(super) fn behind<T: Scalar>(nearest: &Gaussian<T>, q: T, background: &Background<T>, n: usize) -> Option<T> {
+    match background {
+        Background::None => Some(T::neg_infinity()),
+        Background::Odds { b } => Some((q - nearest.log_det()) / real(2.0) - b[n]),
+        Background::Reciprocal { strength } => {
+            let log_variance = nearest.log_det() / real(2.0);
+            let variance = log_variance.exp();
+            Some(-log_variance - *strength / (variance * (variance * q + real(1e-5))))
+        }
+        Background::Hard { cut_off } => (q <= *cut_off * *cut_off).then(T::neg_infinity),
+    }
 }
 
 /// The whole kernel: [`row`] at each of `centres` (px), I rows of N + 1 entries.
@@ -100,7 +105,7 @@ pub fn dense<T: Scalar>(gaussians: &[Gaussian<T>], centres: &[[T; 2]], backgroun
 }
 
 /// exp(l - max) / sum; far cells have logits in the thousands, so the shift is needed even in f64.
-fn softmax<T: Scalar>(logits: &[T]) -> Vec<T> {
+pub(super) fn softmax<T: Scalar>(logits: &[T]) -> Vec<T> {
     let largest = logits.iter().copied().fold(T::neg_infinity(), T::max);
     let weights: Vec<T> = logits.iter().map(|&logit| (logit - largest).exp()).collect();
     let sum: T = weights.iter().copied().sum();

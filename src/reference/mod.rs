@@ -11,6 +11,7 @@
 //! | [`splat`], [`reconstruction`], [`shape`], [`alpha_over`], [`normal_matrix`], [`adam`] | render, losses and gradients of the fit, its two updates |
 //! | [`scales`] | clean-up and clip of fitted scales |
 //! | [`grid`], [`nearest`], [`kernel`] | cell centres; the rows of the transport kernel K |
+//! | [`mixture`] | rows of annotations that several gaussians make up; derivatives of a loss by what a plan is made of |
 //! | [`loss`], [`cost`] | K'z, K v, the L1 loss, the transport cost |
 //! | [`sinkhorn`], [`dm_count`] | entropic optimal transport, balanced and unbalanced; the loss DM-Count makes of it |
 //! | [`ownership`] | which annotation owns a cell, and its overlap with true masks |
@@ -51,6 +52,7 @@ pub mod grid;
 pub mod initial;
 pub mod kernel;
 pub mod loss;
+pub mod mixture;
 pub mod nearest;
 pub mod normal_matrix;
 pub mod ownership;

@@ -1,8 +1,10 @@
 //! The part of a splat that a view shows, with what of every annotation is inside.
 
+use std::collections::HashMap;
+
 use splatport_kernels::{Precision, affine, cubecl::Runtime};
 
-use super::{Splat, initial::neighbour_means};
+use super::{Share, Splat, initial::neighbour_means};
 use crate::{Error, Result, View};
 
 /// What of an annotation a crop must show.
@@ -30,7 +32,8 @@ const SIDES: [f64; 2] = [4.0, 128.0];
 /// A splat seen through a [`View`].
 #[derive(Debug)]
 pub struct Crop<R: Runtime, P: Precision> {
-    /// The Gaussians of the annotations that are kept, in their order, moved with the image.
+    /// The Gaussians of the annotations that are kept, in their order, then those that only have a share of them; moved with the
+    /// image.
     pub splat: Splat<R, P>,
     /// What of each is inside: targets for a loss.
     pub targets: Vec<f64>,
@@ -41,8 +44,8 @@ pub struct Crop<R: Runtime, P: Precision> {
 impl<R: Runtime, P: Precision> Splat<R, P> {
     /// The splat of a view of the image, for a crop that is rebuilt at every step of a training.
     ///
-    /// Gaussians are mapped with the image (`Sigma' = A Sigma A'`), so no new fit is needed. Free Gaussians are left out: a
-    /// kernel has none.
+    /// Gaussians are mapped with the image (`Sigma' = A Sigma A'`), so no new fit is needed. Free Gaussians are left out unless
+    /// they have a [share](Splat::mixed) of an annotation that is kept: a kernel has no others.
     ///
     /// ```
     /// use splatport::{Annotations, Splat, View, Vulkan, splat::CropTarget};
@@ -63,18 +66,21 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             return Err(Error::Option { name: "view's area", value: determinant, why: "must not be 0" });
         }
         let (mut kept, mut targets) = (Vec::new(), Vec::new());
-        for (n, share) in self.shares(view, target)?.into_iter().enumerate() {
+        for (n, share) in self.insides(view, target)?.into_iter().enumerate() {
             if let Some(share) = share {
                 kept.push(n as u32);
                 targets.push(share);
             }
         }
-        let gaussians = affine::transform(&self.device, &self.gaussians, &self.device.upload(&kept), view.affine())?;
+        let (gaussians, shares) = self.seen(&kept);
+        let gaussians =
+            affine::transform(&self.device, &self.gaussians, &self.device.upload(&gaussians), view.affine())?;
         let points = kept.iter().map(|&n| view.point(self.points[n as usize])).collect();
         let splat = Self {
             device: self.device.clone(),
             gaussians,
             points,
+            shares,
             size: view.size(),
             profile: self.profile,
             report: self.report.clone(),
@@ -84,8 +90,26 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(Crop { splat, targets, kept })
     }
 
+    /// The Gaussians that the annotations `kept` are made of, and the shares that these have.
+    fn seen(&self, kept: &[u32]) -> (Vec<u32>, Vec<Share>) {
+        let mut gaussians = kept.to_vec();
+        let mut numbers: HashMap<u32, u32> = kept.iter().copied().zip(0..).collect();
+        let mut shares = Vec::new();
+        for share in &self.shares {
+            if let Ok(annotation) = kept.binary_search(&share.annotation) {
+                let gaussian = *numbers.entry(share.gaussian).or_insert_with(|| {
+                    gaussians.push(share.gaussian);
+                    gaussians.len() as u32 - 1
+                });
+                shares.push(Share { annotation: annotation as u32, gaussian, ..*share });
+            }
+        }
+        shares.sort_by_key(|share| (share.annotation, share.gaussian));
+        (gaussians, shares)
+    }
+
     /// What of every annotation is inside, or none for one that is left out.
-    fn shares(&self, view: &View, target: CropTarget) -> Result<Vec<Option<f64>>> {
+    fn insides(&self, view: &View, target: CropTarget) -> Result<Vec<Option<f64>>> {
         let [width, height] = view.size().map(f64::from);
         let inside = |&point: &[f64; 2]| {
             let [x, y] = view.point(point);

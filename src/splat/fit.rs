@@ -127,6 +127,7 @@ fn finish<R: Runtime, P: Precision>(
             outside: part.annotations.outside(width, height).len(),
             duplicates: part.annotations.duplicates().len(),
         },
+        shares: Vec::new(),
         backdrop: Some(part.backdrop),
         drawing: (options.support, options.compositing),
     }

@@ -4,6 +4,7 @@ mod backdrop;
 mod crop;
 mod fit;
 mod initial;
+pub(crate) mod mixture;
 mod options;
 mod recipe;
 mod report;
@@ -16,6 +17,7 @@ use splatport_kernels::{
 };
 
 pub use crop::{Crop, CropTarget};
+pub use mixture::Share;
 pub use options::*;
 pub use recipe::{Inputs, SplatRecipe, Unbound};
 pub use report::{End, Progress, Report};
@@ -35,6 +37,8 @@ pub struct Splat<R: Runtime, P: Precision = Single> {
     gaussians: Gaussians<R, P::Real>,
     /// Annotations, px: the first Gaussians are bound to them.
     points: Vec<[f64; 2]>,
+    /// Of a mixture.
+    shares: Vec<Share>,
     size: [u32; 2],
     profile: Profile,
     report: Report,
@@ -111,7 +115,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         };
         let mut splat = Self::known(device, rows, channels as u32, [table.width, table.height], profile);
         splat.points.truncate(table.means.len() - table.free as usize);
-        Ok(splat)
+        if table.shares.is_empty() { Ok(splat) } else { splat.mixed(table.shares.clone()) }
     }
 
     fn known(device: &Device<R, P>, rows: Vec<f64>, channels: u32, size: [u32; 2], profile: Profile) -> Self {
@@ -120,6 +124,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             device: device.clone(),
             points: rows.chunks_exact(6 + channels as usize).map(|row| [row[0], row[1]]).collect(),
             gaussians,
+            shares: Vec::new(),
             size,
             profile,
             report: Report::default(),
@@ -177,6 +182,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let mut table = GaussianTable {
             channels: self.gaussians.channels as u8,
             free: (self.len() - self.annotations()) as u32,
+            shares: self.shares.clone(),
             profile: self.profile.name().to_owned(),
             width: self.size[0],
             height: self.size[1],

@@ -57,7 +57,8 @@ fn a_missing_array_is_named() {
     let (gaussian, csr) = saved("missing-array");
     let open_gaussians: fn(&Path) -> Option<Error> = |path| GaussianTable::open(path).err();
     let open_kernel: fn(&Path) -> Option<Error> = |path| CsrTable::open(path).err();
-    let gaussian_arrays = "means scales rotations colors opacities free size profile version";
+    let gaussian_arrays = "means scales rotations colors opacities free size profile version \
+                           share_annotations share_gaussians share_weights";
     let csr_arrays = "format shape indptr indices data tau worst_dropped bound profile stride left \
                       top grid_width grid_height version";
     for (source, arrays, open) in [(gaussian, gaussian_arrays, open_gaussians), (csr, csr_arrays, open_kernel)] {

@@ -5,7 +5,7 @@ use std::fs;
 use proptest::collection::vec;
 use proptest::num::f32;
 use proptest::prelude::*;
-use splatport::{CsrTable, GaussianTable};
+use splatport::{CsrTable, GaussianTable, splat::Share};
 
 use crate::device::property;
 use crate::files::{all_equal, folder};
@@ -20,6 +20,10 @@ pub fn gaussians() -> GaussianTable {
         channels: 3,
         opacities: vec![0.5, 1.0],
         free: 1,
+        shares: vec![
+            Share { annotation: 0, gaussian: 1, weight: 1e-45 },
+            Share { annotation: 0, gaussian: 0, weight: 0.1 },
+        ],
         profile: "empfohlen: schön".into(),
         width: 64,
         height: 48,

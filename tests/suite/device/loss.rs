@@ -49,6 +49,7 @@ fn table(photo: &Photo) -> GaussianTable {
         channels: 1,
         opacities: set.iter().map(|g| g.opacity as f32).collect(),
         free: 0,
+        shares: vec![],
         profile: "paper".into(),
         width: photo.size[0],
         height: photo.size[1],

@@ -16,6 +16,7 @@ mod gaussian;
 mod gradient;
 mod laws;
 mod loss;
+mod mixture;
 mod nearest;
 mod over;
 mod plan;

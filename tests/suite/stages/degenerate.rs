@@ -162,6 +162,7 @@ fn extreme_options() {
         channels: 1,
         opacities: vec![1.0; 3],
         free: 0,
+        shares: vec![],
         profile: String::new(),
         width: 40,
         height: 24,

@@ -187,6 +187,7 @@ fn table() -> GaussianTable {
         channels: 3,
         opacities: vec![1.0],
         free: 0,
+        shares: vec![],
         profile: String::new(),
         width: 8,
         height: 8,

@@ -10,6 +10,7 @@ mod invalid;
 mod kernel;
 mod levels;
 mod loss;
+mod mixture;
 mod ownership;
 mod profiles;
 mod recipe;

@@ -69,6 +69,7 @@ fn table() -> GaussianTable {
         channels: 1,
         opacities: vec![1.0, 0.5, 1.0],
         free: 1,
+        shares: vec![],
         profile: "paper".into(),
         width: 64,
         height: 48,
