@@ -34,8 +34,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// // All mass lies between the points, nearer to the second.
     /// let device = Vulkan::best()?;
     /// let points = Annotations::new(vec![[4.0, 4.0], [28.0, 4.0]])?;
-    /// let kernel = Splat::round(&device, &points, [32, 8], 8.0)?.kernel(Grid::over(32, 8, 8));
-    /// let loss = kernel.background(Background::None).build()?.loss();
+    /// let splat = Splat::round(&device, &points, [32, 8], 8.0)?;
+    /// let loss = splat.kernel(Grid::over(32, 8, 8)).background(Background::None).build()?.loss();
     /// let by_plan = loss.evaluate_plan(&device.upload(&[0.0, 0.0, 2.0, 0.0f32]))?.by_plan;
     ///
     /// // Mean x and y, scale 0 and 1, rotation of each Gaussian: the first one should grow to get its share.

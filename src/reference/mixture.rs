@@ -9,9 +9,8 @@
 //! let g = Gaussian::<f64>::round([10.0, 10.0], 4.0);
 //! let half = Share { annotation: 0, gaussian: 0, log_weight: 0.5_f64.ln() };
 //! let other = Share { gaussian: 1, ..half };
-//! let rule = Background::crossover(3.0, 2);
-//! let whole = kernel::row(&[g], [19.0, 10.0], &rule);
-//! let halves = mixture::row(&[g, g], &[half, other], 1, [19.0, 10.0], &rule);
+//! let whole = kernel::row(&[g], [19.0, 10.0], &Background::crossover(3.0, 1));
+//! let halves = mixture::row(&[g, g], &[half, other], 1, [19.0, 10.0], &Background::crossover(3.0, 2));
 //! assert!((whole[0] - halves[0]).abs() < 1e-15);
 //! ```
 
