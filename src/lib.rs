@@ -63,7 +63,7 @@ pub use splatport_kernels as kernels;
 #[cfg(feature = "vulkan")]
 pub use splatport_kernels::Vulkan;
 pub use splatport_kernels::{
-    BFloat, Buffer, Device, Double, Gaussians, Half, HostReal, Precision, Real, Single, cubecl::Runtime,
+    BFloat, Buffer, Device, Double, Fixed, Gaussians, Half, HostReal, Precision, Real, Single, Storage, cubecl::Runtime,
 };
 #[cfg(feature = "cuda")]
 pub use splatport_kernels::{Cuda, CudaRuntime};

@@ -8,6 +8,7 @@
 mod merge;
 mod nucleus;
 mod order;
+mod round;
 mod rows;
 mod transpose;
 
@@ -20,13 +21,17 @@ use crate::{
     device::Device,
     gaussian::{Frame, Frames},
     grid::{Cells, Count, Mosaic},
-    real::{HostReal, Precision, Quad, Real},
+    real::{HostReal, Precision, Quad, Real, Storage},
     reduce::{Reduction, reduce},
     scan,
 };
 
 pub use self::order::tiles;
-use self::{rows::Stage, transpose::transpose};
+use self::{
+    round::rounded,
+    rows::{Entries, Stage},
+    transpose::transpose,
+};
 
 /// What a cell far from every Gaussian belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -197,13 +202,12 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
     loop {
         let draft = bins::draft(device, frames, mosaic, rule, floor.as_ref(), room.lists)?;
         let stage = Stage { device, frames, bins: &draft.bins, background, tolerance };
-        let kept = stage.count();
-        let starts = scan::starts(device, &kept.counts);
-        let columns = device.room("transport kernel", room.entries)?;
-        let weights = device.room("transport kernel", room.entries)?;
-        stage.fill(&kept, &starts.starts, &columns, &weights);
+        let Entries { starts, columns, weights, background, dropped } = match P::Weight::UNIT {
+            1.0 => entries(&stage, room.entries)?,
+            _ => rounded(device, entries::<R, P, P::Real>(&stage, room.entries)?),
+        };
         let transposed = transpose(device, &draft.bins, &starts.starts, &columns, &weights);
-        let worst = reduce(device, &kept.dropped, Reduction::Largest);
+        let worst = reduce(device, &dropped, Reduction::Largest);
         let [coarse, fine, longest] = draft.totals();
         let (totals, worst) = bins::together(device, [coarse, fine, longest, &starts.total]).read_with(&worst)?;
         if draft.check(device, [totals[0], totals[1], totals[2]], &mut room.lists)?.is_none() {
@@ -220,13 +224,23 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
             row_starts: starts.starts,
             columns: columns.first(entries),
             weights: weights.first(entries),
-            background: kept.background,
+            background,
             transposed: transposed.first(totals[1] as usize, entries),
             components: None,
             worst_dropped: worst,
             bound: worst + tolerance.tile_bound(),
         });
     }
+}
+
+/// Writes the rows, as far as there is room.
+fn entries<R: Runtime, P: Precision, W: Storage>(stage: &Stage<'_, R, P>, room: usize) -> Result<Entries<R, P, W>> {
+    let kept = stage.count();
+    let starts = scan::starts(stage.device, &kept.counts);
+    let columns = stage.device.room("transport kernel", room)?;
+    let weights = stage.device.room("transport kernel", room)?;
+    stage.fill(&kept, &starts.starts, &columns, &weights);
+    Ok(Entries { starts, columns, weights, background: kept.background, dropped: kept.dropped })
 }
 
 /// Minus a logit that every cell reaches, one element: where the nearest Gaussian's falls, the background's rises, and one of

@@ -8,7 +8,7 @@ use crate::{
     device::Device,
     gaussian::{Frame, Frames},
     grid::Plots,
-    real::{Precision, Quad, Real},
+    real::{Precision, Quad, Real, Storage, weight_of},
 };
 
 /// Cost of one unit of mass at every cell: `c_i = sum_n K_in |x_i - mean_n|^2`, px²; the background costs nothing. So
@@ -35,7 +35,7 @@ pub fn cell_costs<R: Runtime, P: Precision>(
 }
 
 #[cube(launch)]
-fn expected_distance<F: Real, W: Real>(
+fn expected_distance<F: Real, W: Storage>(
     row_starts: &Array<u32>,
     columns: &Array<u32>,
     weights: &Array<W>,
@@ -50,7 +50,7 @@ fn expected_distance<F: Real, W: Real>(
         for entry in row_starts[row]..row_starts[row + 1] {
             let mean = Frame::load(frames, columns[entry as usize]).mean;
             let (dx, dy) = (centre.x - mean.x, centre.y - mean.y);
-            sum += F::cast_from(weights[entry as usize]) * (dx * dx + dy * dy);
+            sum += weight_of::<F, W>(weights[entry as usize]) * (dx * dx + dy * dy);
         }
         costs[row] = sum;
     }

@@ -7,7 +7,7 @@ use cubecl::{calculate_cube_count_elemwise, ir::features::Plane, prelude::*};
 use crate::{
     Error, Result,
     buffer::Buffer,
-    real::{HostReal, Precision, Real, Single},
+    real::{HostReal, Precision, Real, Single, Storage, weight_of},
 };
 
 /// How the fit's step is spread over a device.
@@ -61,7 +61,8 @@ impl<R: Runtime> Device<R, Single> {
 }
 
 impl<R: Runtime, P: Precision> Device<R, P> {
-    /// The same device in another precision: [`Single`], [`crate::Half`], [`crate::BFloat`] or [`crate::Double`].
+    /// The same device in another precision: [`Single`], [`crate::Half`], [`crate::BFloat`], [`crate::Fixed`] or
+    /// [`crate::Double`].
     ///
     /// # Errors
     /// [`Error::UnsupportedFloat`] when the device lacks the type or fails the numeric self-check: some drivers claim
@@ -211,10 +212,10 @@ fn known_values<F: Real>(inputs: &Array<F>, outputs: &mut Array<F>) {
 }
 
 #[cube(launch)]
-fn stored_and_back<F: Real, W: Real>(inputs: &Array<F>, stored: &mut Array<W>, outputs: &mut Array<F>) {
+fn stored_and_back<F: Real, W: Storage>(inputs: &Array<F>, stored: &mut Array<W>, outputs: &mut Array<F>) {
     if ABSOLUTE_POS < inputs.len() {
-        stored[ABSOLUTE_POS] = W::cast_from(inputs[ABSOLUTE_POS]);
-        outputs[ABSOLUTE_POS] = F::cast_from(stored[ABSOLUTE_POS]);
+        stored[ABSOLUTE_POS] = W::cast_from(inputs[ABSOLUTE_POS] / F::new(comptime!(W::UNIT)));
+        outputs[ABSOLUTE_POS] = weight_of::<F, W>(stored[ABSOLUTE_POS]);
     }
 }
 
@@ -224,7 +225,7 @@ fn refuse<R: Runtime, P: Precision>(device: &Device<R, P>, float: &'static str, 
     Error::UnsupportedFloat { float, device: device.name.clone(), reason }
 }
 
-fn require_type<R: Runtime, P: Precision, F: Real>(device: &Device<R, P>) -> Result<()> {
+fn require_type<R: Runtime, P: Precision, F: Storage>(device: &Device<R, P>) -> Result<()> {
     if F::supported_uses(&device.client).is_empty() {
         return Err(refuse(device, F::type_name(), "the driver does not offer the type".to_owned()));
     }
@@ -258,9 +259,10 @@ fn check_float<R: Runtime, F: Real>(device: &Device<R, impl Precision>) -> Resul
     Ok(())
 }
 
-fn check_storage<R: Runtime, F: Real, W: Real>(device: &Device<R, impl Precision>) -> Result<()> {
+fn check_storage<R: Runtime, F: Real, W: Storage>(device: &Device<R, impl Precision>) -> Result<()> {
     require_type::<R, _, W>(device)?;
-    let inputs: Vec<F> = PROBES.iter().map(|&p| F::cast_from_f64(p)).collect();
+    // Weights lie in 0..1.
+    let inputs: Vec<F> = PROBES.iter().map(|&p| F::cast_from_f64(p / 32.0)).collect();
     let (stored, output) = (device.uninit::<W>(inputs.len()), device.filled(F::cast_from_f64(-7.0), inputs.len()));
     let (count, dim) = device.per_unit(inputs.len());
     stored_and_back::launch::<F, W, R>(
@@ -274,7 +276,7 @@ fn check_storage<R: Runtime, F: Real, W: Real>(device: &Device<R, impl Precision
     let outputs = output.read().map_err(|e| refuse(device, W::type_name(), e.to_string()))?;
     for (input, got) in inputs.iter().zip(outputs) {
         let (want, got) = (input.cast_to_f64(), got.cast_to_f64());
-        if (got - want).abs().is_nan() || (got - want).abs() > want * W::EPSILON.cast_to_f64() {
+        if (got - want).abs().is_nan() || (got - want).abs() > W::error(want) {
             return Err(refuse(device, W::type_name(), format!("stored {want}, read {got}")));
         }
     }

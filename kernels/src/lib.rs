@@ -47,4 +47,4 @@ pub use device::{Device, Shape};
 pub use error::{Error, Result};
 pub use gaussian::Gaussians;
 pub use grid::{Cells, Mosaic};
-pub use real::{BFloat, Double, Half, HostReal, Precision, Real, Single};
+pub use real::{BFloat, Double, Fixed, Half, HostReal, Precision, Real, Single, Storage};

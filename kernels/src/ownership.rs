@@ -6,7 +6,7 @@ use crate::{
     buffer::Buffer,
     correspondence::Correspondence,
     device::Device,
-    real::{Precision, Real},
+    real::{Precision, Real, Storage, weight_of},
 };
 
 /// Who owns each cell: the column with the largest weight (ties: background, then the lowest index), and that weight.
@@ -40,7 +40,7 @@ pub fn ownership<R: Runtime, P: Precision>(
 }
 
 #[cube(launch)]
-fn find_owner<F: Real, W: Real>(
+fn find_owner<F: Real, W: Storage>(
     row_starts: &Array<u32>,
     columns: &Array<u32>,
     weights: &Array<W>,
@@ -50,7 +50,7 @@ fn find_owner<F: Real, W: Real>(
 ) {
     let row = ABSOLUTE_POS;
     if row < owner.len() {
-        let mut best = F::cast_from(background[row]);
+        let mut best = weight_of::<F, W>(background[row]);
         let mut found = 4294967295u32.runtime();
         // The entries of a mixture's annotation follow one another.
         let mut held = F::new(0.0);
@@ -60,7 +60,7 @@ fn find_owner<F: Real, W: Real>(
             if column != last {
                 held = F::new(0.0);
             }
-            held += F::cast_from(weights[entry as usize]);
+            held += weight_of::<F, W>(weights[entry as usize]);
             last = column;
             if held > best {
                 best = held;

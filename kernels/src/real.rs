@@ -5,7 +5,79 @@ use half::{bf16, f16};
 
 /// A float that device functions compute with or store: `f32`, `f64`, and for storage `f16`, `bf16`.
 pub trait Real: Float + CubeElement {}
-impl<T: Float + CubeElement> Real for T {}
+impl Real for f32 {}
+impl Real for f64 {}
+impl Real for f16 {}
+impl Real for bf16 {}
+
+/// A number in which the weights of a transport kernel are stored: a float, or `u16` for fixed point.
+pub trait Storage: Numeric + CubeElement {
+    /// The weight that a stored 1 is.
+    const UNIT: f32;
+    /// The weight that is stored.
+    fn value(self) -> f64;
+    /// How far storing may move this weight.
+    fn error(weight: f64) -> f64;
+    /// Rounds the weights of a row. Fixed point keeps their sum, see [`Fixed`].
+    fn rounded(row: &[f64]) -> Vec<Self>;
+}
+
+impl<F: Real> Storage for F {
+    const UNIT: f32 = 1.0;
+
+    fn value(self) -> f64 {
+        self.cast_to_f64()
+    }
+
+    fn error(weight: f64) -> f64 {
+        weight * F::EPSILON.cast_to_f64()
+    }
+
+    fn rounded(row: &[f64]) -> Vec<Self> {
+        row.iter().map(|&weight| F::cast_from_f64(weight)).collect()
+    }
+}
+
+/// Units of a fixed-point weight of 1.
+const UNITS: f64 = 65_535.0;
+
+impl Storage for u16 {
+    const UNIT: f32 = 1.0 / UNITS as f32;
+
+    fn value(self) -> f64 {
+        f64::from(self) / UNITS
+    }
+
+    fn error(_weight: f64) -> f64 {
+        1.0 / UNITS
+    }
+
+    fn rounded(row: &[f64]) -> Vec<Self> {
+        let floors: Vec<f64> = row.iter().map(|weight| (weight * UNITS).floor()).collect();
+        let mut left = ((row.iter().sum::<f64>() - floors.iter().sum::<f64>() / UNITS) * UNITS).round();
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by(|&a, &b| f64::total_cmp(&(row[b] * UNITS - floors[b]), &(row[a] * UNITS - floors[a])));
+        let mut units = floors;
+        for at in order {
+            if left > 0.0 {
+                units[at] += 1.0;
+                left -= 1.0;
+            }
+        }
+        // `as` holds at the ends of the range.
+        units.into_iter().map(|count| count as u16).collect()
+    }
+}
+
+/// A stored weight as a number to compute with.
+#[cube]
+pub(crate) fn weight_of<F: Real, W: Storage>(stored: W) -> F {
+    let mut weight = F::cast_from(stored);
+    if comptime!(W::UNIT != 1.0) {
+        weight *= F::new(comptime!(W::UNIT));
+    }
+    weight
+}
 
 /// Four numbers that are loaded and stored at once: 128 bits of `f32`.
 pub(crate) type Quad<F> = Vector<F, Const<4>>;
@@ -27,8 +99,8 @@ pub(crate) fn quad<F: Real>(a: F, b: F, c: F, d: F) -> Quad<F> {
 pub trait Precision: Copy + Default + std::fmt::Debug + Send + Sync + 'static {
     /// The float of parameters, densities, sums and exponents.
     type Real: Real + num_traits::Float;
-    /// The float in which kernel weights are stored.
-    type Weight: Real;
+    /// What kernel weights are stored in.
+    type Weight: Storage;
     /// Name as written in artefacts.
     const NAME: &'static str;
 }
@@ -52,6 +124,10 @@ precision! {
     Half: f32, f16, "half";
     /// Weights stored as `bf16`, sums in `f32`.
     BFloat: f32, bf16, "bfloat";
+    /// Weights stored in 65535ths as `u16`, sums in `f32`. A row is rounded by largest remainders: every weight by less than one
+    /// unit, and their sum not at all, so that no mass is lost or made. (Remainders that differ by less than 1/1024 of a unit count
+    /// as equal; the lowest column wins.)
+    Fixed: f32, u16, "fixed";
     /// `f64` throughout; CUDA devices.
     Double: f64, f64, "double";
 }

@@ -7,7 +7,7 @@ mod recipe;
 mod stored;
 
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single,
+    Buffer, Device, HostReal, Precision, Single, Storage,
     correspondence::{Correspondence, Room},
     cubecl::Runtime,
     gaussian::Frames,
@@ -186,7 +186,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         for (row, weight) in background.iter().enumerate() {
             let first = table.indices.len();
             for entry in starts[row] as usize..starts[row + 1] as usize {
-                let weight = weights[entry].cast_to_f64() as f32;
+                let weight = weights[entry].value() as f32;
                 // Of a mixture, entries of one annotation follow one another.
                 match table.indices[first..].last() {
                     Some(&last) if last == columns[entry] => {
@@ -198,9 +198,9 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
                     }
                 }
             }
-            if weight.cast_to_f64() > 0.0 {
+            if weight.value() > 0.0 {
                 table.indices.push(annotations as u32);
-                table.data.push(weight.cast_to_f64() as f32);
+                table.data.push(weight.value() as f32);
             }
             table.indptr.push(table.data.len() as u32);
         }

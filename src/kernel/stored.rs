@@ -1,7 +1,7 @@
 //! A stored kernel back on a device.
 
 use splatport_kernels::{
-    Cells, Device, Error as DeviceError, HostReal, Mosaic, Precision,
+    Cells, Device, Error as DeviceError, Mosaic, Precision, Storage,
     correspondence::{self, Correspondence, Room, Transposed},
     cubecl::Runtime,
     gaussian::{self, Framing},
@@ -18,7 +18,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// Puts a stored kernel back on a device, without its splat: `table` is what [`Kernel::table`] gave, a file of it, or a
     /// matrix that another program made, with one column an annotation and the background last.
     ///
-    /// Every weight is rounded to the precision's storage type, so a kernel comes back bit for bit in the precision that it was
+    /// Every weight is rounded to the precision's storage type (in [`Fixed`](crate::Fixed) by largest remainders), so a kernel comes back bit for bit in the precision that it was
     /// built in, and so do its losses and their gradients on the same device.
     ///
     /// ```
@@ -142,25 +142,24 @@ struct Rows<W> {
     background: Vec<W>,
 }
 
-impl<W: HostReal + Copy> Rows<W> {
+impl<W: Storage> Rows<W> {
     fn of(table: &CsrTable, annotations: u32) -> Self {
-        let round = |weight: f32| W::cast_from_f64(f64::from(weight));
-        let mut rows = Self {
-            starts: vec![0],
-            columns: Vec::new(),
-            weights: Vec::new(),
-            background: vec![round(0.0); table.rows],
-        };
-        for (row, ends) in table.indptr.windows(2).enumerate() {
+        let mut rows = Self { starts: vec![0], columns: Vec::new(), weights: Vec::new(), background: Vec::new() };
+        for ends in table.indptr.windows(2) {
+            let (mut row, mut background) = (Vec::new(), 0.0);
             for index in ends[0] as usize..ends[1] as usize {
-                let weight = round(table.data[index]);
+                let weight = f64::from(table.data[index]);
                 if table.indices[index] == annotations {
-                    rows.background[row] = weight;
+                    background = weight;
                 } else {
                     rows.columns.push(table.indices[index]);
-                    rows.weights.push(weight);
+                    row.push(weight);
                 }
             }
+            row.push(background);
+            let mut rounded = W::rounded(&row);
+            rows.background.extend(rounded.pop());
+            rows.weights.extend(rounded);
             rows.starts.push(rows.columns.len() as u32);
         }
         rows
@@ -171,10 +170,7 @@ impl<W: HostReal + Copy> Rows<W> {
         device: &Device<R, P>,
         mosaic: Mosaic<R, P::Real>,
         [worst_dropped, bound]: [f64; 2],
-    ) -> Correspondence<R, P>
-    where
-        W: splatport_kernels::Real,
-    {
+    ) -> Correspondence<R, P> {
         let (cells, annotations) = mosaic.images()[0];
         let by_annotation = self.transposed(cells, annotations);
         Correspondence {
@@ -203,7 +199,7 @@ impl<W: HostReal + Copy> Rows<W> {
         // Tiles are counted from 1; 0 is none.
         let mut last_tile = vec![0_u32; annotations];
         let mut opens_slot = vec![false; self.columns.len()];
-        let mut entries = vec![(0, W::cast_from_f64(0.0)); self.columns.len()];
+        let mut entries = vec![(0, W::from_int(0)); self.columns.len()];
         for (tile, cells) in (1..).zip(correspondence::tiles(cells)) {
             for row in cells {
                 for entry in self.starts[row as usize] as usize..self.starts[row as usize + 1] as usize {

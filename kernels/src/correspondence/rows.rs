@@ -9,10 +9,12 @@ use crate::{
     device::Device,
     gaussian::{Frame, Frames, Point},
     rasterize::{Lists, ListsLaunch},
-    real::{Precision, Quad, Real, real},
+    real::{Precision, Quad, Real, Storage, real},
+    scan::Starts,
 };
 
-pub(super) struct Kept<R: Runtime, P: Precision> {
+/// Rows before their entries are written; weights are stored as `W`.
+pub(super) struct Kept<R: Runtime, P: Precision, W: Storage> {
     pub counts: Buffer<R, u32>,
     /// Largest logit, `[cells]`.
     pub largest: Buffer<R, P::Real>,
@@ -21,7 +23,16 @@ pub(super) struct Kept<R: Runtime, P: Precision> {
     pub total: Buffer<R, P::Real>,
     /// Least logit that is kept, `[cells]`.
     pub least: Buffer<R, P::Real>,
-    pub background: Buffer<R, P::Weight>,
+    pub background: Buffer<R, W>,
+    pub dropped: Buffer<R, P::Real>,
+}
+
+/// Rows with their entries; weights are stored as `W`.
+pub(super) struct Entries<R: Runtime, P: Precision, W: Storage> {
+    pub starts: Starts<R>,
+    pub columns: Buffer<R, u32>,
+    pub weights: Buffer<R, W>,
+    pub background: Buffer<R, W>,
     pub dropped: Buffer<R, P::Real>,
 }
 
@@ -38,7 +49,7 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
         ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.mosaic.arg())
     }
 
-    pub fn count(&self) -> Kept<R, P> {
+    pub fn count<W: Storage>(&self) -> Kept<R, P, W> {
         let cells = self.bins.cells();
         let kept = Kept {
             counts: self.device.uninit(cells),
@@ -49,7 +60,7 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
             dropped: self.device.uninit(cells),
         };
         let (count, dim) = self.device.per_tile(self.bins.tiles());
-        count_rows::launch::<P::Real, P::Weight, R>(
+        count_rows::launch::<P::Real, W, R>(
             self.device.client(),
             count,
             dim,
@@ -69,18 +80,18 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
         kept
     }
 
-    pub fn fill(
+    pub fn fill<W: Storage>(
         &self,
-        kept: &Kept<R, P>,
+        kept: &Kept<R, P, W>,
         starts: &Buffer<R, u32>,
         columns: &Buffer<R, u32>,
-        weights: &Buffer<R, P::Weight>,
+        weights: &Buffer<R, W>,
     ) {
         if columns.is_empty() {
             return;
         }
         let (count, dim) = self.device.per_tile(self.bins.tiles());
-        fill_rows::launch::<P::Real, P::Weight, R>(
+        fill_rows::launch::<P::Real, W, R>(
             self.device.client(),
             count,
             dim,
@@ -95,7 +106,7 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
 }
 
 #[derive(CubeType, CubeLaunch)]
-struct Rows<F: Real, W: Real> {
+struct Rows<F: Real, W: Storage> {
     counts: Array<u32>,
     largest: Array<F>,
     total: Array<F>,
@@ -141,7 +152,7 @@ fn peak<F: Real>(frames: &Array<Quad<F>>, members: &Array<u32>, first: u32, end:
 }
 
 #[cube(launch)]
-fn count_rows<F: Real, W: Real>(
+fn count_rows<F: Real, W: Storage>(
     frames: &Array<Quad<F>>,
     lists: &Lists<F>,
     rows: &mut Rows<F, W>,
@@ -212,7 +223,7 @@ fn count_rows<F: Real, W: Real>(
 }
 
 #[cube(launch)]
-fn fill_rows<F: Real, W: Real>(
+fn fill_rows<F: Real, W: Storage>(
     frames: &Array<Quad<F>>,
     lists: &Lists<F>,
     starts: &Array<u32>,

@@ -8,7 +8,7 @@ use crate::{
     buffer::Buffer,
     device::Device,
     grid::Plots,
-    real::{Precision, Real},
+    real::{Precision, Real, Storage},
     scan,
 };
 
@@ -55,7 +55,7 @@ pub(super) fn transpose<R: Runtime, P: Precision>(
 }
 
 #[derive(CubeType, CubeLaunch)]
-struct SlotRows<F: Real, W: Real> {
+struct SlotRows<F: Real, W: Storage> {
     starts: Array<u32>,
     tiles: Array<u32>,
     owners: Array<u32>,
@@ -67,7 +67,7 @@ struct SlotRows<F: Real, W: Real> {
 
 /// One unit per slot. Counts the slot's entries into `starts`, or (`fill`) writes them from `starts` on.
 #[cube(launch)]
-fn visit_rows<F: Real, W: Real>(
+fn visit_rows<F: Real, W: Storage>(
     slots: &SlotRows<F, W>,
     starts: &mut Array<u32>,
     rows: &mut Array<u32>,

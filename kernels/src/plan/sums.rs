@@ -13,7 +13,7 @@ use crate::{
     grid::{Count, Mosaic, Plots},
     moments::total_of_quads,
     nearest::nearest_of,
-    real::{Precision, Quad, Real, quad, real},
+    real::{Precision, Quad, Real, Storage, quad, real, weight_of},
 };
 
 /// Quads of a slot or a component: the sum of `a`, of `a v` and the first of `a v v'`; the rest of `a v v'`, and the sum of the
@@ -148,7 +148,7 @@ impl<F: Real> Stand<F> {
 
 /// The matrix by annotations.
 #[derive(CubeType, CubeLaunch)]
-struct Entries<W: Real> {
+struct Entries<W: Storage> {
     starts: Array<u32>,
     rows: Array<u32>,
     weights: Array<W>,
@@ -184,7 +184,7 @@ impl<F: Real> Moments<F> {
 
 /// One unit per slot: what its entries bring.
 #[cube(launch)]
-fn add_entries<F: Real, W: Real>(
+fn add_entries<F: Real, W: Storage>(
     frames: &Array<Quad<F>>,
     slot_starts: &Array<u32>,
     annotations: &Array<u32>,
@@ -204,7 +204,7 @@ fn add_entries<F: Real, W: Real>(
         let mut sum = Moments::<F>::none();
         for entry in entries.starts[ABSOLUTE_POS]..entries.starts[ABSOLUTE_POS + 1] {
             let cell = entries.rows[entry as usize];
-            let weight = F::cast_from(entries.weights[entry as usize]);
+            let weight = weight_of::<F, W>(entries.weights[entry as usize]);
             sum.add(frame.whiten(plots.centre(cell)), stand.by_logit(cell as usize, column, weight));
         }
         partial[2 * ABSOLUTE_POS] = quad::<F>(sum.zeroth, sum.x, sum.y, sum.xx);
@@ -214,7 +214,7 @@ fn add_entries<F: Real, W: Real>(
 
 /// One unit per slot: what the background brings in the cells to which the slot's Gaussian is the nearest.
 #[cube(launch)]
-fn add_nearest<F: Real, W: Real>(
+fn add_nearest<F: Real, W: Storage>(
     frames: &Array<Quad<F>>,
     slot_tiles: &Array<u32>,
     slot_owners: &Array<u32>,
@@ -235,7 +235,7 @@ fn add_nearest<F: Real, W: Real>(
             for x in place.column..u32::min(place.column + TILE, place.lattice.columns) {
                 let cell = (place.first_cell + y * place.lattice.columns + x) as usize;
                 if nearest[cell] == component {
-                    let a = stand.by_logit(cell, column, F::cast_from(background[cell]));
+                    let a = stand.by_logit(cell, column, weight_of::<F, W>(background[cell]));
                     sum.add(frame.whiten(place.lattice.centre(x, y)), a);
                 }
             }

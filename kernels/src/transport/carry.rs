@@ -9,7 +9,7 @@ use crate::{
     correspondence::Correspondence,
     device::Device,
     grid::{Count, Plots},
-    real::{Precision, Real},
+    real::{Precision, Real, Storage, weight_of},
 };
 
 /// Mass by slot, and what tiles leave to the background and cost.
@@ -50,7 +50,7 @@ pub(super) fn carry<R: Runtime, P: Precision>(
 
 /// One unit per slot, then one per tile.
 #[cube(launch)]
-fn carry_mass<F: Real, W: Real>(
+fn carry_mass<F: Real, W: Storage>(
     entry_starts: &Array<u32>,
     rows: &Array<u32>,
     weights: &Array<W>,
@@ -68,7 +68,7 @@ fn carry_mass<F: Real, W: Real>(
     if unit < slots {
         let mut sum = F::new(0.0);
         for entry in entry_starts[unit as usize]..entry_starts[unit as usize + 1] {
-            sum += F::cast_from(weights[entry as usize]) * density[rows[entry as usize] as usize];
+            sum += weight_of::<F, W>(weights[entry as usize]) * density[rows[entry as usize] as usize];
         }
         of_slots[unit as usize] = sum;
     } else if unit < slots + tiles {
@@ -79,7 +79,7 @@ fn carry_mass<F: Real, W: Real>(
         for row in place.row..u32::min(place.row + TILE, place.lattice.rows) {
             for column in place.column..u32::min(place.column + TILE, place.lattice.columns) {
                 let cell = (place.first_cell + row * place.lattice.columns + column) as usize;
-                left += F::cast_from(background[cell]) * density[cell];
+                left += weight_of::<F, W>(background[cell]) * density[cell];
                 if comptime!(has_cost) {
                     paid += costs[cell] * density[cell];
                 }

@@ -9,7 +9,7 @@ use crate::{
     correspondence::Correspondence,
     device::Device,
     grid::{Count, Plots},
-    real::{Precision, Real, real},
+    real::{Precision, Real, Storage, real, weight_of},
 };
 
 /// What makes a loss of a pull: its terms, the columns' values, what was carried, where the images' losses go, and the factor.
@@ -58,7 +58,7 @@ pub(super) fn pull<R: Runtime, P: Precision>(
 
 /// The matrix by cells, and the cells' costs.
 #[derive(CubeType, CubeLaunch)]
-struct Rows<F: Real, W: Real> {
+struct Rows<F: Real, W: Storage> {
     starts: Array<u32>,
     columns: Array<u32>,
     weights: Array<W>,
@@ -68,7 +68,7 @@ struct Rows<F: Real, W: Real> {
 
 /// One unit per cell, then (`whole`) one per image.
 #[cube(launch)]
-fn pull_values<F: Real, W: Real>(
+fn pull_values<F: Real, W: Storage>(
     rows: &Rows<F, W>,
     values: &Array<F>,
     of_columns: &Array<F>,
@@ -86,10 +86,10 @@ fn pull_values<F: Real, W: Real>(
     if unit < cells {
         let row = ABSOLUTE_POS;
         let image = plots.holding(unit, Count::Cells);
-        let mut sum = F::cast_from(rows.background[row]) * values[plots.background(image) as usize];
+        let mut sum = weight_of::<F, W>(rows.background[row]) * values[plots.background(image) as usize];
         for entry in rows.starts[row]..rows.starts[row + 1] {
             let column = plots.column(rows.columns[entry as usize], image);
-            sum += F::cast_from(rows.weights[entry as usize]) * values[column as usize];
+            sum += weight_of::<F, W>(rows.weights[entry as usize]) * values[column as usize];
         }
         if comptime!(has_cost) {
             sum += cost_factor * rows.costs[row];

@@ -7,9 +7,9 @@ use splatport::kernels::{
     gaussian::{Framing, frames},
 };
 use splatport::reference::{gaussian::Gaussian, kernel::Background, nearest::nearest};
-use splatport::{Device, Gaussians, Single};
+use splatport::{Device, Gaussians, Single, Storage};
 
-use super::{R, U, device, framed, largest_aspect, poison, q_error, rows, single, wide};
+use super::{R, U, device, framed, largest_aspect, poison, q_error, rows, single};
 
 /// A background rule with a distance in scales.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -132,8 +132,8 @@ impl Plan {
         Self {
             starts: indices(kernel.row_starts.read().expect("row starts")),
             columns: indices(kernel.columns.read().expect("columns")),
-            weights: wide(kernel.weights.read().expect("weights")),
-            background: wide(kernel.background.read().expect("background")),
+            weights: kernel.weights.read().expect("weights").into_iter().map(Storage::value).collect(),
+            background: kernel.background.read().expect("background").into_iter().map(Storage::value).collect(),
             annotations: kernel.transposed.slot_starts.len() - 1,
         }
     }

@@ -1,9 +1,13 @@
 //! Storage in 16 bits, and arithmetic in 64: either it works, or the device is refused by name.
 
+use proptest::prelude::*;
 use splatport::kernels::transport::{pull_back, push_forward};
 use splatport::kernels::{Error, Precision};
 use splatport::reference::{kernel::dense, loss};
-use splatport::{BFloat, Device, Double, Half, HostReal};
+use splatport::{
+    Annotations, BFloat, Device, Double, Fixed, Grid, Half, HostReal, Kernel, Splat,
+    kernel::{Background, CutOff},
+};
 
 use super::plan::{Plan, Rule, build_on, distance, row_error};
 use super::{Case, R, Tally, U, cases, centres, device, poison, property, wide};
@@ -71,6 +75,64 @@ fn half_stores_weights_in_f16() {
 fn bfloat_stores_weights_in_bf16() {
     let Some(device) = admitted(BFloat, "bf16") else { return };
     property("bf16", 24, cases(20, 8.0), |case, tally| check(&device, 2.0_f64.powi(-8), case, tally));
+}
+
+/// Largest remainders: a row keeps its sum to the last unit, every weight is one of the two units around it, and no weight is
+/// rounded up while one with a larger remainder is not. Remainders count as equal within 1/1024 of a unit, and the product with
+/// 65535 is rounded by half an ulp of up to 2^16.
+#[test]
+fn fixed_keeps_the_mass_of_every_row() {
+    let Some(fixed) = admitted(Fixed, "u16") else { return };
+    const UNITS: f64 = 65_535.0;
+    let drawn = (cases(40, 8.0), prop_oneof![Just(Rule::None), Just(Rule::Exponent(3.0)), Just(Rule::Hard(2.0))]);
+    property("u16", 24, drawn, |(Case { set, cells }, rule), tally| {
+        let exact = Plan::read(&build_on(device(), (set, *cells), *rule, 1e-4));
+        poison(&[cells.len(), cells.len(), 8 * set.len()]);
+        let kernel = build_on(&fixed, (set, *cells), *rule, 1e-4);
+        let plan = Plan::read(&kernel);
+        tally.equal("columns", &plan.columns, &exact.columns);
+        for row in 0..cells.len() {
+            let of = |plan: &Plan| {
+                plan.entries(row).map(|(_, w)| w * UNITS).chain([plan.background[row] * UNITS]).collect::<Vec<_>>()
+            };
+            let (units, wanted) = (of(&plan), of(&exact));
+            let whole: u32 = units.iter().map(|u| u.round() as u32).sum();
+            tally.equal("units of a row", &whole, &65_535);
+            let slack = 1.0 / 1024.0 + 2.0_f64.powi(-8);
+            let (mut raised, mut kept) = (f64::INFINITY, 0.0_f64);
+            for (unit, want) in units.iter().zip(&wanted) {
+                let up = unit.round() - want;
+                tally.holds(up.abs() < 1.0 + slack, || format!("row {row}: {unit} units of {want}"));
+                if up > slack {
+                    raised = raised.min(1.0 - up)
+                } else if up < -slack {
+                    kept = kept.max(-up)
+                }
+            }
+            tally.holds(raised >= kept - 2.0 * slack, || format!("row {row}: {raised} was rounded up, {kept} was not"));
+        }
+        carries(&fixed, &kernel, &plan.dense(), tally);
+    });
+}
+
+/// A stored kernel in fixed point comes back as it was; one of floats comes as its largest remainders.
+#[test]
+fn fixed_point_comes_back() {
+    let Some(fixed) = admitted(Fixed, "u16") else { return };
+    let points = Annotations::new(vec![[9.0, 9.0], [20.0, 14.0], [21.0, 30.0]]).expect("points");
+    let single = Splat::round(device(), &points, [40, 36], 4.0).expect("a splat");
+    let splat = Splat::round(&fixed, &points, [40, 36], 4.0).expect("a splat");
+    let soft = Background::Soft { cut_off: 2.0, rule: CutOff::Crossover };
+    let grid = Grid::over(40, 36, 2);
+    let table = splat.kernel(grid).background(soft).build().expect("a kernel").table().expect("a table");
+    let back = |table| Kernel::from_table(&fixed, table).expect("a kernel").table().expect("a table");
+    assert_eq!(back(&table), table);
+    let floats = single.kernel(grid).background(soft).build().expect("a kernel").table().expect("a table");
+    let stored = back(&floats);
+    for ends in stored.indptr.windows(2) {
+        let row = &stored.data[ends[0] as usize..ends[1] as usize];
+        assert_eq!(row.iter().map(|&w| (f64::from(w) * 65_535.0).round()).sum::<f64>(), 65_535.0);
+    }
 }
 
 /// Double must be double: rows against the oracle to 1e-9 and no tolerance for `f32`.
