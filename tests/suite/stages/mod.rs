@@ -12,6 +12,7 @@ mod levels;
 mod loss;
 mod mixture;
 mod ownership;
+mod photos;
 mod profiles;
 mod recipe;
 mod recovery;
