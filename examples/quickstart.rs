@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use splatport::{
-    Annotations, Batch, Buffer, CsrTable, Device, Grid, HostReal, Image, Kernel, Pixels, Precision, Profile, Runtime,
+    Annotations, Buffer, CsrTable, Device, Grid, HostReal, Image, Kernel, Loss, Pixels, Precision, Profile, Runtime,
     Splat, draw,
     kernel::{Background, Owners},
     splat::{BackgroundImage, Prior},
@@ -46,14 +46,13 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &Path) -> Result
     let splat = clock.time("fit the Gaussians", || Ok(Splat::of(&image, &points).fit(device)?))?;
     let kernel = clock.time("build the kernel", || Ok(splat.kernel(Grid::strided(&image, STRIDE)).build()?))?;
     let (table, certificate) = (kernel.table()?, kernel.certificate());
-    let batch = Batch::new(vec![kernel.loss()])?;
-    let loss = &batch.losses()[0];
+    let loss = kernel.loss();
     let density = device.filled(P::Real::cast_from_f64(0.01), loss.kernel().grid().len());
     let (value, gradient, mass) = clock.time("loss and gradient", || {
         let step = loss.evaluate(&density)?;
         Ok((step.value()?, step.gradient().read()?, step.transported().read()?))
     })?;
-    let (first, last) = clock.time("train a density map", || train(device, &batch))?;
+    let (first, last) = clock.time("train a density map", || train(device, &loss))?;
     clock.print();
 
     let report = splat.report();
@@ -95,16 +94,16 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &Path) -> Result
 }
 
 /// Trains one free number per cell; loss and count before and after.
-fn train<R: Runtime, P: Precision>(device: &Device<R, P>, batch: &Batch<R, P>) -> Result<((f64, f64), (f64, f64))> {
+fn train<R: Runtime, P: Precision>(device: &Device<R, P>, loss: &Loss<R, P>) -> Result<((f64, f64), (f64, f64))> {
     let count =
         |density: &Buffer<R, P::Real>| -> Result<f64> { Ok(density.read()?.iter().map(|v| v.cast_to_f64()).sum()) };
-    let mut trainer = Trainer::new(device, batch, FreeDensity::new(device, batch, 0.01)?).rate(0.1);
-    let before = (trainer.epoch()?.loss, 0.01 * batch.losses()[0].kernel().grid().len() as f64);
+    let mut trainer = Trainer::new(device, loss, FreeDensity::new(device, loss, 0.01)?).rate(0.1);
+    let before = (trainer.epoch()?.loss, 0.01 * loss.kernel().grid().len() as f64);
     for _ in 0..199 {
         trainer.epoch()?;
     }
-    let after = trainer.model().current(0)?;
-    Ok((before, (batch.losses()[0].evaluate(&after)?.value()?, count(&after)?)))
+    let after = trainer.model().current();
+    Ok((before, (loss.evaluate(&after)?.value()?, count(&after)?)))
 }
 
 /// How well each plan's cells match the true masks, at one cell per pixel. Gives the owners of `best`'s plan.

@@ -77,7 +77,7 @@ pub use crate::{
     image::{Image, Pixels},
     io::{CsrTable, GaussianTable, VERSION},
     kernel::{Certificate, Kernel, KernelRecipe},
-    loss::{Batch, Discrepancy, Loss, LossRecipe, Step},
+    loss::{Discrepancy, Loss, LossRecipe, Step},
     profile::Profile,
     splat::{Splat, SplatRecipe},
     view::View,

@@ -128,11 +128,6 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// [`Error::Device`] with the lengths when `density` has not one value per cell, [`Error::Option`] when the transport
     /// cost's weight is not finite, [`Error::Empty`] when it needs Gaussians that a kernel from a table does not have.
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
-        self.scaled(density, 1.0)
-    }
-
-    /// `scale` times the loss, for a mean.
-    fn scaled(&self, density: &Buffer<R, P::Real>, scale: f64) -> Result<Step<R, P>> {
         if let Some((weight, _)) = &self.terms.cost
             && !weight.is_finite()
         {
@@ -141,7 +136,7 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         if self.lacks_splat {
             return Err(Error::Empty { what: "the splat of a kernel from a table" });
         }
-        let scale = scale / self.kernel.parts().len() as f64;
+        let scale = 1.0 / self.kernel.parts().len() as f64;
         let evaluation = transport::evaluate(&self.kernel.device, &self.kernel.entries, density, &self.terms, scale)?;
         Ok(Step { evaluation })
     }
@@ -185,41 +180,6 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// Mass that each annotation got, on the device, `[annotations + 1]`, background last.
     pub fn transported(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.mass
-    }
-}
-
-/// Losses of several images, of any sizes and numbers of annotations.
-#[derive(Debug)]
-pub struct Batch<R: Runtime, P: Precision = Single> {
-    losses: Vec<Loss<R, P>>,
-}
-
-impl<R: Runtime, P: Precision> Batch<R, P> {
-    /// A batch of at least one loss.
-    ///
-    /// # Errors
-    /// [`Error::Empty`] for none.
-    pub fn new(losses: Vec<Loss<R, P>>) -> Result<Self> {
-        if losses.is_empty() {
-            return Err(Error::Empty { what: "batch" });
-        }
-        Ok(Self { losses })
-    }
-
-    /// The losses, in order.
-    pub fn losses(&self) -> &[Loss<R, P>] {
-        &self.losses
-    }
-
-    /// The mean over the images: a step for each, scaled by one over their number. The mean itself is the sum of the
-    /// steps' values.
-    ///
-    /// # Errors
-    /// [`Error::Length`] when there is not one density per image, and as [`Loss::evaluate`].
-    pub fn evaluate(&self, densities: &[Buffer<R, P::Real>]) -> Result<Vec<Step<R, P>>> {
-        check_length("densities", self.losses.len(), densities.len())?;
-        let scale = 1.0 / self.losses.len() as f64;
-        self.losses.iter().zip(densities).map(|(loss, density)| loss.scaled(density, scale)).collect()
     }
 }
 
@@ -268,18 +228,17 @@ impl LossRecipe {
         Ok(self.kernel.run(device, image, annotations)?.loss().transport_cost(self.transport_cost))
     }
 
-    /// The same for many images, whose splats are fitted together.
+    /// The same for many images at once: their loss is the mean over them.
     ///
     /// # Errors
-    /// As [`LossRecipe::run`].
+    /// As [`LossRecipe::run`], and [`Error::Empty`] for no image.
     pub fn run_all<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
         images: &[(&Image, &Annotations)],
-    ) -> Result<Batch<R, P>> {
+    ) -> Result<Loss<R, P>> {
         self.check()?;
-        let kernels = self.kernel.run_all(device, images)?;
-        Batch::new(kernels.into_iter().map(|kernel| kernel.loss().transport_cost(self.transport_cost)).collect())
+        Ok(self.kernel.run_all(device, images)?.loss().transport_cost(self.transport_cost))
     }
 
     fn check(&self) -> Result<()> {

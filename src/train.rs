@@ -7,30 +7,29 @@ use splatport_kernels::{
     Buffer, Device, HostReal, Precision,
     adam::{self, Adam, AdamState},
     cubecl::Runtime,
-    reduce::{Reduction, reduce},
 };
 
 pub use free_density::FreeDensity;
 
-use crate::{Batch, Error, Result, error::check_length};
+use crate::{Error, Loss, Result, error::check_length};
 
 /// Gradients by a model's parameters, in their order; none for a parameter that had no part.
 pub type Gradients<R, P> = Vec<Option<Buffer<R, <P as Precision>::Real>>>;
 
 /// Something with parameters that predicts a density for every image.
 pub trait DensityModel<R: Runtime, P: Precision> {
-    /// The density of image `index`, `[cells]`, on the device.
+    /// The densities of all images, one behind the other, `[cells]`, on the device.
     ///
     /// # Errors
     /// The implementation's own.
-    fn density(&mut self, index: usize) -> Result<Buffer<R, P::Real>>;
+    fn density(&mut self) -> Result<Buffer<R, P::Real>>;
 
-    /// Takes the loss's gradient by the density of image `index` and gives those by the parameters, in the order of
+    /// Takes the loss's gradient by the densities and gives those by the parameters, in the order of
     /// [`parameters`](DensityModel::parameters).
     ///
     /// # Errors
     /// The implementation's own.
-    fn backward(&mut self, index: usize, gradient: &Buffer<R, P::Real>) -> Result<Gradients<R, P>>;
+    fn backward(&mut self, gradient: &Buffer<R, P::Real>) -> Result<Gradients<R, P>>;
 
     /// The parameters, always in the same order. The trainer changes them in place.
     fn parameters(&self) -> Vec<Parameter<R, P>>;
@@ -58,19 +57,19 @@ pub struct Epoch {
     pub rmse: f64,
 }
 
-/// Trains a [`DensityModel`] on a batch of losses with Adam, one step for the whole batch.
+/// Trains a [`DensityModel`] on a loss of one image or many with Adam, one step for all of them.
 ///
 /// ```
-/// use splatport::{Annotations, Batch, Grid, Image, Splat, Vulkan, train::{FreeDensity, Trainer}};
+/// use splatport::{Annotations, Grid, Image, Splat, Vulkan, train::{FreeDensity, Trainer}};
 ///
 /// let device = Vulkan::best()?;
 /// let image = Image::from_u8(64, 64, 1, vec![0; 64 * 64])?;
 /// let points = Annotations::new(vec![[20.0, 20.0], [40.0, 44.0]])?;
 /// let splat = Splat::round(&device, &points, [64, 64], 8.0)?;
-/// let batch = Batch::new(vec![splat.kernel(Grid::strided(&image, 8)).build()?.loss()])?;
+/// let loss = splat.kernel(Grid::strided(&image, 8)).build()?.loss();
 ///
-/// let model = FreeDensity::new(&device, &batch, 0.01)?;
-/// let mut trainer = Trainer::new(&device, &batch, model).rate(0.1);
+/// let model = FreeDensity::new(&device, &loss, 0.01)?;
+/// let mut trainer = Trainer::new(&device, &loss, model).rate(0.1);
 /// let first = trainer.epoch()?;
 /// for _ in 0..100 {
 ///     trainer.epoch()?;
@@ -81,7 +80,7 @@ pub struct Epoch {
 #[derive(Debug)]
 pub struct Trainer<'a, R: Runtime, P: Precision, M> {
     device: Device<R, P>,
-    batch: &'a Batch<R, P>,
+    loss: &'a Loss<R, P>,
     model: M,
     rule: Adam,
     states: Vec<AdamState<R, P::Real>>,
@@ -90,9 +89,9 @@ pub struct Trainer<'a, R: Runtime, P: Precision, M> {
 
 impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     /// A trainer that has not stepped yet.
-    pub fn new(device: &Device<R, P>, batch: &'a Batch<R, P>, model: M) -> Self {
+    pub fn new(device: &Device<R, P>, loss: &'a Loss<R, P>, model: M) -> Self {
         let states = model.parameters().iter().map(|p| AdamState::new(device, p.values.len())).collect();
-        Self { device: device.clone(), batch, model, rule: Adam::default(), states, epochs: 0 }
+        Self { device: device.clone(), loss, model, rule: Adam::default(), states, epochs: 0 }
     }
 
     /// Adam's step size. Default: 0.01.
@@ -122,46 +121,30 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(Error::Option { name: "rate", value: rate, why: "must be positive and finite" });
         }
-        let images = self.batch.losses().len();
-        let densities = (0..images).map(|i| self.model.density(i)).collect::<Result<Vec<_>>>()?;
-        let steps = self.batch.evaluate(&densities)?;
-        let mut epoch = Epoch { epoch: self.epochs + 1, loss: 0.0, mae: 0.0, rmse: 0.0 };
-        for ((loss, density), step) in self.batch.losses().iter().zip(&densities).zip(&steps) {
-            let count = reduce(&self.device, density, Reduction::Sum).read_one()?.cast_to_f64();
-            let error = count - loss.kernel().annotations() as f64;
-            epoch.loss += step.value()?;
-            epoch.mae += error.abs() / images as f64;
-            epoch.rmse += error * error / images as f64;
+        let density = self.model.density()?;
+        let step = self.loss.evaluate(&density)?;
+        let parts = self.loss.kernel().parts();
+        let mut epoch = Epoch { epoch: self.epochs + 1, loss: step.value()?, mae: 0.0, rmse: 0.0 };
+        let mut mass = step.transported().read()?.into_iter().map(HostReal::cast_to_f64);
+        for (annotations, _) in parts {
+            // All of an image's mass arrives somewhere: at its annotations or its background.
+            let error = mass.by_ref().take(annotations + 1).sum::<f64>() - *annotations as f64;
+            epoch.mae += error.abs() / parts.len() as f64;
+            epoch.rmse += error * error / parts.len() as f64;
         }
         epoch.rmse = epoch.rmse.sqrt();
         if !epoch.loss.is_finite() {
             let index = self.epochs as usize;
             return Err(Error::NotFinite { what: "loss of epoch", index, value: epoch.loss });
         }
-        self.step(&steps)?;
-        self.epochs += 1;
-        Ok(epoch)
-    }
-
-    /// Adds up the images' gradients and steps.
-    fn step(&mut self, steps: &[crate::loss::Step<R, P>]) -> Result<()> {
-        let parameters = self.model.parameters();
-        let mut totals: Gradients<R, P> = vec![None; parameters.len()];
-        for (index, step) in steps.iter().enumerate() {
-            let gradients = self.model.backward(index, step.gradient())?;
-            check_length("gradients of the parameters", parameters.len(), gradients.len())?;
-            for (total, gradient) in totals.iter_mut().zip(gradients) {
-                *total = match (total.take(), gradient) {
-                    (Some(a), Some(b)) => Some(splatport_kernels::arithmetic::combine(&self.device, &a, &b, 1.0, 1.0)?),
-                    (a, b) => a.or(b),
-                };
-            }
-        }
-        for ((parameter, total), state) in parameters.iter().zip(&totals).zip(&self.states) {
-            if let Some(gradient) = total {
+        let (parameters, gradients) = (self.model.parameters(), self.model.backward(step.gradient())?);
+        check_length("gradients of the parameters", parameters.len(), gradients.len())?;
+        for ((parameter, gradient), state) in parameters.iter().zip(&gradients).zip(&self.states) {
+            if let Some(gradient) = gradient {
                 adam::adam(&self.device, &parameter.values, gradient, state, self.rule, self.epochs + 1)?;
             }
         }
-        Ok(())
+        self.epochs += 1;
+        Ok(epoch)
     }
 }

@@ -66,18 +66,18 @@ impl KernelRecipe<OnRecipe> {
         KernelRecipe::on(&splat, Grid::strided(image, self.data.stride), self.options).build()
     }
 
-    /// The same for many images, whose splats are fitted together.
+    /// The same for many images, whose splats are fitted together and whose kernels are built together.
     ///
     /// # Errors
-    /// As [`SplatRecipe::fit_all`] and [`KernelRecipe::build`].
+    /// As [`SplatRecipe::fit_all`] and [`Kernel::of_all`].
     pub fn run_all<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
         images: &[(&Image, &Annotations)],
-    ) -> Result<Vec<Kernel<R, P>>> {
+    ) -> Result<Kernel<R, P>> {
         let splats = self.data.splat.fit_all(device, images)?;
         let grids = images.iter().map(|(image, _)| Grid::strided(image, self.data.stride));
-        splats.iter().zip(grids).map(|(splat, grid)| KernelRecipe::on(splat, grid, self.options).build()).collect()
+        Kernel::of_all(device, &splats.iter().zip(grids).collect::<Vec<_>>(), self.options)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Inputs at the edge of what there is: nothing, one, all the same, far away, tiny, flat. All of it stays finite.
 
 use splatport::{
-    Annotations, Batch, GaussianTable, Grid, Image,
+    Annotations, GaussianTable, Grid, Image,
     kernel::{Background, CutOff, ScaleClip},
     splat::{BackgroundImage, ExtraGaussians, InitialScale, Solver},
     train::{FreeDensity, Trainer},
@@ -26,9 +26,9 @@ fn runs(name: &str, image: &Image, annotations: &Annotations, background: Backgr
 
     let kernel = splat.kernel(Grid::strided(image, 4)).build().expect("a kernel");
     check_rows(name, &super::kernel::rows(&kernel.table().expect("a table")));
-    let batch = Batch::new(vec![kernel.loss()]).expect("a batch");
-    let model = FreeDensity::new(device(), &batch, 0.1).expect("a model");
-    let mut trainer = Trainer::new(device(), &batch, model).rate(0.1);
+    let loss = kernel.loss();
+    let model = FreeDensity::new(device(), &loss, 0.1).expect("a model");
+    let mut trainer = Trainer::new(device(), &loss, model).rate(0.1);
     let losses: Vec<f64> = (0..8).map(|_| trainer.epoch().expect("an epoch").loss).collect();
     assert!(all_finite(&losses) && losses[7] <= losses[0], "{name}: {losses:?}");
 }

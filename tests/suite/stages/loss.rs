@@ -1,7 +1,7 @@
 //! The training loss of a small kernel: value, gradient and mass, targets, transport cost, batches.
 
 use splatport::{
-    Batch, Error, Grid,
+    Error, Grid, Kernel,
     reference::{
         cost::{combined, transport_cost},
         loss::{Step, batch_mean, l1},
@@ -67,31 +67,37 @@ fn transport_cost_is_added() {
     check(&loss.transport_cost(0.0), &buffer, &plain, 15.0);
 }
 
+/// Two images with a transport cost each: their means, as the oracle takes them.
 #[test]
-fn batches_are_means() {
-    let (loss, rows) = small();
-    let shape = splatport::Splat::round(device(), &points(&[[4.0, 4.0]]), [16, 8], 3.0).expect("a splat");
-    let other = shape.kernel(Grid::over(16, 8, 2)).build().expect("a kernel");
-    let other_rows = kernel::rows(&other.table().expect("a table"));
-    let other = other.loss().transport_cost(0.01);
-    let cost = {
-        let grid = other.kernel().grid();
-        let centres: Vec<[f64; 2]> = (0..grid.len()).map(|cell| grid.centre(cell)).collect();
-        move |z: &[f64]| transport_cost(&other_rows, z, &centres, &[[4.0, 4.0]])
-    };
-    let other_table = kernel::rows(&other.kernel().table().expect("a table"));
-    let batch = Batch::new(vec![loss, other]).expect("a batch");
-    let ((a, za), (b, zb)) = (density(7, rows.len()), density(8, 32));
-    let steps = batch.evaluate(&[a, b]).expect("steps");
-    let singles = [l1(&rows, &za, &[1.0; 8]), combined(&l1(&other_table, &zb, &[1.0]), &cost(&zb), 0.01)];
+fn many_images_are_a_mean() {
+    let (small, _) = small();
+    let other = splatport::Splat::round(device(), &points(&[[4.0, 4.0]]), [16, 8], 3.0).expect("a splat");
+    let images = [(&kernel::splat(), Grid::over(60, 44, 3)), (&other, Grid::over(16, 8, 2))];
+    let alone = images.map(|(splat, grid)| {
+        let table = splat.kernel(grid).build().expect("a kernel").table().expect("a table");
+        let means: Vec<[f64; 2]> = gaussians_of(&splat.table().expect("a table")).iter().map(|g| g.mean).collect();
+        (kernel::rows(&table), (0..grid.len()).map(|cell| grid.centre(cell)).collect::<Vec<_>>(), means)
+    });
+    let options = *small.kernel().options().expect("options");
+    let joint = Kernel::of_all(device(), &images, options).expect("a kernel").loss().transport_cost(0.01);
+    let densities = [density(7, alone[0].0.len()).1, density(8, alone[1].0.len()).1];
+    let step = joint.evaluate(&device().upload_f64(&densities.concat())).expect("a step");
+    let singles: Vec<Step<f64>> = alone
+        .iter()
+        .zip(&densities)
+        .map(|((rows, centres, means), z)| {
+            let cost = transport_cost(rows, z, centres, means);
+            combined(&l1(rows, z, &vec![1.0; means.len()]), &cost, 0.01)
+        })
+        .collect();
     let (value, gradients) = batch_mean(&singles);
-    let got: f64 = steps.iter().map(|step| step.value().expect("a value")).sum();
-    // As above, with masses below 15.
-    assert!((got - value).abs() <= 1e-4, "{got} {value}");
-    for (step, (expected, single)) in steps.iter().zip(gradients.iter().zip(&singles)) {
-        assert!(apart(&read(step.gradient()), expected) <= 2e-6);
-        assert!(apart(&read(step.transported()), &single.mass) <= 2e-5, "mass is no mean");
-    }
+    // As above, with masses below 15 and costs below 30.
+    let tolerance = 18.0 * f64::from(f32::EPSILON) / 2.0 * 45.0;
+    let got = step.value().expect("a value");
+    assert!((got - value).abs() <= 8.0 * tolerance, "{got} {value}");
+    assert!(apart(&read(step.gradient()), &gradients.concat()) <= tolerance, "gradient");
+    let mass: Vec<f64> = singles.iter().flat_map(|single| single.mass.clone()).collect();
+    assert!(apart(&read(step.transported()), &mass) <= tolerance, "mass is no mean");
 }
 
 #[test]
@@ -102,9 +108,6 @@ fn lengths_must_fit() {
     assert_eq!(error, "density: expected 300 elements, got 299");
     let error = loss.kernel().pull_back(&short).expect_err("a length error").to_string();
     assert_eq!(error, "values: expected 9 elements, got 299");
-    let batch = Batch::new(vec![loss]).expect("a batch");
-    let error = batch.evaluate(&[]).expect_err("a length error").to_string();
-    assert_eq!(error, "densities: expected 1 values, got 0");
     let (loss, _) = small();
     assert_eq!(loss.targets(&[1.0; 9]).expect_err("a length error").to_string(), "targets: expected 8 values, got 9");
     let (loss, _) = small();
@@ -112,6 +115,4 @@ fn lengths_must_fit() {
     targets[3] = f64::NAN;
     let error = loss.targets(&targets).expect_err("no number");
     assert!(matches!(error, Error::NotFinite { what: "targets", index: 3, .. }), "{error}");
-    let none = Batch::<splatport::WgpuRuntime>::new(Vec::new()).expect_err("an empty batch");
-    assert_eq!(none.to_string(), "batch is empty");
 }

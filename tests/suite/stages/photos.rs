@@ -59,13 +59,19 @@ fn oracle(options: &KernelOptions, set: &[Gaussian<f64>]) -> (Vec<Gaussian<f64>>
 
 /// Distance to the nearest Gaussian, and whether rounding decides which one that is or on which side of a hard boundary the point lies.
 fn nearest(set: &[Gaussian<f64>], point: [f64; 2], rule: &Oracle<f64>, error: f64) -> (f64, bool) {
-    let mut q: Vec<f64> = set.iter().map(|g| g.mahalanobis_sq(point)).collect();
-    q.sort_by(f64::total_cmp);
+    let (mut least, mut second) = (f64::INFINITY, f64::INFINITY);
+    for q in set.iter().map(|g| g.mahalanobis_sq(point)) {
+        if q < least {
+            (least, second) = (q, least);
+        } else if q < second {
+            second = q;
+        }
+    }
     let undecided = match rule {
-        Oracle::Hard { cut_off } => (q[0] - cut_off * cut_off).abs() <= error * q[0],
-        _ => q.len() > 1 && q[1] - q[0] <= 2.0 * error * q[0],
+        Oracle::Hard { cut_off } => (least - cut_off * cut_off).abs() <= error * least,
+        _ => second - least <= 2.0 * error * least,
     };
-    (q[0], undecided)
+    (least, undecided)
 }
 
 /// Rows are within `tau` and a row's rounding of the dense ones (tolerance as for random Gaussians, see the device's tests), for

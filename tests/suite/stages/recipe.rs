@@ -27,20 +27,25 @@ fn images() -> Vec<(Image, Annotations)> {
 fn recipes_are_the_chain() {
     let images = images();
     let pairs: Vec<_> = images.iter().map(|(image, points)| (image, points)).collect();
-    let batch = recipe().run_all(device(), &pairs).expect("a batch");
-    for ((image, annotations), whole) in images.iter().zip(batch.losses()) {
+    let whole = recipe().run_all(device(), &pairs).expect("a loss");
+    let cells: usize = whole.kernel().parts().iter().map(|(_, grid)| grid.len()).sum();
+    let joint = bits(whole.evaluate(&device().filled(0.04_f32, cells)).expect("a step").transported());
+    let mut column = 0;
+    for (image, annotations) in &images {
         let fit = Splat::of(image, annotations).solver(SOLVER).background_image(BackgroundImage::KnnMask).support(9.0);
         let splat = fit.fit(device()).expect("a splat");
         let build = splat.kernel(Grid::strided(image, 4)).background(BACKGROUND).scale_clip(ScaleClip::None).tau(1e-4);
         let loss = build.build().expect("a kernel").loss().transport_cost(0.01);
-        let table = whole.kernel().table().expect("a table");
-        assert_eq!(table, loss.kernel().table().expect("a table"));
-        let density = device().filled(0.04_f32, table.rows);
-        let [a, b] = [whole, &loss].map(|loss| loss.evaluate(&density).expect("a step"));
+        let alone = recipe().run(device(), image, annotations).expect("a loss");
+        assert_eq!(alone.kernel().table().expect("a table"), loss.kernel().table().expect("a table"));
+        let density = device().filled(0.04_f32, loss.kernel().grid().len());
+        let [a, b] = [alone, loss].map(|loss| loss.evaluate(&density).expect("a step"));
         assert_eq!(a.value().expect("a value").to_bits(), b.value().expect("a value").to_bits());
         assert_eq!((bits(a.gradient()), bits(a.transported())), (bits(b.gradient()), bits(b.transported())));
-        assert_eq!(whole.kernel().annotations(), annotations.len());
+        assert_eq!(bits(b.transported()), joint[column..column + annotations.len() + 1]);
+        column += annotations.len() + 1;
     }
+    assert_eq!(column, joint.len());
 }
 
 /// Bound to an image by a builder of its own, a recipe is the same as without.

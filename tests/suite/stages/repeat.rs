@@ -1,7 +1,7 @@
 //! The same input gives the same bits, whatever lay in the memory before.
 
 use splatport::{
-    Batch, Grid, Single, SplatRecipe, WgpuRuntime,
+    Grid, Single, SplatRecipe, WgpuRuntime,
     splat::{ExtraGaussians, Inputs, Reconstruction, Solver},
     train::{FreeDensity, Trainer},
 };
@@ -57,9 +57,9 @@ fn kernels_and_losses_repeat() {
 #[test]
 fn training_repeats() {
     let run = || {
-        let batch = Batch::new(vec![loss(), loss()]).expect("a batch");
-        let model = FreeDensity::new(device(), &batch, 0.02).expect("a model");
-        let mut trainer = Trainer::new(device(), &batch, model).rate(0.05);
+        let loss = loss();
+        let model = FreeDensity::new(device(), &loss, 0.02).expect("a model");
+        let mut trainer = Trainer::new(device(), &loss, model).rate(0.05);
         let epochs: Vec<_> = (0..12).map(|_| trainer.epoch().expect("an epoch").loss.to_bits()).collect();
         let model = trainer.model();
         let parameters = splatport::train::DensityModel::parameters(model);

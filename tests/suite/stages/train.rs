@@ -3,12 +3,12 @@
 use std::{fs, path::Path};
 
 use splatport::{
-    Batch, Error, Grid, Result, WgpuRuntime,
+    Error, Grid, Kernel, Result, WgpuRuntime,
     kernels::Single,
     train::{DensityModel, FreeDensity, Parameter, Trainer},
 };
 
-use super::{Buffer, Loss, Splat, bits, blobs, device, points, sample};
+use super::{Buffer, Loss, Splat, bits, device, points, sample};
 use crate::files::{folder, message};
 
 type Trained<'a> = Trainer<'a, WgpuRuntime, Single, FreeDensity<WgpuRuntime, Single>>;
@@ -16,9 +16,9 @@ type Trained<'a> = Trainer<'a, WgpuRuntime, Single, FreeDensity<WgpuRuntime, Sin
 #[test]
 fn free_densities_learn_the_nuclei() {
     let (image, annotations) = sample("nuclei_dsb2018");
-    let batch = splatport::recipe().kernel(8).loss().run_all(device(), &[(&image, &annotations)]).expect("a batch");
-    let model = FreeDensity::new(device(), &batch, 125.0 / 4096.0).expect("a model");
-    let mut trainer = Trainer::new(device(), &batch, model).rate(0.2);
+    let loss = splatport::recipe().kernel(8).loss().run(device(), &image, &annotations).expect("a loss");
+    let model = FreeDensity::new(device(), &loss, 125.0 / 4096.0).expect("a model");
+    let mut trainer = Trainer::new(device(), &loss, model).rate(0.2);
     let first = trainer.epoch().expect("an epoch");
     for _ in 0..200 {
         trainer.epoch().expect("an epoch");
@@ -29,18 +29,23 @@ fn free_densities_learn_the_nuclei() {
     assert_eq!((trainer.epochs(), last.epoch), (202, 202));
 }
 
-fn loss(places: &[[f64; 2]]) -> Loss {
-    let splat = Splat::round(device(), &points(places), [24, 16], 4.0).expect("a splat");
-    splat.kernel(Grid::over(24, 16, 4)).build().expect("a kernel").loss()
+fn splat(places: &[[f64; 2]]) -> Splat {
+    Splat::round(device(), &points(places), [24, 16], 4.0).expect("a splat")
 }
 
-fn batch() -> Batch<WgpuRuntime> {
-    Batch::new(vec![loss(&[[6.0, 6.0]]), loss(&[[4.0, 4.0], [18.0, 9.0], [20.0, 12.0]])]).expect("a batch")
+/// The loss of so many images of one annotation, and of one of three.
+fn loss(images: usize) -> Loss {
+    let (one, three) = (splat(&[[6.0, 6.0]]), splat(&[[4.0, 4.0], [18.0, 9.0], [20.0, 12.0]]));
+    let grid = Grid::over(24, 16, 4);
+    let options = *one.kernel(grid).build().expect("a kernel").options().expect("options");
+    let mut images = vec![(&one, grid); images];
+    images.push((&three, grid));
+    Kernel::of_all(device(), &images, options).expect("a kernel").loss()
 }
 
-fn trainer<'a>(batch: &'a Batch<WgpuRuntime>, density: f64) -> Trained<'a> {
-    let model = FreeDensity::new(device(), batch, density).expect("a model");
-    Trainer::new(device(), batch, model).rate(0.05)
+fn trainer<'a>(loss: &'a Loss, density: f64) -> Trained<'a> {
+    let model = FreeDensity::new(device(), loss, density).expect("a model");
+    Trainer::new(device(), loss, model).rate(0.05)
 }
 
 fn state(trainer: &Trained<'_>) -> (u32, Vec<Vec<u32>>) {
@@ -49,21 +54,19 @@ fn state(trainer: &Trained<'_>) -> (u32, Vec<Vec<u32>>) {
 
 #[test]
 fn errors_of_counts_are_means() {
-    let batch = batch();
-    let epoch = trainer(&batch, 0.25).epoch().expect("an epoch");
+    let loss = loss(1);
+    let epoch = trainer(&loss, 0.25).epoch().expect("an epoch");
     // 24 cells of 1/4 are 6: off by 5 and by 3. A softplus and its inverse in f32, 24 terms: 24 * 8 * 2^-24.
     assert!((epoch.mae - 4.0).abs() < 1e-5, "{epoch:?}");
     assert!((epoch.rmse - 17.0_f64.sqrt()).abs() < 1e-5, "{epoch:?}");
-    let density = device().filled(0.25_f32, 24);
-    let single = |loss: &Loss| loss.evaluate(&density).expect("a step").value().expect("a value");
-    let mean = batch.losses().iter().map(single).sum::<f64>() / 2.0;
-    assert!((epoch.loss - mean).abs() < 1e-5, "{epoch:?} {mean}");
+    let step = loss.evaluate(&device().filled(0.25_f32, 48)).expect("a step");
+    assert!((epoch.loss - step.value().expect("a value")).abs() < 1e-5, "{epoch:?}");
 }
 
 #[test]
 fn checkpoints_go_on_with_the_same_bits() {
-    let (batch, path) = (batch(), folder("checkpoints_go_on").join("model.safetensors"));
-    let mut whole = trainer(&batch, 0.1);
+    let (loss, path) = (loss(1), folder("checkpoints_go_on").join("model.safetensors"));
+    let mut whole = trainer(&loss, 0.1);
     let mut losses = Vec::new();
     for epoch in 0..10 {
         if epoch == 4 {
@@ -71,7 +74,7 @@ fn checkpoints_go_on_with_the_same_bits() {
         }
         losses.push(whole.epoch().expect("an epoch").loss.to_bits());
     }
-    let mut resumed = trainer(&batch, 0.7);
+    let mut resumed = trainer(&loss, 0.7);
     resumed.epoch().expect("an epoch");
     resumed.resume(&path).expect("a checkpoint");
     assert_eq!(resumed.epochs(), 4);
@@ -89,32 +92,27 @@ fn rejects(trainer: &mut Trained<'_>, path: &Path, expected: &str) {
 
 #[test]
 fn foreign_checkpoints_are_rejected() {
-    let (batch, folder) = (batch(), folder("foreign_checkpoints"));
-    let mut trainer = trainer(&batch, 0.1);
+    let (loss, folder) = (loss(1), folder("foreign_checkpoints"));
+    let mut trainer = trainer(&loss, 0.1);
     trainer.epoch().expect("an epoch");
     rejects(&mut trainer, &folder.join("missing"), "cannot read missing");
-    let one = Batch::new(vec![loss(&[[6.0, 6.0]])]).expect("a batch");
-    let path = folder.join("fewer");
-    self::trainer(&one, 0.1).save(&path).expect("a checkpoint");
-    rejects(&mut trainer, &path, "fewer: expected 7 arrays, got 4");
-    let (image, annotations) = blobs(16, 16, 1);
-    let splat = Splat::round(device(), &annotations, [16, 16], 4.0).expect("a splat");
-    let small = |stride| splat.kernel(Grid::strided(&image, stride)).build().expect("a kernel").loss();
-    let other = Batch::new(vec![small(4), small(8)]).expect("a batch");
-    let path = folder.join("smaller");
-    self::trainer(&other, 0.1).save(&path).expect("a checkpoint");
-    rejects(&mut trainer, &path, "smaller: array `density.0`: expected F32 [24], got F32 [16]");
-    let three = Batch::new((0..3).map(|_| loss(&[[6.0, 6.0]])).collect()).expect("a batch");
-    let path = folder.join("more");
-    self::trainer(&three, 0.1).save(&path).expect("a checkpoint");
-    rejects(&mut trainer, &path, "more: expected 7 arrays, got 10");
+    for (other, expected) in [(0, 24), (2, 72)] {
+        let other = self::loss(other);
+        let path = folder.join("other");
+        self::trainer(&other, 0.1).save(&path).expect("a checkpoint");
+        rejects(&mut trainer, &path, &format!("other: array `density`: expected F32 [48], got F32 [{expected}]"));
+    }
+    let parameter = device().filled(0.5_f32, 48);
+    let path = folder.join("renamed");
+    Trainer::new(device(), &loss, Broken { parameter }).save(&path).expect("a checkpoint");
+    rejects(&mut trainer, &path, "renamed: array `density` is missing");
 }
 
 /// Every truncation and every damaged byte of the header is an error that leaves the trainer alone, or gives the same.
 #[test]
 fn damaged_checkpoints_are_rejected() {
-    let (batch, folder) = (batch(), folder("damaged_checkpoints"));
-    let mut trainer = trainer(&batch, 0.1);
+    let (loss, folder) = (loss(1), folder("damaged_checkpoints"));
+    let mut trainer = trainer(&loss, 0.1);
     trainer.epoch().expect("an epoch");
     let whole = folder.join("whole");
     trainer.save(&whole).expect("a checkpoint");
@@ -149,10 +147,10 @@ struct Broken {
 }
 
 impl DensityModel<WgpuRuntime, Single> for Broken {
-    fn density(&mut self, _index: usize) -> Result<Buffer> {
+    fn density(&mut self) -> Result<Buffer> {
         Ok(device().filled(f32::NAN, 24))
     }
-    fn backward(&mut self, _index: usize, gradient: &Buffer) -> Result<Vec<Option<Buffer>>> {
+    fn backward(&mut self, gradient: &Buffer) -> Result<Vec<Option<Buffer>>> {
         Ok(vec![Some(gradient.clone())])
     }
     fn parameters(&self) -> Vec<Parameter<WgpuRuntime, Single>> {
@@ -162,9 +160,9 @@ impl DensityModel<WgpuRuntime, Single> for Broken {
 
 #[test]
 fn losses_that_are_no_number_stop_the_training() {
-    let batch = Batch::new(vec![loss(&[[6.0, 6.0]])]).expect("a batch");
+    let loss = loss(0);
     let parameter = device().filled(0.5_f32, 24);
-    let mut trainer = Trainer::new(device(), &batch, Broken { parameter: parameter.clone() });
+    let mut trainer = Trainer::new(device(), &loss, Broken { parameter: parameter.clone() });
     let error = trainer.epoch().expect_err("no number");
     assert!(matches!(error, Error::NotFinite { what: "loss of epoch", index: 0, .. }), "{error}");
     assert_eq!((trainer.epochs(), super::read(&parameter)), (0, vec![0.5; 24]));
@@ -172,13 +170,13 @@ fn losses_that_are_no_number_stop_the_training() {
 
 #[test]
 fn options_are_checked() {
-    let batch = batch();
+    let loss = loss(1);
     for density in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let error = FreeDensity::new(device(), &batch, density).expect_err("a density").to_string();
+        let error = FreeDensity::new(device(), &loss, density).expect_err("a density").to_string();
         assert_eq!(error, format!("option `density` is {density}: must be positive and finite"));
     }
     for rate in [0.0, -0.1, f64::NAN, f64::INFINITY] {
-        let mut trainer = trainer(&batch, 0.1).rate(rate);
+        let mut trainer = trainer(&loss, 0.1).rate(rate);
         let before = state(&trainer);
         let error = trainer.epoch().expect_err("a rate").to_string();
         assert_eq!(error, format!("option `rate` is {rate}: must be positive and finite"));
