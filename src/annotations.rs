@@ -1,5 +1,9 @@
 //! Points that were marked on a photo, and what was noted about each.
 
+#[cfg(feature = "data")]
+pub(crate) mod json;
+#[cfg(feature = "data")]
+mod matlab;
 mod read;
 
 use std::collections::HashSet;
@@ -39,6 +43,12 @@ pub struct Column {
 }
 
 impl Column {
+    /// A column of values, as text.
+    #[cfg(feature = "data")]
+    pub(crate) fn new<T: ToString>(name: &str, values: impl IntoIterator<Item = T>) -> Self {
+        Self { name: name.into(), values: values.into_iter().map(|value| value.to_string()).collect() }
+    }
+
     /// The name in the header.
     pub fn name(&self) -> &str {
         &self.name
@@ -109,7 +119,27 @@ impl Annotations {
         let path = path.as_ref();
         let (points, columns) = read::csv(path)?;
         let annotations = Self::new(points).map_err(|error| error.within(path))?;
-        Ok(Self { columns, path: Some(path.into()), ..annotations })
+        Ok(annotations.of_file(path, columns))
+    }
+
+    /// Reads an annotation of JHU-Crowd++: lines of x, y, width, height, occlusion and blur, separated by spaces, without a header.
+    ///
+    /// The last four are kept as the columns `box_w`, `box_h` (px), `occlusion` (1 visible, 2 partial, 3 full) and `blur` (0, 1).
+    /// The set gives whole pixels and no rule; they are taken as indices from 0, so half a pixel is added. An empty file is a photo without people.
+    ///
+    /// # Errors
+    /// As [`from_csv`](Self::from_csv).
+    #[cfg(feature = "data")]
+    pub fn from_jhu(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (mut points, columns) = read::jhu(path)?;
+        points.iter_mut().flatten().for_each(|coordinate| *coordinate += 0.5);
+        Self::new(points).map_err(|error| error.within(path)).map(|annotations| annotations.of_file(path, columns))
+    }
+
+    /// Adds what the points' file says beside them.
+    fn of_file(self, path: &Path, columns: Vec<Column>) -> Self {
+        Self { columns, path: Some(path.into()), ..self }
     }
 
     /// Reads a NumPy array `[n, 2]` of any number type and byte order, x then y.
@@ -121,7 +151,7 @@ impl Annotations {
         let path = path.as_ref();
         let points = read::npy(path)?;
         let annotations = Self::new(points).map_err(|error| error.within(path))?;
-        Ok(Self { path: Some(path.into()), ..annotations })
+        Ok(annotations.of_file(path, Vec::new()))
     }
 
     /// The number of points.

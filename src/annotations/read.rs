@@ -55,6 +55,28 @@ fn line(bytes: &[u8], position: Option<&Position>) -> usize {
     1 + bytes[..start + blank].iter().filter(|&&byte| byte == b'\n').count()
 }
 
+/// The points and the further columns of a file of JHU-Crowd++.
+#[cfg(feature = "data")]
+pub(super) fn jhu(path: &Path) -> Result<(Vec<[f64; 2]>, Vec<Column>)> {
+    let text = fs::read_to_string(path).map_err(|error| Error::read(path, error))?;
+    let mut points = Vec::new();
+    let mut columns = ["box_w", "box_h", "occlusion", "blur"].map(|name| Column::new::<f64>(name, []));
+    for (line, row) in text.lines().enumerate().filter(|(_, row)| !row.trim().is_empty()) {
+        let wrong = |reason: String| Error::format(path, format!("line {}: {reason}", line + 1));
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let &[x, y, ref further @ ..] = &fields[..] else { return Err(wrong("expected 6 fields, got 1".into())) };
+        if further.len() != columns.len() {
+            return Err(wrong(format!("expected 6 fields, got {}", fields.len())));
+        }
+        let number = |name, text: &str| text.parse().map_err(|_| wrong(format!("{name} is `{text}`, not a number")));
+        points.push([number("x", x)?, number("y", y)?]);
+        for (column, &value) in columns.iter_mut().zip(further) {
+            column.values.push(value.to_owned());
+        }
+    }
+    Ok((points, columns.into()))
+}
+
 /// What is wrong with a file that is not a table.
 fn csv_reason(bytes: &[u8], error: csv::Error) -> Reason {
     let line = line(bytes, error.position());

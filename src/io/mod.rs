@@ -4,6 +4,8 @@ pub(crate) mod atomic;
 mod csr_table;
 mod format;
 mod gaussian_table;
+#[cfg(feature = "data")]
+pub(crate) mod mat;
 pub(crate) mod npy;
 mod npz;
 pub(crate) mod safetensors;

@@ -6,6 +6,7 @@ mod atomic;
 #[cfg(feature = "vulkan")]
 mod compile_fail;
 mod damage;
+mod data;
 mod device;
 mod draw;
 mod errors;

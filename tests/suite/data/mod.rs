@@ -1,0 +1,3 @@
+//! Points as data sets store them, synthetic pictures, folders of data sets, augmentation.
+
+mod points;
