@@ -137,6 +137,20 @@ impl Annotations {
         Self::new(points).map_err(|error| error.within(path)).map(|annotations| annotations.of_file(path, columns))
     }
 
+    /// The rows `kept`, each point moved by `place`, with their columns.
+    #[cfg(feature = "data")]
+    pub(crate) fn moved(&self, kept: &[usize], place: impl Fn([f64; 2]) -> [f64; 2]) -> Self {
+        let points = kept.iter().map(|&n| place(self.points[n])).collect();
+        let part = |column: &Column| Column::new(&column.name, kept.iter().map(|&n| &column.values[n]));
+        Self { points, columns: self.columns.iter().map(part).collect(), path: self.path.clone() }
+    }
+
+    /// The same points with other columns.
+    #[cfg(feature = "data")]
+    pub(crate) fn with(self, columns: Vec<Column>) -> Self {
+        Self { columns, ..self }
+    }
+
     /// Adds what the points' file says beside them.
     fn of_file(self, path: &Path, columns: Vec<Column>) -> Self {
         Self { columns, path: Some(path.into()), ..self }

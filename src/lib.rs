@@ -42,6 +42,8 @@
 #![deny(missing_docs, unsafe_code)]
 
 mod annotations;
+#[cfg(feature = "data")]
+pub mod data;
 pub mod draw;
 mod error;
 mod grid;
