@@ -9,7 +9,7 @@ use super::{Annotations, Column};
 use crate::error::{Error, Result, check_length};
 
 /// What of COCO's `annotations/person_keypoints_*.json` is used.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Coco {
     pub(crate) images: Vec<CocoImage>,
     #[serde(default)]
@@ -17,20 +17,20 @@ pub(crate) struct Coco {
     annotations: Vec<CocoPerson>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct CocoImage {
     pub(crate) id: u64,
     pub(crate) file_name: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct CocoCategory {
     id: u64,
     #[serde(default)]
     keypoints: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct CocoPerson {
     id: u64,
     image_id: u64,

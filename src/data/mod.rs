@@ -10,7 +10,9 @@
 //! All of it runs on the host. What is random comes from a seed, by ChaCha8 and functions of the crate `libm`: the same seed gives
 //! the same bytes on every machine.
 
+mod augmentation;
 mod crowd;
+mod dataset;
 mod dice;
 mod figures;
 mod painter;
@@ -19,7 +21,9 @@ mod sample;
 mod scene;
 
 pub use self::{
+    augmentation::{Augmentation, Drawn},
     crowd::{CountLaw, Crowd},
+    dataset::{Dataset, Layout},
     figures::{Figures, JOINTS},
     sample::Sample,
     scene::Scene,

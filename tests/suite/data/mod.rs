@@ -1,4 +1,6 @@
 //! Points as data sets store them, synthetic pictures, folders of data sets, augmentation.
 
+mod folders;
 mod points;
 mod synthetic;
+mod views;

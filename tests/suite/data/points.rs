@@ -14,18 +14,18 @@ const COCO: Reader = |path| Annotations::from_coco(path, 7);
 const JHU: Reader = |path| Annotations::from_jhu(path);
 const NWPU: Reader = |path| Annotations::from_nwpu(path);
 
-const KEYPOINTS: &str = r#"{"images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
+pub const KEYPOINTS: &str = r#"{"images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
     "categories": [{"id": 1, "keypoints": ["nose", "left_eye", "right_eye"]}],
     "annotations": [
         {"id": 31, "image_id": 7, "category_id": 1, "keypoints": [10, 20, 2, 0, 0, 0, 12, 19, 1], "bbox": [5, 6, 40.5, 80]},
         {"id": 32, "image_id": 8, "category_id": 1, "keypoints": [1, 2, 2, 0, 0, 0, 0, 0, 0]},
         {"id": 33, "image_id": 7, "category_id": 1, "bbox": [1, 1, 2, 2]}]}"#;
-const CROWD: &str = r#"{"img_id": "0001.jpg", "human_num": 2, "points": [[10.5, 20.25], [0, 3]],
+pub const CROWD: &str = r#"{"img_id": "0001.jpg", "human_num": 2, "points": [[10.5, 20.25], [0, 3]],
     "boxes": [[8, 16, 13, 26.5], [0, 0, 4, 6]]}"#;
 
 /// A file written by SciPy 1.17 (`scipy.io.savemat`): `[[1, 1], [20.25, 7.5], [32, 24]]` in `image_info{1}.location`, packed and
 /// not; `int16([[3, 4], [300, 20]])` in `annPoints`; a matrix, a text and a cube under other names.
-fn shipped(name: &str) -> Vec<u8> {
+pub fn shipped(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/data/files").join(name)).unwrap()
 }
 
