@@ -1,0 +1,130 @@
+//! Photos whose objects are known: by masks, by boxes, or because they were drawn.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, Result, bail};
+use splatport::{
+    GaussianTable, Grid, Image, Pixels,
+    data::{CountLaw, Crowd, Sample},
+    kernel::Owners,
+};
+
+/// Photos with more pixels than this are scored at every second pixel.
+const LARGE: u32 = 600_000;
+
+/// A photo with its truth.
+pub struct Photo {
+    pub name: String,
+    /// What its results are averaged with.
+    pub set: String,
+    pub sample: Sample,
+    pub grid: Grid,
+    /// Annotation that every cell's centre shows; none for the background.
+    pub truth: Vec<Option<u32>>,
+}
+
+impl Photo {
+    /// A photo of a data set; its truth is the mask beside it, or the ellipses in its boxes.
+    pub fn of(name: String, sample: Sample, folder: &Path) -> Result<Self> {
+        let mask = folder.join(format!("{name}_mask.png"));
+        let owners = if mask.is_file() { masked(&sample, &mask)? } else { boxed(&sample)? };
+        let set = name.split("_t0").next().unwrap_or(&name).to_owned();
+        Ok(Self::new(name, set, sample, owners))
+    }
+
+    /// A synthetic crowd of large heads.
+    pub fn crowd(seed: u64) -> Result<Self> {
+        let law = CountLaw { median: 60.0, spread: 0.4, range: [30, 150], empty: 0.0 };
+        let crowd = Crowd { size: [512, 384], law, least_head: 8.0, ..Crowd::default() };
+        let scene = crowd.scene(seed)?;
+        Ok(Self::new(format!("crowd_{seed}"), "crowd".into(), scene.sample, scene.owners))
+    }
+
+    fn new(name: String, set: String, sample: Sample, owners: Vec<Option<u32>>) -> Self {
+        let [width, height] = [sample.image.width(), sample.image.height()];
+        let stride = if width * height > LARGE { 2 } else { 1 };
+        let grid = Grid::strided(&sample.image, stride);
+        let pixel = |cell| {
+            let [x, y] = grid.centre(cell).map(|v| v as u32);
+            owners[(y.min(height - 1) * width + x.min(width - 1)) as usize]
+        };
+        let truth = (0..grid.len()).map(pixel).collect();
+        Self { name, set, sample, grid, truth }
+    }
+
+    /// Mean IoU of what is owned with the true objects.
+    pub fn iou(&self, owners: &Owners) -> Result<f64> {
+        let labels: Vec<u32> = self.truth.iter().map(|owner| owner.unwrap_or(u32::MAX)).collect();
+        let label_of: Vec<u32> = (0..self.sample.annotations.len() as u32).collect();
+        owners.mean_iou(&labels, &label_of)?.context("no object has a cell")
+    }
+
+    /// Gaussians with the covariance of every object's cells, at its annotation.
+    pub fn true_gaussians(&self) -> GaussianTable {
+        let count = self.sample.annotations.len();
+        let mut cells = vec![Vec::new(); count];
+        for (cell, owner) in self.truth.iter().enumerate() {
+            owner.iter().for_each(|&n| cells[n as usize].push(self.grid.centre(cell)));
+        }
+        let shapes: Vec<[f64; 3]> = cells.iter().map(|places| shape(places)).collect();
+        GaussianTable {
+            means: self.sample.annotations.points().iter().map(|point| point.map(|v| v as f32)).collect(),
+            scales: shapes.iter().map(|[a, b, _]| [*a as f32, *b as f32]).collect(),
+            rotations: shapes.iter().map(|shape| shape[2] as f32).collect(),
+            colors: vec![1.0; count],
+            channels: 1,
+            opacities: vec![1.0; count],
+            width: self.sample.image.width(),
+            height: self.sample.image.height(),
+            ..GaussianTable::default()
+        }
+    }
+}
+
+/// Standard deviations along the two axes, px, and the angle of the first; a cell at least.
+fn shape(places: &[[f64; 2]]) -> [f64; 3] {
+    let count = places.len().max(1) as f64;
+    let mean = [0, 1].map(|k| places.iter().map(|place| place[k]).sum::<f64>() / count);
+    let moment = |i: usize, j: usize| {
+        places.iter().map(|place| (place[i] - mean[i]) * (place[j] - mean[j])).sum::<f64>() / count
+    };
+    let (xx, yy, xy) = (moment(0, 0), moment(1, 1), moment(0, 1));
+    let (middle, half) = ((xx + yy) / 2.0, ((xx - yy) / 2.0).hypot(xy));
+    let side = |variance: f64| variance.max(0.25).sqrt();
+    [side(middle + half), side(middle - half), 0.5 * (2.0 * xy).atan2(xx - yy)]
+}
+
+/// Owners from a picture of ids, of which the column `label` says whose they are.
+fn masked(sample: &Sample, mask: &Path) -> Result<Vec<Option<u32>>> {
+    let picture = Image::open(mask)?;
+    let Pixels::U8(ids) = picture.pixels() else { bail!("{}: a mask must have 8 bits", mask.display()) };
+    if [picture.width(), picture.height()] != [sample.image.width(), sample.image.height()] || picture.channels() != 1 {
+        bail!("{}: not of the photo's size, or not grey", mask.display());
+    }
+    let labels = sample.annotations.numeric("label")?;
+    let owner_of: BTreeMap<u8, u32> = labels.iter().enumerate().map(|(n, label)| (*label as u8, n as u32)).collect();
+    Ok(ids.iter().map(|id| owner_of.get(id).copied()).collect())
+}
+
+/// Owners from the ellipses that fill the boxes; where some overlap, the one whose centre is nearest in its own scales.
+fn boxed(sample: &Sample) -> Result<Vec<Option<u32>>> {
+    let scales = sample.scales.as_ref().context("neither a mask nor boxes")?;
+    let [width, height] = [sample.image.width(), sample.image.height()];
+    let mut nearest = vec![(None, 4.0); (width * height) as usize];
+    for (n, ([x, y], [a, b])) in sample.annotations.points().iter().zip(scales).enumerate() {
+        let range = |centre: f64, scale: f64, side: u32| {
+            let end = (centre + 2.0 * scale).ceil().clamp(0.0, side.into()) as u32;
+            (centre - 2.0 * scale).max(0.0) as u32..end
+        };
+        for row in range(*y, *b, height) {
+            for column in range(*x, *a, width) {
+                let q = ((f64::from(column) + 0.5 - x) / a).powi(2) + ((f64::from(row) + 0.5 - y) / b).powi(2);
+                let at = &mut nearest[(row * width + column) as usize];
+                if q <= at.1 {
+                    *at = (Some(n as u32), q);
+                }
+            }
+        }
+    }
+    Ok(nearest.into_iter().map(|(owner, _)| owner).collect())
+}
