@@ -67,17 +67,10 @@ impl Photo {
             owner.iter().for_each(|&n| cells[n as usize].push(self.grid.centre(cell)));
         }
         let shapes: Vec<[f64; 3]> = cells.iter().map(|places| shape(places)).collect();
-        GaussianTable {
-            means: self.sample.annotations.points().iter().map(|point| point.map(|v| v as f32)).collect(),
-            scales: shapes.iter().map(|[a, b, _]| [*a as f32, *b as f32]).collect(),
-            rotations: shapes.iter().map(|shape| shape[2] as f32).collect(),
-            colors: vec![1.0; count],
-            channels: 1,
-            opacities: vec![1.0; count],
-            width: self.sample.image.width(),
-            height: self.sample.image.height(),
-            ..GaussianTable::default()
-        }
+        let scales = Some(shapes.iter().map(|[a, b, _]| [*a, *b]).collect());
+        let known = Sample { scales, ..self.sample.clone() };
+        let rotations = shapes.iter().map(|shape| shape[2] as f32).collect();
+        GaussianTable { rotations, ..known.true_gaussians().unwrap_or_default() }
     }
 }
 

@@ -7,7 +7,10 @@ use splatport::{
     splat::CropTarget,
 };
 
-use crate::{files::all_equal, stages::device};
+use crate::{
+    files::{all_equal, file},
+    stages::device,
+};
 
 const SIZE: [u32; 2] = [90, 70];
 
@@ -81,6 +84,34 @@ fn gaussians_go_where_their_points_go() {
             assert!((0..2).all(|k| (f64::from(mean[k]) - point[k]).abs() < 4.0 * 64.0 * f64::from(f32::EPSILON)));
         }
     }
+}
+
+#[test]
+fn true_scales_are_gaussians_and_move_with_the_view() {
+    let boxes = Annotations::from_csv(file("boxes", "p.csv", "x,y,box_w,box_h\n40,30,8,12\n50.5,35,20,4\n")).unwrap();
+    let sample = Sample::new(spot([40.0, 30.0], 1.0), boxes);
+    let splat = Splat::from_table(device(), &sample.true_gaussians().unwrap()).unwrap();
+    assert_eq!(splat.table().unwrap().scales, [[2.0, 3.0], [5.0, 1.0]]);
+    assert_eq!((splat.size(), splat.annotations()), (SIZE, 2));
+    for seed in 0..8 {
+        let drawn = augmentation().draw(SIZE, seed, 0).unwrap();
+        let moved = splat.through(&drawn.view(), CropTarget::Unit).unwrap().splat.table().unwrap();
+        let seen = drawn.sample(&sample).unwrap().scales.unwrap();
+        assert_eq!(moved.scales.len(), seen.len());
+        for (moved, seen) in moved.scales.iter().zip(&seen) {
+            // The device may name the longer axis first; in f32 the short one's square, 1, is a difference of numbers up to 25:
+            // 25 * 4 u = 6e-6.
+            let order = |mut sides: [f64; 2]| {
+                sides.sort_by(f64::total_cmp);
+                sides
+            };
+            let (moved, seen) = (order(moved.map(f64::from)), order(*seen));
+            assert!((0..2).all(|k| (moved[k] / seen[k] - 1.0).abs() < 1e-5), "{moved:?} {seen:?}");
+        }
+    }
+    // Without a side there are none.
+    let flat = Annotations::from_csv(file("flat", "p.csv", "x,y,box_w,box_h\n40,30,0,12\n")).unwrap();
+    assert_eq!(Sample::new(spot([40.0, 30.0], 1.0), flat).true_gaussians(), None);
 }
 
 #[test]
