@@ -73,6 +73,9 @@ impl Default for Crowd {
     }
 }
 
+/// The most people that are drawn.
+const MOST: u32 = 100_000;
+
 /// A head that was drawn.
 #[derive(Clone, Copy, Debug)]
 struct Head {
@@ -128,12 +131,14 @@ impl Crowd {
             return Err(Error::Empty { what: "picture" });
         }
         let law = self.law;
+        let head = self.least_head > 0.0 && self.least_head <= self.size[0].min(self.size[1]).into();
         let options = [
             ("median", law.median, law.median > 0.0, "must be above 0"),
             ("spread", law.spread, law.spread >= 0.0, "must not be negative"),
             ("range", law.range[0].into(), law.range[0] <= law.range[1], "must not be above the largest number"),
+            ("range", law.range[1].into(), law.range[1] <= MOST, "must not be above 100000"),
             ("empty", law.empty, (0.0..=1.0).contains(&law.empty), "must lie between 0 and 1"),
-            ("least_head", self.least_head, self.least_head > 0.0, "must be above 0 px"),
+            ("least_head", self.least_head, head, "must be above 0 px and not above the picture's shorter side"),
             (
                 "least_visible",
                 self.least_visible,

@@ -45,6 +45,9 @@ const PART_OF: [u32; 17] = {
     ]
 };
 
+/// The most figures that are drawn.
+const MOST: u32 = 1000;
+
 /// Draws figures that face the camera, more or less, with arms and legs in random poses, partly behind one another and behind
 /// boards.
 ///
@@ -88,14 +91,14 @@ impl Figures {
     /// head to foot of the figure if it stood straight, px.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a size of 0, [`Error::Option`] when the least number of figures is above the largest.
+    /// [`Error::Empty`] for a size of 0, [`Error::Option`] when the least number of figures is above the largest, or that above 1000.
     pub fn sample(&self, seed: u64) -> Result<Sample> {
         if self.size.contains(&0) {
             return Err(Error::Empty { what: "picture" });
         }
         let [least, most] = self.figures;
-        if least > most {
-            let why = "must not be above the largest number";
+        if least > most || most > MOST {
+            let why = "must not be above the largest number, nor that above 1000";
             return Err(Error::Option { name: "figures", value: least.into(), why });
         }
         let dice = &mut Dice::new(seed, 0);

@@ -35,8 +35,8 @@ impl Painter {
         Self { width, height, labels: vec![0; colors.len()], colors }
     }
 
-    /// Paints every sample whose centre is `inside`, within `left, top, right, bottom`; gives the number of samples inside, of
-    /// which those beyond the picture's edge are counted only.
+    /// Paints every sample whose centre is `inside`, within `left, top, right, bottom`; gives their number. Where there is a label
+    /// they are counted beyond the picture's edge too.
     pub(super) fn fill(
         &mut self,
         [left, top, right, bottom]: [f64; 4],
@@ -46,10 +46,13 @@ impl Painter {
     ) -> u32 {
         let scale = f64::from(SAMPLES);
         let [columns, rows] = [self.width, self.height].map(|side| i64::from(side * SAMPLES));
-        let range = |low: f64, high: f64| (low * scale - 0.5).ceil() as i64..=(high * scale - 0.5).floor() as i64;
+        let range = |low: f64, high: f64, end: i64| {
+            let (first, last) = ((low * scale - 0.5).ceil() as i64, (high * scale - 0.5).floor() as i64);
+            if label == 0 { first.max(0)..=last.min(end - 1) } else { first..=last }
+        };
         let (color, mut count) = (bytes(color), 0);
-        for row in range(top, bottom) {
-            for column in range(left, right) {
+        for row in range(top, bottom, rows) {
+            for column in range(left, right, columns) {
                 if !inside((column as f64 + 0.5) / scale, (row as f64 + 0.5) / scale) {
                     continue;
                 }

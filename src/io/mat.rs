@@ -23,6 +23,9 @@ const NESTING: usize = 16;
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
 
+/// Flag of numbers with an imaginary part.
+const COMPLEX: u32 = 0x800;
+
 /// The content of a variable.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Value {
@@ -32,7 +35,7 @@ pub(crate) enum Value {
     Cells(Vec<Value>),
     /// The fields of a structure, of one structure after the other in an array.
     Fields(Vec<(String, Value)>),
-    /// Texts, sparse matrices, objects, functions.
+    /// Texts, complex numbers, sparse matrices, objects, functions.
     Other,
 }
 
@@ -151,7 +154,8 @@ impl<'a> Bytes<'a> {
                 let values = self.parts(count.saturating_mul(names.len()), nesting)?;
                 Value::Fields(names.into_iter().cycle().zip(values).collect())
             }
-            6..=15 => {
+            // Complex numbers are no coordinates.
+            6..=15 if flags & COMPLEX == 0 => {
                 let at = self;
                 let values = self.numbers()?;
                 if values.len() != count {

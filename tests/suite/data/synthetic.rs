@@ -179,10 +179,17 @@ fn wrong_options_are_named() {
         (crowd(|c| c.law.spread = f64::NAN), "option `spread` is NaN: must not be negative"),
         (crowd(|c| c.law.range = [5, 4]), "option `range` is 5: must not be above the largest number"),
         (crowd(|c| c.law.empty = 1.5), "option `empty` is 1.5: must lie between 0 and 1"),
-        (crowd(|c| c.least_head = 0.0), "option `least_head` is 0: must be above 0 px"),
+        (
+            crowd(|c| c.least_head = 33.0),
+            "option `least_head` is 33: must be above 0 px and not above the picture's shorter side",
+        ),
+        (crowd(|c| c.law.range = [1, 100_001]), "option `range` is 100001: must not be above 100000"),
         (crowd(|c| c.least_visible = -0.1), "option `least_visible` is -0.1: must lie between 0 and 1"),
         (crowd(|c| c.click_noise = -1.0), "option `click_noise` is -1: must not be negative"),
-        (figures.sample(0).unwrap_err().to_string(), "option `figures` is 2: must not be above the largest number"),
+        (
+            figures.sample(0).unwrap_err().to_string(),
+            "option `figures` is 2: must not be above the largest number, nor that above 1000",
+        ),
         (none.to_string(), "picture is empty"),
     ]);
 }
