@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use num_traits::Float;
 
-use crate::error::{Error, Result, check_length};
+use crate::error::{Error, Result, check_length, one_line};
 
 /// The annotations of one image: a point each, and the further columns of their file.
 ///
@@ -195,7 +195,7 @@ impl Annotations {
     /// [`Error::In`] around it if the annotations came from a file.
     pub fn numeric(&self, name: &str) -> Result<Vec<f64>> {
         self.parse_column(name).map_err(|reason| {
-            let error = Error::Column { name: name.into(), reason };
+            let error = Error::Column { name: name.into(), reason: one_line(&reason) };
             match &self.path {
                 Some(path) => error.within(path),
                 None => error,

@@ -156,8 +156,14 @@ impl Error {
 
     /// A file that does not hold what it should.
     pub(crate) fn format(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Format { path: path.into(), reason: reason.into() }
+        Self::Format { path: path.into(), reason: one_line(&reason.into()) }
     }
+}
+
+/// A message that quotes a file, on one line: what would not be is escaped.
+pub(crate) fn one_line(text: &str) -> String {
+    let character = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    text.chars().map(character).collect()
 }
 
 /// Rejects a length other than `expected`.

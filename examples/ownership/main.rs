@@ -69,8 +69,10 @@ fn main() -> Result<()> {
         let set = Dataset::open(Layout::Folder, &folder_of_photos)?;
         for index in 0..set.len() {
             let name = set.id(index).unwrap_or_default().to_owned();
-            let photo = Photo::of(name, set.sample(index)?, Path::new(&folder_of_photos))?;
-            score(&device, &photo, &folder, &mut rows)?;
+            match Photo::of(name.clone(), set.sample(index)?, Path::new(&folder_of_photos))? {
+                Some(photo) => score(&device, &photo, &folder, &mut rows)?,
+                None => println!("{name}: neither masks nor boxes, left out"),
+            }
         }
     }
     for seed in 1..=3 {
@@ -144,6 +146,13 @@ fn transported<R: Runtime, P: Precision>(device: &Device<R, P>, photo: &Photo) -
     let coarse = Grid::strided(&photo.sample.image, COARSE);
     let loss = Sinkhorn::default().on(device, &[(coarse, &photo.sample.annotations)])?;
     let step = loss.evaluate(&device.filled(P::Real::cast_from_f64(0.01), coarse.len()))?;
+    let report = &step.reports()[0];
+    if !report.converged {
+        println!(
+            "{}: transport not converged, residual {:.3} after {} rounds",
+            photo.name, report.residual, report.rounds
+        );
+    }
     // The largest of n entries is at least 1/n of its row.
     let plan = step.plan(0.9)?;
     let (starts, columns, masses) = (plan.row_starts.read()?, plan.columns.read()?, plan.masses.read()?);

@@ -24,12 +24,16 @@ pub struct Photo {
 }
 
 impl Photo {
-    /// A photo of a data set; its truth is the mask beside it, or the ellipses in its boxes.
-    pub fn of(name: String, sample: Sample, folder: &Path) -> Result<Self> {
+    /// A photo of a data set; its truth is the mask beside it, or the ellipses in its boxes; none without either.
+    pub fn of(name: String, sample: Sample, folder: &Path) -> Result<Option<Self>> {
         let mask = folder.join(format!("{name}_mask.png"));
-        let owners = if mask.is_file() { masked(&sample, &mask)? } else { boxed(&sample)? };
+        let owners = match &sample.scales {
+            _ if mask.is_file() => masked(&sample, &mask)?,
+            Some(scales) => boxed(&sample, scales),
+            None => return Ok(None),
+        };
         let set = name.split("_t0").next().unwrap_or(&name).to_owned();
-        Ok(Self::new(name, set, sample, owners))
+        Ok(Some(Self::new(name, set, sample, owners)))
     }
 
     /// A synthetic crowd of large heads.
@@ -90,18 +94,22 @@ fn shape(places: &[[f64; 2]]) -> [f64; 3] {
 /// Owners from a picture of ids, of which the column `label` says whose they are.
 fn masked(sample: &Sample, mask: &Path) -> Result<Vec<Option<u32>>> {
     let picture = Image::open(mask)?;
-    let Pixels::U8(ids) = picture.pixels() else { bail!("{}: a mask must have 8 bits", mask.display()) };
+    let ids: Vec<u32> = match picture.pixels() {
+        Pixels::U8(ids) => ids.iter().map(|&id| id.into()).collect(),
+        // Sixteen bits were read as 0 to 1.
+        Pixels::F32(values) => values.iter().map(|value| (value * 65535.0).round() as u32).collect(),
+        _ => bail!("{}: samples of an unknown kind", mask.display()),
+    };
     if [picture.width(), picture.height()] != [sample.image.width(), sample.image.height()] || picture.channels() != 1 {
         bail!("{}: not of the photo's size, or not grey", mask.display());
     }
     let labels = sample.annotations.numeric("label")?;
-    let owner_of: BTreeMap<u8, u32> = labels.iter().enumerate().map(|(n, label)| (*label as u8, n as u32)).collect();
+    let owner_of: BTreeMap<u32, u32> = labels.iter().enumerate().map(|(n, label)| (*label as u32, n as u32)).collect();
     Ok(ids.iter().map(|id| owner_of.get(id).copied()).collect())
 }
 
 /// Owners from the ellipses that fill the boxes; where some overlap, the one whose centre is nearest in its own scales.
-fn boxed(sample: &Sample) -> Result<Vec<Option<u32>>> {
-    let scales = sample.scales.as_ref().context("neither a mask nor boxes")?;
+fn boxed(sample: &Sample, scales: &[[f64; 2]]) -> Vec<Option<u32>> {
     let [width, height] = [sample.image.width(), sample.image.height()];
     let mut nearest = vec![(None, 4.0); (width * height) as usize];
     for (n, ([x, y], [a, b])) in sample.annotations.points().iter().zip(scales).enumerate() {
@@ -119,5 +127,5 @@ fn boxed(sample: &Sample) -> Result<Vec<Option<u32>>> {
             }
         }
     }
-    Ok(nearest.into_iter().map(|(owner, _)| owner).collect())
+    nearest.into_iter().map(|(owner, _)| owner).collect()
 }

@@ -103,6 +103,7 @@ fn wrong_csv_files_say_where() {
         (csv_error("csv-huge", "x,y\n1e999,0\n"), "points.csv: x[0] is inf, not a finite number"),
         (csv_error("csv-text", "x,y\n1,2\n\n3,b c\n"), "points.csv: line 4: y is `b c`, not a number"),
         (csv_error("csv-marked", "\u{feff}x,y\r\n\r\n1,2\r\n3,?\r\n"), "points.csv: line 4: y is `?`, not a number"),
+        (csv_error("csv-lines", "x,y\n\"a\nb\",2\n"), "points.csv: line 2: x is `a\\nb`, not a number"),
         (csv_error("csv-cell", "x,y\n,2\n"), "points.csv: line 2: x is ``, not a number"),
         (csv_error("csv-short", "x,y,z\n1,2,3\n1,2\n"), "points.csv: line 3: expected 3 fields, got 2"),
         (csv_error("csv-long", "x,y\n1,2,3\n"), "points.csv: line 2: expected 2 fields, got 3"),
