@@ -92,3 +92,8 @@ pub fn recipe() -> SplatRecipe {
 #[cfg(all(doctest, feature = "vulkan"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So are those of the page about the losses.
+#[cfg(all(doctest, feature = "vulkan"))]
+#[doc = include_str!("../docs/losses.md")]
+struct Losses;

@@ -38,8 +38,10 @@ fn evaluate(loss: &HeatmapTransport, poses: &[Maps]) -> Step {
     loss.evaluate(&device().upload_f64(&heat)).expect("a step")
 }
 
-/// Every channel with its grid, joint in cells, and what is given for it.
-fn channels(poses: &[Maps]) -> Vec<(&Grid, Option<[f64; 2]>, &Vec<f64>)> {
+/// A grid, a joint in cells, and what is given for it.
+type Channel<'a> = (&'a Grid, Option<[f64; 2]>, &'a Vec<f64>);
+
+fn channels(poses: &[Maps]) -> Vec<Channel<'_>> {
     let in_cells =
         |grid: &Grid, joint: [f64; 2]| [0, 1].map(|axis| (joint[axis] - f64::from(grid.corner()[axis])) / 4.0);
     poses
@@ -62,7 +64,7 @@ fn total(map: &[f64]) -> f64 {
 /// Numbers of every channel, one after the other.
 fn by_channel(poses: &[Maps], all: &splatport::Buffer<WgpuRuntime, f32>) -> Vec<Vec<f64>> {
     let mut rest = wide(all.read().expect("numbers"));
-    let mut take = |(grid, ..): (&Grid, Option<[f64; 2]>, &Vec<f64>)| {
+    let mut take = |(grid, ..): Channel<'_>| {
         let others = rest.split_off(grid.len());
         std::mem::replace(&mut rest, others)
     };
