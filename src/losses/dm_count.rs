@@ -33,7 +33,7 @@ pub enum OtEntropy {
 pub enum DmProfile {
     /// The published code: a hundred rounds with 1e-16 added to every divisor. That floor dominates: mass farther than about
     /// 60 px (at epsilon 10 px²) from every point does not move, and the gradient is constant there. Its value, `<z, gradient>`,
-    /// is 0 whatever the plan, so this loss has the value of the other two terms; [`Step::dual_values`] knows more.
+    /// is 0 whatever the plan, so this loss has the value of the other two terms; [`Step::dual_values`](super::Step::dual_values) knows more.
     Reference,
     /// The optimum up to a tolerance, by rounds of falling epsilon.
     Exact(OtEntropy),
