@@ -1,35 +1,75 @@
-//! Losses that solve a transport problem, value and gradient, on a 512 px crop with cells of 8 px, a hundred rounds each.
+//! A step of every loss, value and gradient, on a 512 px crop with cells of 8 px; a hundred rounds where something is solved, twelve
+//! where the published code stops after those.
 
 mod common;
 
-use common::{Backend, CROP, CROP_COUNTS, CROP_STRIDE, Setting, density, uniform};
-use splatport::losses::{DmCount, DmProfile, Epsilon, Scene, Sinkhorn, Step, Unbalanced, UotForm};
-use splatport::{Buffer, Grid, Result};
+use std::cell::RefCell;
+
+use common::{Backend, CROP, CROP_COUNTS, CROP_STRIDE, SIGMA, Setting, density, uniform};
+use splatport::losses::{
+    Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, L2, Scales, Scene, Sinkhorn,
+    Unbalanced, UotForm,
+};
+use splatport::{Buffer, Grid, Kernel, Profile, Result, Single, Splat};
 
 /// Crops of a batch, and points on each.
 const BATCH: (usize, usize) = (32, 200);
 const ROUNDS: usize = 100;
 
-type Loss = Box<dyn Fn(&Buffer<Backend, f32>) -> Result<Step<Backend>>>;
+type Step<'a> = Box<dyn Fn(&Buffer<Backend, f32>) -> Result<f64> + 'a>;
 
-/// Every loss bound to `scenes`, forced to make all rounds.
-fn losses(setting: &Setting, scenes: &[Scene<'_>]) -> Vec<(&'static str, Loss)> {
-    let never = -1.0;
-    let (reference, exact) = (DmCount::new(DmProfile::Reference), DmCount::new(DmProfile::default()));
-    let bound = |loss: DmCount| loss.rounds(ROUNDS).tolerance(never).on(&setting.device, scenes).expect("a loss");
-    let (reference, exact) = (bound(reference), bound(exact));
-    let unbalanced = |form| {
-        let loss = Unbalanced::default().form(form).rounds(ROUNDS).tolerance(never);
-        loss.on(&setting.device, scenes).expect("a loss")
+/// Keeps a loss.
+fn kept<'a>(loss: Result<impl DensityLoss<Backend, Single> + 'a>) -> Step<'a> {
+    let loss = loss.expect("a loss");
+    Box::new(move |density| loss.value_and_gradient(density).map(|step| step.0))
+}
+
+/// Binds a loss at every step, as a new crop needs it.
+fn bound<'a, L: DensityLoss<Backend, Single>>(bind: impl Fn() -> Result<L> + 'a) -> Step<'a> {
+    Box::new(move |density| bind()?.value_and_gradient(density).map(|step| step.0))
+}
+
+/// The losses with a fixed plan, bound anew or kept.
+fn fixed<'a>(
+    setting: &'a Setting,
+    scenes: &'a [Scene<'a>],
+    splats: &'a [Splat<Backend>],
+) -> Vec<(&'static str, Step<'a>)> {
+    let device = &setting.device;
+    let images: Vec<_> = splats.iter().zip(scenes).map(|(splat, scene)| (splat, scene.0)).collect();
+    let options = Profile::Recommended.kernel();
+    let gst = || Ok(Kernel::of_all(device, &images, options)?.loss());
+    let (kept_gst, rebuilt) = (kept(gst()), RefCell::new(gst().expect("a loss")));
+    let step = move |density: &Buffer<Backend, f32>| {
+        let mut loss = rebuilt.borrow_mut();
+        loss.rebuild(&images)?;
+        loss.evaluate(density)?.value()
     };
-    let semi_dual = unbalanced(UotForm::SemiDual);
-    let sinkhorn = Sinkhorn::default().epsilon(Epsilon::Absolute(10.0)).rounds(ROUNDS).tolerance(never);
-    let sinkhorn = sinkhorn.on(&setting.device, scenes).expect("a loss");
+    let (l2, bayesian) = (L2::new(Scales::Fixed(SIGMA)), Bayesian::default());
     vec![
-        ("DM-Count reference", Box::new(move |z| reference.evaluate(z))),
-        ("DM-Count exact", Box::new(move |z| exact.evaluate(z))),
-        ("unbalanced semi-dual", Box::new(move |z| semi_dual.evaluate(z))),
-        ("sinkhorn", Box::new(move |z| sinkhorn.evaluate(z))),
+        ("GST, kernel rebuilt", Box::new(step)),
+        ("GST, kernel kept", kept_gst),
+        ("Bayesian, bound anew", bound(move || bayesian.on(device, scenes))),
+        ("Bayesian, kept", kept(Bayesian::default().on(device, scenes))),
+        ("L2, bound anew", bound(move || l2.on(device, scenes))),
+        ("L2, kept", kept(L2::new(Scales::Fixed(SIGMA)).on(device, scenes))),
+    ]
+}
+
+/// The losses that solve, forced to make all rounds.
+fn solved<'a>(setting: &'a Setting, scenes: &'a [Scene<'a>]) -> Vec<(&'static str, Step<'a>)> {
+    let (device, never) = (&setting.device, -1.0);
+    let dm = |profile| kept(DmCount::new(profile).rounds(ROUNDS).tolerance(never).on(device, scenes));
+    let unbalanced = Unbalanced::default().form(UotForm::SemiDual).rounds(ROUNDS).tolerance(never);
+    let sinkhorn = Sinkhorn::default().epsilon(Epsilon::Absolute(10.0)).rounds(ROUNDS).tolerance(never);
+    let general = |profile| kept(Generalized::new(profile).rounds(ROUNDS).tolerance(never).on(device, scenes));
+    vec![
+        ("DM-Count reference", dm(DmProfile::Reference)),
+        ("DM-Count exact", dm(DmProfile::default())),
+        ("unbalanced semi-dual", kept(unbalanced.on(device, scenes))),
+        ("sinkhorn", kept(sinkhorn.on(device, scenes))),
+        ("generalized reference, 12 rounds", general(GlProfile::Reference)),
+        ("generalized converged", general(GlProfile::Converged)),
     ]
 }
 
@@ -39,21 +79,18 @@ fn main() {
     let mut group = setting.group(&mut criterion, "losses");
     let grid = Grid::over(CROP, CROP, CROP_STRIDE);
     let most = if setting.full { usize::MAX } else { 1000 };
-    for &count in CROP_COUNTS.iter().filter(|&&count| count <= most) {
+    let sizes = CROP_COUNTS.iter().filter(|&&count| count <= most).map(|&count| (1, count));
+    let batch = setting.full.then_some(BATCH);
+    for (crops, count) in sizes.chain(batch) {
         let points = uniform([CROP, CROP], count);
-        let density = density(&setting.device, grid.len());
-        for (name, loss) in losses(&setting, &[(grid, &points)]) {
-            group.stage(name, count, || {
-                loss(&density).and_then(|step| step.value()).expect("a value");
-            });
-        }
-    }
-    if setting.full {
-        let points = uniform([CROP, CROP], BATCH.1);
-        let density = density(&setting.device, BATCH.0 * grid.len());
-        for (name, loss) in losses(&setting, &vec![(grid, &points); BATCH.0]) {
-            group.stage(&format!("{name}, {} crops", BATCH.0), BATCH.1, || {
-                loss(&density).and_then(|step| step.value()).expect("a value");
+        let density = density(&setting.device, crops * grid.len());
+        let splat = || Splat::round(&setting.device, &points, [CROP, CROP], SIGMA).expect("a splat");
+        let (scenes, splats) = (vec![(grid, &points); crops], Vec::from_iter((0..crops).map(|_| splat())));
+        let losses = fixed(&setting, &scenes, &splats).into_iter().chain(solved(&setting, &scenes));
+        for (name, loss) in losses {
+            let name = if crops == 1 { name.to_owned() } else { format!("{name}, {crops} crops") };
+            group.stage(&name, count, || {
+                loss(&density).expect("a value");
             });
         }
     }

@@ -7,7 +7,7 @@ mod canvas;
 
 use std::f64::consts::TAU;
 
-use self::canvas::{BLACK, Canvas, WHITE, hue, scaled};
+use self::canvas::{BLACK, Canvas, WHITE, diverging, hue, scaled};
 use crate::error::{Error, Result, check_finite, check_length};
 use crate::image::Image;
 
@@ -100,21 +100,9 @@ pub fn ownership(
     stride: u32,
     points: &[[f32; 2]],
 ) -> Result<Image> {
-    let cells = (width as usize).saturating_mul(height as usize);
-    if cells == 0 {
-        return Err(Error::Empty { what: "grid" });
-    }
-    check_length("owner", cells, owner.len())?;
-    check_length("strength", cells, strength.len())?;
+    let [across, down] = check_map(width, height, stride, &[("owner", owner.len()), ("strength", strength.len())])?;
     check_finite("strength", 1, strength)?;
     check_finite("points", 2, points.as_flattened())?;
-    let option = |why| Error::Option { name: "stride", value: stride.into(), why };
-    if stride == 0 {
-        return Err(option("must be at least 1"));
-    }
-    let (Some(across), Some(down)) = (width.checked_mul(stride), height.checked_mul(stride)) else {
-        return Err(option("makes the picture too large"));
-    };
     let mut canvas = Canvas::filled(across, down, |x, y| {
         let cell = (y / stride) as usize * width as usize + (x / stride) as usize;
         owner[cell].map_or(WHITE, |point| scaled(hue(point as usize), strength[cell]))
@@ -125,23 +113,86 @@ pub fn ownership(
     canvas.finish()
 }
 
+/// A map of numbers of either sign: 0 is white, 1 and above red, -1 and below blue.
+///
+/// `values` holds `width * height` cells, row-major, each a square of `stride` px. `points` are `[n, 2]` px from the upper left corner of
+/// the grid, a black dot each.
+///
+/// # Errors
+/// As [`ownership`].
+///
+/// ```
+/// use splatport::draw;
+///
+/// let picture = draw::signed(2, 1, &[1.0, -0.5], 8, &[])?;
+/// assert_eq!((picture.width(), picture.height()), (16, 8));
+/// # Ok::<(), splatport::Error>(())
+/// ```
+pub fn signed(width: u32, height: u32, values: &[f32], stride: u32, points: &[[f32; 2]]) -> Result<Image> {
+    let [across, down] = check_map(width, height, stride, &[("values", values.len())])?;
+    check_finite("values", 1, values)?;
+    check_finite("points", 2, points.as_flattened())?;
+    let mut canvas = Canvas::filled(across, down, |x, y| {
+        diverging(values[(y / stride) as usize * width as usize + (x / stride) as usize])
+    });
+    for point in points {
+        canvas.dot(point.map(f64::from), DOT, BLACK);
+    }
+    canvas.finish()
+}
+
+/// The size of a picture of `width * height` cells, px, and that every slice has one value a cell.
+fn check_map(width: u32, height: u32, stride: u32, lengths: &[(&'static str, usize)]) -> Result<[u32; 2]> {
+    let cells = (width as usize).saturating_mul(height as usize);
+    if cells == 0 {
+        return Err(Error::Empty { what: "grid" });
+    }
+    for &(what, got) in lengths {
+        check_length(what, cells, got)?;
+    }
+    let option = |why| Error::Option { name: "stride", value: stride.into(), why };
+    if stride == 0 {
+        return Err(option("must be at least 1"));
+    }
+    match (width.checked_mul(stride), height.checked_mul(stride)) {
+        (Some(across), Some(down)) => Ok([across, down]),
+        _ => Err(option("makes the picture too large")),
+    }
+}
+
 /// The pictures side by side, tops aligned, with a white gap; grey ones become RGB.
 ///
 /// # Errors
 /// [`Error::Empty`] without any picture, [`Error::Length`] if they are wider than 2^32 px together.
 pub fn beside(images: &[&Image]) -> Result<Image> {
-    let height = images.iter().map(|image| image.height()).max();
-    let height = height.ok_or(Error::Empty { what: "images" })?;
+    assemble(images, 0, "images side by side")
+}
+
+/// The pictures one below the other, left edges aligned, with a white gap; grey ones become RGB.
+///
+/// # Errors
+/// [`Error::Empty`] without any picture, [`Error::Length`] if they are higher than 2^32 px together.
+pub fn below(images: &[&Image]) -> Result<Image> {
+    assemble(images, 1, "images below each other")
+}
+
+/// The pictures one after the other along `axis`.
+fn assemble(images: &[&Image], axis: usize, what: &'static str) -> Result<Image> {
+    let size = |image: &Image| [image.width(), image.height()];
+    let other = images.iter().map(|image| size(image)[1 - axis]).max();
+    let other = other.ok_or(Error::Empty { what: "images" })?;
     let gaps = u64::from(GAP) * (images.len() as u64 - 1);
-    let width = images.iter().map(|image| u64::from(image.width())).sum::<u64>() + gaps;
-    let got = usize::try_from(width).unwrap_or(usize::MAX);
-    let too_wide = Error::Length { what: "images side by side", expected: u32::MAX as usize, got };
-    let width = u32::try_from(width).map_err(|_| too_wide)?;
-    let mut canvas = Canvas::filled(width, height, |_, _| WHITE);
-    let mut left = 0;
+    let along = images.iter().map(|image| u64::from(size(image)[axis])).sum::<u64>() + gaps;
+    let got = usize::try_from(along).unwrap_or(usize::MAX);
+    let along = u32::try_from(along).map_err(|_| Error::Length { what, expected: u32::MAX as usize, got })?;
+    let mut canvas = match axis {
+        0 => Canvas::filled(along, other, |_, _| WHITE),
+        _ => Canvas::filled(other, along, |_, _| WHITE),
+    };
+    let mut at = [0, 0];
     for image in images {
-        canvas.paste(&Canvas::of(image), left);
-        left += image.width() + GAP;
+        canvas.paste(&Canvas::of(image), at);
+        at[axis] += size(image)[axis] + GAP;
     }
     canvas.finish()
 }

@@ -111,6 +111,11 @@ impl Grid {
         self.size
     }
 
+    /// Width and height of the image that the cells lie on, px.
+    pub fn image(&self) -> [u32; 2] {
+        self.image
+    }
+
     pub(crate) fn cells(&self) -> Cells {
         Cells {
             left: f64::from(self.corner[0]),

@@ -33,7 +33,7 @@
 //! [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized.
 //!
 //! Where things are: [`splat`], [`kernel`] and [`loss`] hold the stages with their options, [`train`] the trainer, [`draw`] the
-//! pictures, [`losses`] what the method is compared with, [`kernels`] the device operations one by one, for code that wants
+//! pictures, [`losses`] the losses that it is compared with, [`kernels`] the device operations one by one, for code that wants
 //! them without the stages. [`Profile`] names three complete sets of options. Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given.
 //! The features `reference` and `proptest` add the f64 oracle and the strategies that the library is tested with.
 //! The feature `data` adds data sets in folders, synthetic crowds and figures, and augmentation, all on the host.
@@ -95,3 +95,8 @@ pub fn recipe() -> SplatRecipe {
 #[cfg(all(doctest, feature = "vulkan"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So are those of the page about the losses.
+#[cfg(all(doctest, feature = "vulkan"))]
+#[doc = include_str!("../docs/losses.md")]
+struct Losses;

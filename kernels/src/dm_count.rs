@@ -138,7 +138,7 @@ fn apart<F: Real>(z: F, dots: F, total: F, points: F, pad: F) -> F {
 }
 
 #[cube]
-fn sign<F: Real>(x: F) -> F {
+pub(crate) fn sign<F: Real>(x: F) -> F {
     let mut sign = F::new(0.0);
     if x > F::new(0.0) {
         sign = F::new(1.0);

@@ -5,7 +5,9 @@
 //! round. Costs are recomputed from coordinates; neither they nor the plan are stored. Images stop one by one, decided on
 //! the device, so that an image has the same bits alone and in a batch.
 
+mod averaged;
 mod finish;
+mod generalized;
 mod halves;
 mod judge;
 mod rows;
@@ -17,6 +19,7 @@ use cubecl::prelude::*;
 use self::sides::RoundLaunch;
 pub use self::{
     finish::Outcome,
+    generalized::Weights as GeneralizedWeights,
     rows::PlanRows,
     rules::{Form, Ground, Marginal, Measure, Place, Rules, Stop, schedule},
 };
@@ -53,6 +56,8 @@ pub struct Problem<R: Runtime, P: Precision> {
     /// Epsilon of every stage and image, then the constants of `sides`.
     table: Buffer<R, P::Real>,
     stages: usize,
+    /// Epsilons of every image.
+    schedules: Vec<usize>,
 }
 
 /// Potentials on a device.
@@ -108,7 +113,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     ///
     /// # Errors
     /// [`Error::Length`] for an empty batch, grid or schedule or when masses and points differ in number,
-    /// [`Error::TooLarge`].
+    /// [`Error::TooLarge`], [`Error::Count`] for more cells or points than a unit can go through.
     pub fn new(device: &Device<R, P>, places: &[Place], rules: Rules, stop: Stop) -> Result<Self> {
         let at_least_one = |what, got: usize| match got {
             0 => Err(Error::Length { what, expected: 1, got }),
@@ -119,6 +124,9 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         for place in places {
             at_least_one("cells", place.cells.len())?;
             at_least_one("epsilons", place.epsilons.len())?;
+            // A unit goes through all cells or all points of an image.
+            device.check_rounds("cells of an image", place.cells.len() as u32)?;
+            device.check_rounds("points of an image", place.points.len() as u32)?;
             if place.masses.len() != place.points.len() {
                 return Err(Error::Length { what: "masses", expected: place.points.len(), got: place.masses.len() });
             }
@@ -132,6 +140,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             start: device.upload_f64(&rules.start(places)),
             table: device.upload_f64(&rules.table(places, stages)),
             stages,
+            schedules: places.iter().map(|place| place.epsilons.len()).collect(),
         })
     }
 
@@ -172,10 +181,33 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             }
             let (status, sums) = state.status.read_with(&state.sums)?;
             if made == last || status.chunks_exact(4).all(|s| s[0].cast_to_f64() == 0.0) {
-                let reports = status.chunks_exact(4).zip(sums.chunks_exact(4)).map(|(s, m)| self.report(s, m));
-                return Ok(Solution { reports: reports.collect(), state });
+                return Ok(self.conclude(state, &status, &sums));
             }
         }
+    }
+
+    /// Solves where every image has one point at most and both marginals are exact: the first half of a round does, because
+    /// every cell's mass goes to the point.
+    ///
+    /// # Errors
+    /// As [`solve`](Self::solve); [`Error::Count`] for an image with more points.
+    pub fn solve_single(&self, device: &Device<R, P>, density: &Buffer<R, P::Real>) -> Result<Solution<R, P::Real>> {
+        density.expect("density", self.mosaic.total(Count::Cells))?;
+        if let Some((_, points)) = self.images().iter().find(|image| image.1 > 1) {
+            return Err(Error::Count { what: "points of an image", value: *points as u32, min: 0, max: 1 });
+        }
+        let state = self.begin(device, density)?;
+        self.cells_half(device, &state, [0, 0]);
+        self.points_half(device, &state, 0, true);
+        self.judge(device, &state, 0);
+        let (status, sums) = state.status.read_with(&state.sums)?;
+        Ok(self.conclude(state, &status, &sums))
+    }
+
+    /// What a state came to.
+    fn conclude(&self, state: State<R, P::Real>, status: &[P::Real], sums: &[P::Real]) -> Solution<R, P::Real> {
+        let reports = status.chunks_exact(4).zip(sums.chunks_exact(4)).map(|(s, m)| self.report(s, m));
+        Solution { reports: reports.collect(), state }
     }
 
     fn report(&self, status: &[P::Real], sums: &[P::Real]) -> Report {
@@ -266,7 +298,7 @@ fn start_cells<F: Real>(
             }
             log_mass = mass.ln() - measure;
         }
-        cells[i as usize] = F::new(NOTHING);
+        cells[i as usize] = log_mass;
         cells[(all + i) as usize] = F::new(0.0);
         cells[(2u32 * all + i) as usize] = log_mass;
         cells[(3u32 * all + i) as usize] = F::new(0.0);

@@ -49,9 +49,9 @@ impl Canvas {
         Image::from_u8(self.width, self.height, 3, self.pixels.into_flattened())
     }
 
-    /// Copies `other` to the top, `left` px from the left; it must fit.
-    pub(super) fn paste(&mut self, other: &Self, left: u32) {
-        let rows = self.pixels.chunks_exact_mut(self.width as usize);
+    /// Copies `other` to `left`, `top` px; it must fit.
+    pub(super) fn paste(&mut self, other: &Self, [left, top]: [u32; 2]) {
+        let rows = self.pixels.chunks_exact_mut(self.width as usize).skip(top as usize);
         for (row, source) in rows.zip(other.pixels.chunks_exact(other.width as usize)) {
             row[left as usize..][..source.len()].copy_from_slice(source);
         }
@@ -137,6 +137,13 @@ pub(super) fn hue(index: usize) -> Rgb {
 /// `color` at a brightness of 0 to 1, clamped.
 pub(super) fn scaled(color: Rgb, brightness: f32) -> Rgb {
     color.map(|channel| byte(f32::from(channel) / 255.0 * brightness.clamp(0.0, 1.0)))
+}
+
+/// White at 0, red at 1 and above, blue at -1 and below, with equal steps between.
+pub(super) fn diverging(value: f32) -> Rgb {
+    let rest = 1.0 - value.abs().min(1.0);
+    let [most, faint] = [1.0 - 0.25 * (1.0 - rest), rest].map(byte);
+    if value > 0.0 { [most, faint, faint] } else { [faint, faint, most] }
 }
 
 /// A value of 0 to 1, clamped, as eight bits.

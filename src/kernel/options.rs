@@ -43,8 +43,8 @@ pub enum Background {
     Reciprocal {
         /// Share of the side; their code has 1, their advice is less.
         kappa: f64,
-        /// Shorter side of the whole image, px.
-        side: f64,
+        /// Shorter side of the whole image, px; none takes the one of the image that the grid lies on.
+        side: Option<f64>,
     },
     /// Wholly to the background beyond `cut_off` standard deviations, not at all within.
     Hard {
@@ -98,7 +98,7 @@ impl KernelOptions {
             }
             Background::Reciprocal { kappa, side } => {
                 positive("kappa", kappa)?;
-                positive("side", side)?;
+                side.map_or(Ok(()), |side| positive("side", side))?;
             }
         }
         if let ScaleClip::Range { post_min, post_max } = self.scale_clip {
@@ -111,8 +111,8 @@ impl KernelOptions {
         }
     }
 
-    /// `b` of the background rule: constant part, and part per `ln|Sigma|`.
-    pub(crate) fn threshold(&self) -> [f64; 2] {
+    /// `b` of the background rule for an image of `size` px: constant part, and part per `ln|Sigma|`.
+    pub(crate) fn threshold(&self, size: [u32; 2]) -> [f64; 2] {
         match self.background {
             Background::None => [0.0, 0.0],
             Background::Soft { cut_off, rule: CutOff::Exponent } => [cut_off * cut_off / 2.0, 0.0],
@@ -120,7 +120,10 @@ impl KernelOptions {
                 [cut_off * cut_off, 0.0]
             }
             Background::Ratio { cut_off, kappa } => [cut_off * cut_off / 2.0 - kappa.ln(), 0.5],
-            Background::Reciprocal { kappa, side } => [(kappa * side).powi(2) / 2.0, 0.0],
+            Background::Reciprocal { kappa, side } => {
+                let shorter = || f64::from(size[0].min(size[1]));
+                [(kappa * side.unwrap_or_else(shorter)).powi(2) / 2.0, 0.0]
+            }
         }
     }
 
@@ -136,7 +139,7 @@ impl KernelOptions {
 
     /// What is made of Gaussians over the cells of `grid`.
     pub(crate) fn framing(&self, grid: Grid) -> Framing {
-        let [threshold, threshold_per_log_det] = self.threshold();
+        let [threshold, threshold_per_log_det] = self.threshold(grid.image());
         let [least_scale, largest_scale] = self.scale_limits(f64::from(grid.stride()));
         let threshold_per_log_weight = f64::from(u8::from(self.rule() == correspondence::Background::Odds));
         Framing {
@@ -164,7 +167,7 @@ impl KernelOptions {
     fn least_scale(&self, stride: f64) -> f64 {
         match self.background {
             Background::None | Background::Reciprocal { .. } => 0.0,
-            _ => stride / (2.0 * self.threshold()[0].max(0.5)).sqrt(),
+            _ => stride / (2.0 * self.threshold([0; 2])[0].max(0.5)).sqrt(),
         }
     }
 }

@@ -1,19 +1,17 @@
 //! DM-Count: the count, the balanced transport of the density's shape, and its total variation against the dots.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Buffer, Device, Precision, Single,
+    Device, Precision,
     cubecl::Runtime,
-    dm_count::{Weights, terms},
-    sinkhorn::{Form, Marginal, Measure, Rules, Stop},
+    dm_count::Weights,
+    sinkhorn::{Form, Marginal, Measure, Rules},
 };
 
 use super::{
-    Coordinates, Epsilon, Ground, Scene, Step,
-    scenes::Costs,
-    step::{Solver, together},
+    Coordinates, Epsilon, Ground, Scene, TransportLoss,
+    scenes::{Costs, Rounds},
+    transport::Ending,
 };
 use crate::{Error, Grid, Result};
 
@@ -35,7 +33,7 @@ pub enum OtEntropy {
 pub enum DmProfile {
     /// The published code: a hundred rounds with 1e-16 added to every divisor. That floor dominates: mass farther than about
     /// 60 px (at epsilon 10 px²) from every point does not move, and the gradient is constant there. Its value, `<z, gradient>`,
-    /// is 0 whatever the plan, so this loss has the value of the other two terms; [`Step::dual_values`] knows more.
+    /// is 0 whatever the plan, so this loss has the value of the other two terms; [`Step::dual_values`](super::Step::dual_values) knows more.
     Reference,
     /// The optimum up to a tolerance, by rounds of falling epsilon.
     Exact(OtEntropy),
@@ -77,8 +75,7 @@ impl Default for DmProfile {
 pub struct DmCount {
     profile: DmProfile,
     costs: Costs,
-    rounds: usize,
-    tolerance: f64,
+    stop: Rounds,
     transport: f64,
     variation: f64,
 }
@@ -87,39 +84,26 @@ impl DmCount {
     /// With the weights of the paper. `Reference`: 100 rounds, a squared L2 error of 1e-9. `Exact`: epsilon from the largest cost
     /// down by 0.8 a round, then up to 1000 rounds in all, a marginal error of 0.01.
     pub fn new(profile: DmProfile) -> Self {
-        let (annealing, rounds, tolerance) = match profile {
+        let (annealing, limit, tolerance) = match profile {
             DmProfile::Reference => (None, 100, 1e-9),
             DmProfile::Exact(_) => (Some(0.8), 1000, 0.01),
         };
         let (ground, coordinates) = (Ground::Squared, Coordinates::Pixels);
         let costs = Costs { ground, coordinates, epsilon: Epsilon::Absolute(10.0), annealing };
-        Self { profile, costs, rounds, tolerance, transport: 0.1, variation: 0.01 }
+        Self { profile, costs, stop: Rounds { limit, tolerance }, transport: 0.1, variation: 0.01 }
     }
 
-    /// Strength of the entropy. Default: 10 px².
-    pub fn epsilon(mut self, epsilon: Epsilon) -> Self {
-        self.costs.epsilon = epsilon;
-        self
-    }
-
-    /// Unit of distances; published code offers the longer side, with which epsilon 10 moves everything everywhere. Default:
-    /// pixels.
-    pub fn coordinates(mut self, coordinates: Coordinates) -> Self {
-        self.costs.coordinates = coordinates;
-        self
-    }
-
-    /// Rounds at most, rounded up to tens. Default: 100 or 1000.
-    pub fn rounds(mut self, rounds: usize) -> Self {
-        self.rounds = rounds;
-        self
-    }
-
-    /// `Reference`: the squared L2 error of the cells' shares at which it ends. `Exact`: largest L1 error of the annotations' shares.
-    /// Default: 1e-9, 0.01.
-    pub fn tolerance(mut self, tolerance: f64) -> Self {
-        self.tolerance = tolerance;
-        self
+    super::setters! {
+        /// Strength of the entropy. Default: 10 px².
+        epsilon: Epsilon => costs.epsilon;
+        /// Unit of distances; published code offers the longer side, with which epsilon 10 moves everything everywhere. Default:
+        /// pixels.
+        coordinates: Coordinates => costs.coordinates;
+        /// Rounds at most, rounded up to tens. Default: 100 or 1000.
+        rounds: usize => stop.limit;
+        /// `Reference`: the squared L2 error of the cells' shares at which it ends. `Exact`: largest L1 error of the annotations'
+        /// shares. Default: 1e-9, 0.01.
+        tolerance: f64 => stop.tolerance;
     }
 
     /// Weights of transport and total variation. Default: 0.1, 0.01.
@@ -136,7 +120,7 @@ impl DmCount {
         &self,
         device: &Device<R, P>,
         scenes: &[Scene<'_>],
-    ) -> Result<DmCountLoss<R, P>> {
+    ) -> Result<TransportLoss<R, P>> {
         for (name, value) in [("transport weight", self.transport), ("variation weight", self.variation)] {
             if !value.is_finite() {
                 return Err(Error::Option { name, value, why: "must be finite" });
@@ -153,7 +137,6 @@ impl DmCount {
         let rules = Rules { ground, of_cells: exact, of_points: exact, form, normalise, alone: 0.0 };
         let share = |scene: &Scene<'_>| 1.0 / scene.1.len().max(1) as f64;
         let places = scenes.iter().map(|scene| self.costs.place(scene, share(scene))).collect::<Result<Vec<_>>>()?;
-        let solver = Solver::new(device, &places, rules, Stop { limit: self.rounds, tolerance: self.tolerance })?;
         let dots: Vec<f64> = scenes.iter().flat_map(|(grid, points)| dots(grid, points.points(), published)).collect();
         let images = scenes.len() as f64;
         let weights = Weights {
@@ -163,7 +146,8 @@ impl DmCount {
             pad: if published { 1e-8 } else { 0.0 },
             valued: !published,
         };
-        Ok(DmCountLoss { solver, weights, dots: device.upload_f64(&dots) })
+        let ending = Ending::Shares { weights, dots: device.upload_f64(&dots), needs_mass: false };
+        TransportLoss::new(device, &places, rules, self.stop.of_solver(), ending)
     }
 }
 
@@ -185,36 +169,4 @@ fn dots(grid: &Grid, points: &[[f64; 2]], published: bool) -> Vec<f64> {
         }
     }
     dots
-}
-
-/// A [`DmCount`] loss of a batch, on a device.
-#[derive(Debug)]
-pub struct DmCountLoss<R: Runtime, P: Precision = Single> {
-    solver: Arc<Solver<R, P>>,
-    weights: Weights,
-    dots: Buffer<R, P::Real>,
-}
-
-impl<R: Runtime, P: Precision> DmCountLoss<R, P> {
-    /// Value, gradient and transported shares at `density`, `[cells of all images]`, mass per cell.
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] or [`Error::OutOfRange`] naming the cell that holds no mass of 0 to 1e9; [`Error::Device`], also
-    /// with the lengths when they disagree.
-    pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
-        let solver = &self.solver;
-        let solution = solver.solve(density, false)?;
-        let outcome = solver.problem.outcome(&solver.device, &solution);
-        let terms = terms(&solver.device, &solver.problem, &solution, &outcome, [density, &self.dots], self.weights)?;
-        let (values, gradient) = (terms.values, terms.gradient);
-        Ok(Step { solver: solver.clone(), solution, outcome, values, gradient })
-    }
-
-    /// The same with one density per image.
-    ///
-    /// # Errors
-    /// [`Error::Length`], and as [`evaluate`](Self::evaluate).
-    pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
-        self.evaluate(&together(&self.solver, densities)?)
-    }
 }

@@ -1,14 +1,19 @@
-//! What the method is compared with: losses that solve a transport problem for every density, and need no Splat.
+//! What the method is compared with: every loss of the paper's comparison, and none needs a fitted Splat.
 //!
-//! | type | transport | loss | gradient |
+//! | type | plan | loss | gradient |
 //! |---|---|---|---|
-//! | [`Sinkhorn`] | balanced, or relaxed by `rho KL` on each side | the entropic optimum itself | of that optimum |
+//! | [`L2`] | none | squared distance from painted Gaussians | of that |
+//! | [`Bayesian`] | fixed: the posterior of Gaussians of known scales | as the method's own [`Loss`](crate::Loss) | of that |
 //! | [`DmCount`] | balanced | 0.1 transport + count + 0.01 total variation | of the sum, or as published code has it |
 //! | [`Unbalanced`] | relaxed | the entropic optimum | of that optimum |
+//! | [`Generalized`] | relaxed | transport + what the plan misses + entropy | with the potentials held |
+//! | [`HeatmapTransport`] | balanced, a joint a channel | the entropic optimum | of that optimum |
+//! | [`Sinkhorn`] | balanced, or relaxed by `rho KL` on each side | the entropic optimum itself | of that optimum |
 //!
 //! Each is a value that needs neither device nor image and can be stored. `on` binds it to the grids and annotations of a batch
-//! of images of any sizes; `evaluate` solves all of them together. A [`Step`] holds value, gradient and transported mass, a
-//! report on each solver and, on demand, potentials, cost and the plan as sparse rows.
+//! of images of any sizes; `evaluate` takes the densities of all of them together. Where a transport problem is solved, a
+//! [`Step`] holds value, gradient and transported mass, a report on each solver and, on demand, potentials, cost and the plan as
+//! sparse rows. [`DensityLoss`] is what they and the method's own loss have in common.
 //!
 //! ```
 //! use splatport::{Annotations, Grid, Vulkan, losses::{DmCount, DmProfile}};
@@ -25,15 +30,41 @@
 //!
 //! Densities are mass per cell, 0 to 1e9, the images' one after the other. Costs are in px² or px unless said otherwise.
 
+/// Setters of options that have defaults: a name, a type, and where the value goes.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty => $($field:ident).+;)*) => { $(
+        $(#[$doc])*
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.$($field).+ = $name;
+            self
+        }
+    )* };
+}
+use setters;
+
+mod any;
+mod bayesian;
 mod dm_count;
+mod generalized;
+mod heatmap;
+mod l2;
+mod scales;
 mod scenes;
 mod sinkhorn;
 mod step;
+mod transport;
 mod unbalanced;
 
-pub use dm_count::{DmCount, DmCountLoss, DmProfile, OtEntropy};
+pub use any::DensityLoss;
+pub use bayesian::Bayesian;
+pub use dm_count::{DmCount, DmProfile, OtEntropy};
+pub use generalized::{Generalized, GlProfile, GridOffset};
+pub use heatmap::{Demanders, HeatmapTransport, Pose};
+pub use l2::{Border, L2, L2Loss, L2Step, Reduction, Sampling};
+pub use scales::Scales;
 pub use scenes::{Coordinates, Epsilon, Ground, Scene};
-pub use sinkhorn::{Marginals, Sinkhorn, SinkhornLoss};
+pub use sinkhorn::{Marginals, Sinkhorn};
 pub use splatport_kernels::sinkhorn::{PlanRows, Report};
 pub use step::Step;
-pub use unbalanced::{ReferenceMeasure, Unbalanced, UnbalancedLoss, UotForm};
+pub use transport::TransportLoss;
+pub use unbalanced::{ReferenceMeasure, Unbalanced, UotForm};

@@ -1,7 +1,7 @@
 //! Images of a batch, and what their costs are measured in.
 
 use serde::{Deserialize, Serialize};
-use splatport_kernels::sinkhorn::{self as solver, Place, schedule};
+use splatport_kernels::sinkhorn::{self as solver, Place, Stop, schedule};
 
 use crate::{Annotations, Error, Grid, Result};
 
@@ -9,13 +9,26 @@ use crate::{Annotations, Error, Grid, Result};
 pub type Scene<'a> = (Grid, &'a Annotations);
 
 /// What it costs to carry a unit of mass from a cell's centre to an annotation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Ground {
     /// The squared distance.
     Squared,
     /// The distance.
     Distance,
+    /// `exp(distance / eta) - 1`.
+    Exponential {
+        /// In the unit of the distances.
+        eta: f64,
+    },
+    /// The same with `eta = base + growth (y + y') / 2`: `y`, `y'` are how far down cell and annotation lie, 0 at the grid's upper
+    /// edge. What is nearer to the camera is larger.
+    Perspective {
+        /// In the unit of the distances.
+        base: f64,
+        /// No unit.
+        growth: f64,
+    },
 }
 
 /// The unit of distances.
@@ -53,40 +66,56 @@ pub(super) struct Costs {
 /// Epsilons that the solvers keep finite numbers with.
 const RANGE: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
 
+/// Least `eta` in the unit of the distances: with a smaller one costs overflow.
+const LEAST_ETA: f64 = 1e-3;
+
 impl Ground {
     pub(super) fn of_solver(self) -> solver::Ground {
         match self {
             Self::Squared => solver::Ground::Squared,
             Self::Distance => solver::Ground::Distance,
+            Self::Exponential { .. } | Self::Perspective { .. } => solver::Ground::Exponential,
         }
     }
 
-    fn of_squared(self, squared: f64) -> f64 {
+    /// `eta` as a constant and a factor of the sum of two places' `y`, px, where the unit of distances is `unit` px.
+    fn stretch(self, unit: f64, top: f64) -> [f64; 2] {
         match self {
-            Self::Squared => squared,
-            Self::Distance => squared.sqrt(),
+            Self::Squared | Self::Distance => [1.0, 0.0],
+            Self::Exponential { eta } => [eta * unit, 0.0],
+            Self::Perspective { base, growth } => [base * unit - growth * top, growth / 2.0],
         }
     }
 }
 
 impl Costs {
+    /// The unit of distances, px.
+    pub(super) fn unit(&self, grid: &Grid) -> f64 {
+        match self.coordinates {
+            Coordinates::Pixels => 1.0,
+            Coordinates::LongerSide => f64::from(grid.size()[0].max(grid.size()[1])),
+        }
+    }
+
     /// An image as the solver takes it; every point has the mass `mass`.
     pub(super) fn place(&self, (grid, annotations): &Scene<'_>, mass: f64) -> Result<Place> {
         grid.check_alone()?;
-        let longer = f64::from(grid.size()[0].max(grid.size()[1]));
-        let scale = match (self.coordinates, self.ground) {
-            (Coordinates::Pixels, _) => 1.0,
-            (Coordinates::LongerSide, Ground::Distance) => longer.recip(),
-            (Coordinates::LongerSide, Ground::Squared) => (longer * longer).recip(),
+        let unit = self.unit(grid);
+        let scale = match self.ground {
+            Ground::Squared => (unit * unit).recip(),
+            Ground::Distance => unit.recip(),
+            Ground::Exponential { .. } | Ground::Perspective { .. } => 1.0,
         };
         let points = annotations.points().to_vec();
-        let largest = scale * self.largest(grid, &points);
+        let stretch = self.ground.stretch(unit, grid.corner()[1].into());
+        self.check_stretch(grid, &points)?;
+        let largest = self.largest(grid, &points);
         // Without points, or all of them on the only cell, nothing depends on it.
         let relative = |share: f64, cost: f64| if cost > 0.0 { share * cost } else { share };
         let epsilon = match self.epsilon {
             Epsilon::Absolute(epsilon) => epsilon,
             Epsilon::RelativeMax(share) => relative(share, largest),
-            Epsilon::RelativeMean(share) => relative(share, scale * self.mean(grid, &points)),
+            Epsilon::RelativeMean(share) => relative(share, self.mean(grid, &points)),
         };
         if !RANGE.contains(&epsilon) {
             return Err(Error::Option {
@@ -100,26 +129,81 @@ impl Costs {
             Some(factor) if factor > 0.0 && factor < 1.0 => schedule(largest.min(*RANGE.end()), factor, epsilon),
             Some(value) => return Err(Error::Option { name: "annealing", value, why: "must be between 0 and 1" }),
         };
-        Ok(Place { cells: grid.cells(), masses: vec![mass; points.len()], points, scale, epsilons })
+        Ok(Place { cells: grid.cells(), masses: vec![mass; points.len()], points, scale, stretch, epsilons })
     }
 
-    /// The largest cost, between a point and a corner's cell.
+    /// Of a centre and a point.
+    fn cost(&self, grid: &Grid, centre: [f64; 2], point: [f64; 2]) -> f64 {
+        let unit = self.unit(grid);
+        let distance = (centre[0] - point[0]).hypot(centre[1] - point[1]) / unit;
+        match self.ground {
+            Ground::Squared => distance * distance,
+            Ground::Distance => distance,
+            Ground::Exponential { .. } | Ground::Perspective { .. } => {
+                let [base, slope] = self.ground.stretch(unit, grid.corner()[1].into());
+                (unit * distance / (base + slope * (centre[1] + point[1]))).exp_m1()
+            }
+        }
+    }
+
+    /// The largest cost: of a corner's cell, because costs are quasiconvex.
     fn largest(&self, grid: &Grid, points: &[[f64; 2]]) -> f64 {
-        let ends = [grid.centre(0), grid.centre(grid.len() - 1)];
-        let farthest =
-            |p: &[f64; 2], axis: usize| ends.map(|e| (e[axis] - p[axis]).abs()).into_iter().fold(0.0, f64::max);
-        let squared = points.iter().map(|p| farthest(p, 0).powi(2) + farthest(p, 1).powi(2));
-        self.ground.of_squared(squared.fold(0.0, f64::max))
+        let [first, last] = [grid.centre(0), grid.centre(grid.len() - 1)];
+        let corners = [first, [last[0], first[1]], [first[0], last[1]], last];
+        let costs = points.iter().flat_map(|&point| corners.map(|corner| self.cost(grid, corner, point)));
+        costs.fold(0.0, f64::max)
     }
 
     /// The mean cost.
     fn mean(&self, grid: &Grid, points: &[[f64; 2]]) -> f64 {
-        let cost = |centre: [f64; 2], p: &[f64; 2]| {
-            self.ground.of_squared((centre[0] - p[0]).powi(2) + (centre[1] - p[1]).powi(2))
-        };
-        let of_cell = |i: usize| points.iter().map(|p| cost(grid.centre(i), p)).sum::<f64>();
+        let of_cell = |i: usize| points.iter().map(|&point| self.cost(grid, grid.centre(i), point)).sum::<f64>();
         (0..grid.len()).map(of_cell).sum::<f64>() / (grid.len() * points.len().max(1)) as f64
     }
+
+    /// Rejects lengths of an exponential cost that are not positive somewhere.
+    fn check_stretch(&self, grid: &Grid, points: &[[f64; 2]]) -> Result<()> {
+        match self.ground {
+            Ground::Squared | Ground::Distance => return Ok(()),
+            Ground::Exponential { eta } => check_positive("eta", eta)?,
+            Ground::Perspective { base, growth } => {
+                check_positive("base", base)?;
+                if !growth.is_finite() {
+                    return Err(Error::Option { name: "growth", value: growth, why: "must be finite" });
+                }
+            }
+        }
+        let unit = self.unit(grid);
+        let [base, slope] = self.ground.stretch(unit, grid.corner()[1].into());
+        let ends = [grid.centre(0)[1], grid.centre(grid.len() - 1)[1]];
+        for (index, point) in points.iter().enumerate() {
+            let etas = ends.map(|end| (base + slope * (end + point[1])) / unit);
+            if let Some(&value) = etas.iter().find(|&&eta| eta < LEAST_ETA) {
+                return Err(Error::OutOfRange { what: "eta", index, value, min: LEAST_ETA, max: f64::MAX });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When a loss stops.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rounds {
+    pub limit: usize,
+    pub tolerance: f64,
+}
+
+impl Rounds {
+    pub(super) fn of_solver(self) -> Stop {
+        Stop { limit: self.limit, tolerance: self.tolerance }
+    }
+}
+
+/// Rejects an empty batch and grids that are none.
+pub(super) fn check_scenes(scenes: &[Scene<'_>]) -> Result<()> {
+    if scenes.is_empty() {
+        return Err(Error::Empty { what: "batch" });
+    }
+    scenes.iter().try_for_each(|(grid, _)| grid.check_alone())
 }
 
 /// Rejects what is not above 0.

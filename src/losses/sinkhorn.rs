@@ -1,19 +1,17 @@
 //! Entropic optimal transport between a density and annotations, as a loss of its own.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Buffer, Device, Precision, Single, arithmetic,
+    Device, HostReal, Precision,
     cubecl::Runtime,
-    dm_count::{Weights, terms},
-    sinkhorn::{Form, Marginal, Measure, Rules, Stop},
+    dm_count::Weights,
+    sinkhorn::{Form, Marginal, Measure, Rules},
 };
 
 use super::{
-    Coordinates, Epsilon, Ground, Scene, Step,
-    scenes::{Costs, check_positive},
-    step::{Solver, together},
+    Coordinates, Epsilon, Ground, Scene, TransportLoss,
+    scenes::{Costs, Rounds, check_positive},
+    transport::Ending,
 };
 use crate::Result;
 
@@ -52,8 +50,7 @@ pub enum Marginals {
 pub struct Sinkhorn {
     costs: Costs,
     marginals: Marginals,
-    rounds: usize,
-    tolerance: f64,
+    stop: Rounds,
 }
 
 impl Default for Sinkhorn {
@@ -64,53 +61,28 @@ impl Default for Sinkhorn {
             epsilon: Epsilon::RelativeMax(1e-3),
             annealing: Some(0.8),
         };
-        Self { costs, marginals: Marginals::Balanced, rounds: 1000, tolerance: 0.01 }
+        Self { costs, marginals: Marginals::Balanced, stop: Rounds { limit: 1000, tolerance: 0.01 } }
     }
 }
 
 impl Sinkhorn {
-    /// Strength of the entropy. Default: a thousandth of the largest cost.
-    pub fn epsilon(mut self, epsilon: Epsilon) -> Self {
-        self.costs.epsilon = epsilon;
-        self
-    }
-
-    /// Default: balanced.
-    pub fn marginals(mut self, marginals: Marginals) -> Self {
-        self.marginals = marginals;
-        self
-    }
-
-    /// Default: the squared distance.
-    pub fn ground(mut self, ground: Ground) -> Self {
-        self.costs.ground = ground;
-        self
-    }
-
-    /// Unit of distances. Default: pixels.
-    pub fn coordinates(mut self, coordinates: Coordinates) -> Self {
-        self.costs.coordinates = coordinates;
-        self
-    }
-
-    /// Factor from one round's epsilon to the next, starting with the largest cost; `None` starts with the last epsilon.
-    /// Default: 0.8.
-    pub fn annealing(mut self, factor: Option<f64>) -> Self {
-        self.costs.annealing = factor;
-        self
-    }
-
-    /// Rounds at most; the schedule of epsilon is always completed. Default: 1000.
-    pub fn rounds(mut self, rounds: usize) -> Self {
-        self.rounds = rounds;
-        self
-    }
-
-    /// Balanced: largest L1 error of what the annotations receive, as a share. Relaxed: largest relative error of any marginal.
-    /// Default: 0.01.
-    pub fn tolerance(mut self, tolerance: f64) -> Self {
-        self.tolerance = tolerance;
-        self
+    super::setters! {
+        /// Strength of the entropy. Default: a thousandth of the largest cost.
+        epsilon: Epsilon => costs.epsilon;
+        /// Default: balanced.
+        marginals: Marginals => marginals;
+        /// Default: the squared distance.
+        ground: Ground => costs.ground;
+        /// Unit of distances. Default: pixels.
+        coordinates: Coordinates => costs.coordinates;
+        /// Factor from one round's epsilon to the next, starting with the largest cost; `None` starts with the last epsilon.
+        /// Default: 0.8.
+        annealing: Option<f64> => costs.annealing;
+        /// Rounds at most; the schedule of epsilon is always completed. Default: 1000.
+        rounds: usize => stop.limit;
+        /// Balanced: largest L1 error of what the annotations receive, as a share. Relaxed: largest relative error of any marginal.
+        /// Default: 0.01.
+        tolerance: f64 => stop.tolerance;
     }
 
     /// Binds it to a batch of images.
@@ -122,7 +94,7 @@ impl Sinkhorn {
         &self,
         device: &Device<R, P>,
         scenes: &[Scene<'_>],
-    ) -> Result<SinkhornLoss<R, P>> {
+    ) -> Result<TransportLoss<R, P>> {
         let marginal = match self.marginals {
             Marginals::Balanced => Marginal::Exact,
             Marginals::Relaxed { rho } => {
@@ -143,49 +115,15 @@ impl Sinkhorn {
             Marginals::Relaxed { .. } => 1.0,
         };
         let places = scenes.iter().map(|scene| self.costs.place(scene, mass(scene))).collect::<Result<Vec<_>>>()?;
-        let solver = Solver::new(device, &places, rules, Stop { limit: self.rounds, tolerance: self.tolerance })?;
-        let cells: usize = places.iter().map(|place| place.cells.len()).sum();
-        let dots = device.upload_f64(&vec![0.0; cells]);
-        Ok(SinkhornLoss { solver, balanced: self.marginals == Marginals::Balanced, dots })
-    }
-}
-
-/// A [`Sinkhorn`] loss of a batch, on a device.
-#[derive(Debug)]
-pub struct SinkhornLoss<R: Runtime, P: Precision = Single> {
-    solver: Arc<Solver<R, P>>,
-    balanced: bool,
-    /// None: the transport alone is differentiated.
-    dots: Buffer<R, P::Real>,
-}
-
-impl<R: Runtime, P: Precision> SinkhornLoss<R, P> {
-    /// Value, gradient and transported mass at `density`, `[cells of all images]`, mass per cell.
-    ///
-    /// # Errors
-    /// [`crate::Error::NotFinite`] or [`crate::Error::OutOfRange`] naming the cell that holds no mass of 0 to 1e9, or the image
-    /// without any mass; [`crate::Error::Device`], also with the lengths when they disagree.
-    pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
-        let solver = &self.solver;
-        let solution = solver.solve(density, true)?;
-        let outcome = solver.problem.outcome(&solver.device, &solution);
-        let share = 1.0 / solver.images() as f64;
-        let (values, gradient) = if self.balanced {
-            let weights = Weights { transport: share, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
-            let terms = terms(&solver.device, &solver.problem, &solution, &outcome, [density, &self.dots], weights)?;
-            (terms.values, terms.gradient)
-        } else {
-            let scaled = |buffer| arithmetic::combine(&solver.device, buffer, buffer, 0.0, share);
-            (scaled(&outcome.values)?, scaled(&outcome.slope)?)
+        let ending = match self.marginals {
+            Marginals::Relaxed { .. } => Ending::Optimum,
+            Marginals::Balanced => {
+                let transport = 1.0 / scenes.len() as f64;
+                let weights = Weights { transport, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
+                let cells = scenes.iter().map(|(grid, _)| grid.len()).sum();
+                Ending::Shares { weights, dots: device.filled(P::Real::cast_from_f64(0.0), cells), needs_mass: true }
+            }
         };
-        Ok(Step { solver: solver.clone(), solution, outcome, values, gradient })
-    }
-
-    /// The same with one density per image.
-    ///
-    /// # Errors
-    /// [`crate::Error::Length`], and as [`evaluate`](Self::evaluate).
-    pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
-        self.evaluate(&together(&self.solver, densities)?)
+        TransportLoss::new(device, &places, rules, self.stop.of_solver(), ending)
     }
 }

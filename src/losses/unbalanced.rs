@@ -1,18 +1,16 @@
 //! Unbalanced transport as a loss: mass may stay behind and points may go short, each at a price.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Buffer, Device, Precision, Single, arithmetic,
+    Device, Precision,
     cubecl::Runtime,
-    sinkhorn::{Form, Marginal, Measure, Rules, Stop},
+    sinkhorn::{Form, Marginal, Measure, Rules},
 };
 
 use super::{
-    Coordinates, Epsilon, Ground, Scene, Step,
-    scenes::{Costs, check_positive},
-    step::{Solver, together},
+    Coordinates, Epsilon, Ground, Scene, TransportLoss,
+    scenes::{Costs, Rounds, check_positive},
+    transport::Ending,
 };
 use crate::Result;
 
@@ -63,8 +61,7 @@ pub struct Unbalanced {
     form: UotForm,
     rho: f64,
     costs: Costs,
-    rounds: usize,
-    tolerance: f64,
+    stop: Rounds,
 }
 
 impl Default for Unbalanced {
@@ -75,51 +72,26 @@ impl Default for Unbalanced {
             epsilon: Epsilon::Absolute(0.01),
             annealing: None,
         };
-        Self { form: UotForm::SemiDual, rho: 1.0, costs, rounds: 1000, tolerance: 1e-3 }
+        Self { form: UotForm::SemiDual, rho: 1.0, costs, stop: Rounds { limit: 1000, tolerance: 1e-3 } }
     }
 }
 
 impl Unbalanced {
-    /// Default: semi-dual.
-    pub fn form(mut self, form: UotForm) -> Self {
-        self.form = form;
-        self
-    }
-
-    /// Price of mass that stays or is missing, in the unit of the costs. Default: 1.
-    pub fn rho(mut self, rho: f64) -> Self {
-        self.rho = rho;
-        self
-    }
-
-    /// Strength of the entropy. Default: 0.01.
-    pub fn epsilon(mut self, epsilon: Epsilon) -> Self {
-        self.costs.epsilon = epsilon;
-        self
-    }
-
-    /// Default: the distance.
-    pub fn ground(mut self, ground: Ground) -> Self {
-        self.costs.ground = ground;
-        self
-    }
-
-    /// Unit of distances. Default: the longer side.
-    pub fn coordinates(mut self, coordinates: Coordinates) -> Self {
-        self.costs.coordinates = coordinates;
-        self
-    }
-
-    /// Rounds at most. Default: 1000; `rho / (2 epsilon) ln(1 / tolerance)` are needed, which is 345 with the defaults.
-    pub fn rounds(mut self, rounds: usize) -> Self {
-        self.rounds = rounds;
-        self
-    }
-
-    /// Largest relative error of any marginal of the plan, bounded by how much updates contract. Default: 0.001.
-    pub fn tolerance(mut self, tolerance: f64) -> Self {
-        self.tolerance = tolerance;
-        self
+    super::setters! {
+        /// Default: semi-dual.
+        form: UotForm => form;
+        /// Price of mass that stays or is missing, in the unit of the costs. Default: 1.
+        rho: f64 => rho;
+        /// Strength of the entropy. Default: 0.01.
+        epsilon: Epsilon => costs.epsilon;
+        /// Default: the distance.
+        ground: Ground => costs.ground;
+        /// Unit of distances. Default: the longer side.
+        coordinates: Coordinates => costs.coordinates;
+        /// Rounds at most. Default: 1000; `rho / (2 epsilon) ln(1 / tolerance)` are needed, which is 345 with the defaults.
+        rounds: usize => stop.limit;
+        /// Largest relative error of any marginal of the plan, bounded by how much updates contract. Default: 0.001.
+        tolerance: f64 => stop.tolerance;
     }
 
     /// Binds it to a batch of images.
@@ -131,7 +103,7 @@ impl Unbalanced {
         &self,
         device: &Device<R, P>,
         scenes: &[Scene<'_>],
-    ) -> Result<UnbalancedLoss<R, P>> {
+    ) -> Result<TransportLoss<R, P>> {
         check_positive("rho", self.rho)?;
         let relaxed = Marginal::Relaxed { rho: self.rho };
         let form = match self.form {
@@ -142,38 +114,6 @@ impl Unbalanced {
         let ground = self.costs.ground.of_solver();
         let rules = Rules { ground, of_cells: relaxed, of_points: relaxed, form, normalise: None, alone: 1.0 };
         let places = scenes.iter().map(|scene| self.costs.place(scene, 1.0)).collect::<Result<Vec<_>>>()?;
-        let solver = Solver::new(device, &places, rules, Stop { limit: self.rounds, tolerance: self.tolerance })?;
-        Ok(UnbalancedLoss { solver })
-    }
-}
-
-/// An [`Unbalanced`] loss of a batch, on a device.
-#[derive(Debug)]
-pub struct UnbalancedLoss<R: Runtime, P: Precision = Single> {
-    solver: Arc<Solver<R, P>>,
-}
-
-impl<R: Runtime, P: Precision> UnbalancedLoss<R, P> {
-    /// Value, gradient and transported mass at `density`, `[cells of all images]`, mass per cell.
-    ///
-    /// # Errors
-    /// [`crate::Error::NotFinite`] or [`crate::Error::OutOfRange`] naming the cell that holds no mass of 0 to 1e9, or the image
-    /// with annotations and no mass; [`crate::Error::Device`], also with the lengths when they disagree.
-    pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
-        let solver = &self.solver;
-        let solution = solver.solve(density, true)?;
-        let outcome = solver.problem.outcome(&solver.device, &solution);
-        let share = 1.0 / solver.images() as f64;
-        let scaled = |buffer| arithmetic::combine(&solver.device, buffer, buffer, 0.0, share);
-        let (values, gradient) = (scaled(&outcome.values)?, scaled(&outcome.slope)?);
-        Ok(Step { solver: solver.clone(), solution, outcome, values, gradient })
-    }
-
-    /// The same with one density per image.
-    ///
-    /// # Errors
-    /// [`crate::Error::Length`], and as [`evaluate`](Self::evaluate).
-    pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
-        self.evaluate(&together(&self.solver, densities)?)
+        TransportLoss::new(device, &places, rules, self.stop.of_solver(), Ending::Optimum)
     }
 }

@@ -14,6 +14,7 @@
 //! | [`mixture`] | rows of annotations that several gaussians make up; derivatives of a loss by what a plan is made of |
 //! | [`loss`], [`cost`] | K'z, K v, the L1 loss, the transport cost |
 //! | [`sinkhorn`], [`dm_count`] | entropic optimal transport, balanced and unbalanced; the loss DM-Count makes of it |
+//! | [`pseudo_density`], [`bayesian`], [`generalized`], [`heatmap`] | the other losses that the method is compared with |
 //! | [`ownership`] | which annotation owns a cell, and its overlap with true masks |
 //!
 //! Points are `[x, y]` in pixels, x right, y down, the centre of the top-left pixel at (0.5, 0.5). Images are
@@ -42,13 +43,16 @@ use num_traits::{Float, NumCast};
 pub mod adam;
 pub mod alpha_over;
 pub mod background_image;
+pub mod bayesian;
 #[cfg(test)]
 mod check;
 pub mod cost;
 pub mod discrepancy;
 pub mod dm_count;
 pub mod gaussian;
+pub mod generalized;
 pub mod grid;
+pub mod heatmap;
 pub mod initial;
 pub mod kernel;
 pub mod loss;
@@ -56,6 +60,7 @@ pub mod mixture;
 pub mod nearest;
 pub mod normal_matrix;
 pub mod ownership;
+pub mod pseudo_density;
 pub mod reconstruction;
 pub mod scales;
 pub mod shape;

@@ -17,6 +17,7 @@ use splatport_kernels::{
 };
 
 pub use crop::{Crop, CropTarget};
+pub(crate) use initial::neighbour_means;
 pub use mixture::Share;
 pub use options::*;
 pub use recipe::{Inputs, SplatRecipe, Unbound};
@@ -81,11 +82,20 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// [`Error::Option`] when `scale` is not within 2^-20..=2^24 px, [`Error::OutOfRange`] for an annotation farther than
     /// 2^24 px from the origin.
     pub fn round(device: &Device<R, P>, annotations: &Annotations, size: [u32; 2], scale: f64) -> Result<Self> {
-        if !(LEAST_SCALE..=REACH).contains(&scale) {
-            return Err(Error::Option { name: "scale", value: scale, why: SCALE_RANGE });
-        }
+        check_scale("scale", scale)?;
+        Self::upright(device, annotations, size, &vec![[scale; 2]; annotations.len()])
+    }
+
+    /// Gaussians of checked scales along x and y at the annotations.
+    pub(crate) fn upright(
+        device: &Device<R, P>,
+        annotations: &Annotations,
+        size: [u32; 2],
+        scales: &[[f64; 2]],
+    ) -> Result<Self> {
         check_reach(annotations.points().as_flattened())?;
-        let rows = annotations.points().iter().flat_map(|&[x, y]| [x, y, scale, scale, 0.0, 1.0, 1.0]);
+        let pairs = annotations.points().iter().zip(scales);
+        let rows = pairs.flat_map(|(&[x, y], &[across, down])| [x, y, across, down, 0.0, 1.0, 1.0]);
         Ok(Self::known(device, rows.collect(), 1, size, Profile::Recommended))
     }
 
@@ -240,8 +250,13 @@ const LEAST_SCALE: f64 = 1.0 / 1_048_576.0;
 /// What a scale that is none of these is told.
 const SCALE_RANGE: &str = "must lie between 2^-20 and 2^24 px";
 
+/// Rejects a scale that known Gaussians cannot have.
+pub(crate) fn check_scale(name: &'static str, value: f64) -> Result<()> {
+    if (LEAST_SCALE..=REACH).contains(&value) { Ok(()) } else { Err(Error::Option { name, value, why: SCALE_RANGE }) }
+}
+
 /// Rejects coordinates, two a point, that are too far away.
-fn check_reach<T: Copy + Into<f64>>(coordinates: &[T]) -> Result<()> {
+pub(crate) fn check_reach<T: Copy + Into<f64>>(coordinates: &[T]) -> Result<()> {
     match coordinates.iter().position(|&v| v.into().abs() > REACH) {
         None => Ok(()),
         Some(at) => {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LEAST_SCALE, REACH, SCALE_RANGE};
+use super::check_scale;
 use crate::{Error, Profile, Result};
 
 /// What the Gaussians are drawn over.
@@ -264,10 +264,8 @@ impl SplatOptions {
         if let InitialScale::NeighbourFraction { divisor } = self.initial_scale {
             positive("initial scale divisor", divisor)?;
         }
-        if let InitialScale::Equal { scale } = self.initial_scale
-            && !(LEAST_SCALE..=REACH).contains(&scale)
-        {
-            return Err(Error::Option { name: "initial scale", value: scale, why: SCALE_RANGE });
+        if let InitialScale::Equal { scale } = self.initial_scale {
+            check_scale("initial scale", scale)?;
         }
         if let ScaleMap::Softplus { least } = self.scale_map {
             positive("least scale", least)?;

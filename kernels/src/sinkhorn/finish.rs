@@ -114,17 +114,8 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         solution: &Solution<R, P::Real>,
     ) -> (Buffer<R, P::Real>, Buffer<R, P::Real>) {
         let state = &solution.state;
-        let pick = |from: &Buffer<R, P::Real>, first: usize, step: usize, len: usize| {
-            let picked = device.uninit(len);
-            if len > 0 {
-                let (cubes, dim) = device.per_unit(len);
-                let (client, step) = (device.client(), step as u32);
-                pick_every::launch::<P::Real, R>(client, cubes, dim, from.arg(), picked.arg(), first as u32, step);
-            }
-            picked
-        };
         let (cells, points) = (self.mosaic.total(Count::Cells), self.mosaic.total(Count::Gaussians));
-        (pick(&state.cells, cells, 1, cells), pick(&state.points, 4 * points, 4, points))
+        (pick(device, &state.cells, cells, 1, cells), pick(device, &state.points, 4 * points, 4, points))
     }
 
     /// `<C, P>` of every image, `[images, 4]`, in the first of four numbers; the second is the plan's mass.
@@ -144,6 +135,23 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         );
         totals(device, &self.mosaic, &costs, Count::Cells)
     }
+}
+
+/// `len` elements, every `step`-th from `first` on.
+pub(super) fn pick<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    from: &Buffer<R, P::Real>,
+    first: usize,
+    step: usize,
+    len: usize,
+) -> Buffer<R, P::Real> {
+    let picked = device.uninit(len);
+    if len > 0 {
+        let (cubes, dim) = device.per_unit(len);
+        let (first, step) = (first as u32, step as u32);
+        pick_every::launch::<P::Real, R>(device.client(), cubes, dim, from.arg(), picked.arg(), first, step);
+    }
+    picked
 }
 
 #[cube(launch)]

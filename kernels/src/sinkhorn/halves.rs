@@ -103,6 +103,7 @@ fn to_points<F: Real>(
     let first = plots.before(image, Count::Cells);
     let epsilon = round.epsilon(image, images);
     let sharpness = round.constant(image, images, SCALE) / epsilon;
+    let ruler = round.ruler(image, images);
     let mut place = Point::<F> { x: F::new(0.0), y: F::new(0.0) };
     let mut log_sum = LogSum::<F> { largest: F::new(NOTHING), sum: F::new(0.0) };
     if runs {
@@ -118,7 +119,7 @@ fn to_points<F: Real>(
         while row < lattice.rows {
             let centre = lattice.centre(column, row);
             let charge = cells[(first + row * lattice.columns + column) as usize];
-            let exponent = charge - cost::<F>(&place, centre.x, centre.y, ground) * sharpness;
+            let exponent = charge - cost::<F>(&place, centre.x, centre.y, &ruler, ground) * sharpness;
             let grown = extend::<F>(LogSum::<F> { largest, sum }, exponent, F::new(1.0));
             largest = grown.largest;
             sum = grown.sum;
@@ -181,12 +182,13 @@ fn to_cells<F: Real>(
     let centre = lattice.centre(local % lattice.columns, local / lattice.columns);
     let epsilon = round.epsilon(image, images);
     let sharpness = round.constant(image, images, SCALE) / epsilon;
+    let ruler = round.ruler(image, images);
     let mut largest = F::new(NOTHING);
     let mut sum = F::new(0.0);
     at += lane;
     while at < end {
         let near = points[at as usize];
-        let exponent = near[2] - cost::<F>(&centre, near[0], near[1], ground) * sharpness;
+        let exponent = near[2] - cost::<F>(&centre, near[0], near[1], &ruler, ground) * sharpness;
         let grown = extend::<F>(LogSum::<F> { largest, sum }, exponent, F::new(1.0));
         largest = grown.largest;
         sum = grown.sum;

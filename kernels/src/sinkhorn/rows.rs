@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 use super::{
     Ground, Problem, Solution,
     judge::bounded_exp,
-    sides::{Round, SCALE, cost},
+    sides::{Round, Ruler, SCALE, cost},
 };
 use crate::{
     Result,
@@ -46,6 +46,7 @@ pub(super) struct Row<F: Real> {
     mass: F,
     exponent: F,
     sharpness: F,
+    ruler: Ruler<F>,
 }
 
 #[cube]
@@ -68,6 +69,7 @@ impl<F: Real> Rows<F> {
             ),
             exponent: potential / epsilon,
             sharpness: round.constant(image, plots.images(), SCALE) / epsilon,
+            ruler: round.ruler(image, plots.images()),
         }
     }
 }
@@ -75,7 +77,7 @@ impl<F: Real> Rows<F> {
 /// Mass that the plan carries from a row to a point, and the cost per unit, not scaled.
 #[cube]
 pub(super) fn share_of_plan<F: Real>(row: &Row<F>, near: Quad<F>, #[comptime] ground: Ground) -> (F, F) {
-    let distance = cost::<F>(&row.centre, near[0], near[1], ground);
+    let distance = cost::<F>(&row.centre, near[0], near[1], &row.ruler, ground);
     (row.mass * bounded_exp::<F>(near[2] + row.exponent - distance * row.sharpness), distance)
 }
 

@@ -10,6 +10,8 @@ pub enum Ground {
     Squared,
     /// The distance, px.
     Distance,
+    /// `exp(distance / length) - 1` with the length [`Place::stretch`].
+    Exponential,
 }
 
 /// How a marginal of the plan is bound to the given mass.
@@ -87,6 +89,8 @@ pub struct Place {
     pub masses: Vec<f64>,
     /// Unit of the costs: 1 for px or px².
     pub scale: f64,
+    /// Of an exponential cost: its length is the first number, px, plus the second times the sum of the two places' `y`.
+    pub stretch: [f64; 2],
     /// Epsilon of every round, in units of the scaled costs, 1e-9 to 1e9; the last one stays.
     pub epsilons: Vec<f64>,
 }
@@ -207,6 +211,8 @@ impl Rules {
             sides::LOG_MEASURE => self.measure(place).ln(),
             sides::RATIO => place.mass() / self.measure(place),
             sides::STAGES => place.epsilons.len() as f64,
+            sides::BASE => place.stretch[0],
+            sides::SLOPE => place.stretch[1],
             _ => self.bound(place),
         };
         table.extend((0..=sides::BOUND).flat_map(|row| places.iter().map(move |place| constants(row, place))));

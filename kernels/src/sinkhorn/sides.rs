@@ -29,7 +29,9 @@ pub(super) const SCALE: u32 = 0;
 pub(super) const LOG_MEASURE: u32 = 1;
 pub(super) const RATIO: u32 = 2;
 pub(super) const STAGES: u32 = 3;
-pub(super) const BOUND: u32 = 4;
+pub(super) const BASE: u32 = 4;
+pub(super) const SLOPE: u32 = 5;
+pub(super) const BOUND: u32 = 6;
 
 #[cube]
 impl<F: Real> Round<F> {
@@ -43,6 +45,10 @@ impl<F: Real> Round<F> {
 
     pub fn constant(&self, image: u32, images: u32, #[comptime] row: u32) -> F {
         self.table[((self.constants + row) * images + image) as usize]
+    }
+
+    pub fn ruler(&self, image: u32, images: u32) -> Ruler<F> {
+        Ruler::<F> { base: self.constant(image, images, BASE), slope: self.constant(image, images, SLOPE) }
     }
 
     pub fn runs(&self, image: u32) -> bool {
@@ -78,13 +84,30 @@ impl<F: Real> Side<F> {
     }
 }
 
+/// The distance at which an exponential cost is `e - 1`: `base + slope (y_a + y_b)`, px.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Ruler<F: Real> {
+    pub base: F,
+    pub slope: F,
+}
+
+/// Exponents of costs: with them costs over the least epsilon stay in `f32`.
+const LARGEST: f32 = 40.0;
+/// Least length of a ruler, px.
+const SHORTEST: f32 = 1e-6;
+
+/// Times the image's scale it is the cost.
 #[cube]
-pub(super) fn cost<F: Real>(a: &Point<F>, x: F, y: F, #[comptime] ground: Ground) -> F {
+pub(super) fn cost<F: Real>(a: &Point<F>, x: F, y: F, ruler: &Ruler<F>, #[comptime] ground: Ground) -> F {
     let (dx, dy) = (a.x - x, a.y - y);
     let squared = dx * dx + dy * dy;
     match comptime!(ground) {
         Ground::Squared => squared,
         Ground::Distance => squared.sqrt(),
+        Ground::Exponential => {
+            let length = max(ruler.base + ruler.slope * (a.y + y), F::new(SHORTEST));
+            min(squared.sqrt() / length, F::new(LARGEST)).exp() - F::new(1.0)
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod loss;
 mod mixture;
 mod nearest;
 mod over;
-mod plan;
+pub mod plan;
 mod precision;
 mod rasterize;
 mod reduce;

@@ -31,7 +31,7 @@ fn images(least: usize, most: usize) -> impl Strategy<Value = Image> {
             points.iter_mut().for_each(|p| *p = [single(p[0] + cells.left), single(p[1] + cells.top)]);
             let epsilons = schedule(largest_cost(&cells, &points), 0.5, single(epsilon));
             let masses = m[..points.len()].to_vec();
-            Image { place: Place { cells, points, masses, scale: 1.0, epsilons }, density: z }
+            Image { place: Place { cells, points, masses, scale: 1.0, stretch: [1.0, 0.0], epsilons }, density: z }
         })
     })
 }
@@ -268,7 +268,10 @@ fn image(columns: u32, rows: u32, points: &[[f64; 2]], epsilons: Vec<f64>) -> Im
     let cells = Cells { left: 0.0, top: 0.0, stride: 4.0, columns, rows };
     let masses = vec![1.0 / points.len().max(1) as f64; points.len()];
     let density = (0..cells.len()).map(|i| single(0.1 + (i as f64 * 0.754_877_666).fract())).collect();
-    Image { place: Place { cells, points: points.to_vec(), masses, scale: 1.0, epsilons }, density }
+    Image {
+        place: Place { cells, points: points.to_vec(), masses, scale: 1.0, stretch: [1.0, 0.0], epsilons },
+        density,
+    }
 }
 
 /// Images stop one by one, at the tolerance, and say so.

@@ -1,6 +1,11 @@
 //! The losses that solve, from grids and annotations to value and gradient, against the oracle.
 
+mod bayesian;
 mod dm_count;
+mod edges;
+mod generalized;
+mod heatmap;
+mod l2;
 mod sinkhorn;
 mod unbalanced;
 

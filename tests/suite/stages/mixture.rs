@@ -48,7 +48,7 @@ fn shares_of_what_there_is_not_are_errors() {
     assert!(wrong(with(share(0, 1, f32::NAN))).starts_with("weight of share[6] is NaN, outside"));
     assert_eq!(wrong(vec![share(0, 0, 1.0), share(2, 2, 1.0)]), "annotations with a share: expected 3 values, got 2");
     let mixed = splat(bodies()).expect("a splat");
-    let bayesian = mixed.kernel(grid()).background(Background::Reciprocal { kappa: 0.1, side: 20.0 }).build();
+    let bayesian = mixed.kernel(grid()).background(Background::Reciprocal { kappa: 0.1, side: Some(20.0) }).build();
     assert!(matches!(bayesian, Err(Error::Device(splatport::kernels::Error::Unsupported { .. }))));
 }
 

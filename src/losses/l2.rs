@@ -1,0 +1,189 @@
+//! The squared distance of a density from one that is painted around the annotations.
+
+use serde::{Deserialize, Serialize};
+use splatport_kernels::{
+    Buffer, Device, Mosaic, Precision, Single, arithmetic,
+    cubecl::Runtime,
+    pseudo_density::{self as painted, Squares, pseudo_density, squares},
+};
+
+use super::{Scales, Scene, scenes::check_scenes, step::wide};
+use crate::{Error, Result, error::check_length, splat::check_reach};
+
+/// What a cell gets of the Gaussian at an annotation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Sampling {
+    /// Its integral over the cell, so that no mass is lost between centres.
+    #[default]
+    CellIntegral,
+    /// Its density at the cell's centre, times the cell's area. With scales below the stride mass is off by up to
+    /// `4 exp(-2 pi^2 scale^2 / stride^2)`: 3 % at half a stride.
+    PointSample,
+}
+
+/// What becomes of the part of a Gaussian that lies off the grid.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Border {
+    /// It is lost.
+    Lose,
+    /// The rest is scaled up to a mass of 1; an annotation with less than a thousandth on the grid is left out.
+    #[default]
+    Renormalise,
+}
+
+/// How the cells' squares become one number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// Their sum.
+    #[default]
+    Sum,
+    /// Their mean over the image's cells.
+    Mean,
+}
+
+/// `weight sum_i (z_i - d_i)^2` with the pseudo-density `d_i = sum_n prod_axis (erf(b) - erf(a)) / 2` of cell edges `a`, `b` in
+/// units of `sqrt(2)` standard deviations from the annotation; the mean over a batch of images. Its gradient is
+/// `2 weight (z - d)`.
+///
+/// The baseline of the method's comparison (paper, Table 4), which gives no scale for it.
+///
+/// ```
+/// use splatport::{Annotations, Grid, Vulkan, losses::{L2, Scales}};
+///
+/// let device = Vulkan::best()?;
+/// let points = Annotations::new(vec![[12.0, 20.0], [50.5, 33.0]])?;
+/// let loss = L2::new(Scales::Fixed(8.0)).on(&device, &[(Grid::over(64, 48, 8), &points)])?;
+/// // Whatever reaches over the border, two annotations are two objects, and their density is the best there is.
+/// assert!((loss.target().read()?.iter().sum::<f32>() - 2.0).abs() < 1e-5);
+/// assert_eq!(loss.evaluate(loss.target())?.value()?, 0.0);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[must_use = "it does nothing until it is evaluated"]
+pub struct L2 {
+    scales: Scales,
+    weight: f64,
+    reduction: Reduction,
+    sampling: Sampling,
+    border: Border,
+}
+
+impl L2 {
+    /// Of Gaussians of these scales, cell integrals that sum to 1 an annotation; the sum over the cells.
+    pub fn new(scales: Scales) -> Self {
+        let (reduction, sampling, border) = Default::default();
+        Self { scales, weight: 1.0, reduction, sampling, border }
+    }
+
+    super::setters! {
+        /// Factor of the squares. Default: 1.
+        weight: f64 => weight;
+        /// Default: the sum.
+        reduction: Reduction => reduction;
+        /// Default: the integral over the cell.
+        sampling: Sampling => sampling;
+        /// Default: every annotation keeps a mass of 1.
+        border: Border => border;
+    }
+
+    /// Paints the pseudo-densities of a batch of images.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::Length`] when there is
+    /// not one true scale per annotation, [`Error::OutOfRange`] for an annotation farther than 2^24 px from the origin,
+    /// [`Error::Device`].
+    pub fn on<R: Runtime, P: Precision>(&self, device: &Device<R, P>, scenes: &[Scene<'_>]) -> Result<L2Loss<R, P>> {
+        check_scenes(scenes)?;
+        if !self.weight.is_finite() {
+            return Err(Error::Option { name: "weight", value: self.weight, why: "must be finite" });
+        }
+        let mut rows = Vec::new();
+        for ((_, annotations), scales) in scenes.iter().zip(self.scales.of(scenes)?) {
+            check_reach(annotations.points().as_flattened())?;
+            let pairs = annotations.points().iter().zip(scales);
+            rows.extend(pairs.flat_map(|(at, scale)| [at[0], at[1], scale[0], scale[1]]));
+        }
+        let plots: Vec<_> = scenes.iter().map(|(grid, points)| (grid.cells(), points.len())).collect();
+        let mosaic = Mosaic::new(device, &plots)?;
+        let sampling = match self.sampling {
+            Sampling::CellIntegral => painted::Sampling::Integral,
+            Sampling::PointSample => painted::Sampling::Centre,
+        };
+        let renormalise = self.border == Border::Renormalise;
+        let target = pseudo_density(device, &mosaic, &device.upload_f64(&rows), sampling, renormalise)?;
+        let share = |cells: usize| match self.reduction {
+            Reduction::Sum => self.weight / scenes.len() as f64,
+            Reduction::Mean => self.weight / (scenes.len() * cells) as f64,
+        };
+        let weights: Vec<f64> = scenes.iter().map(|(grid, _)| share(grid.len())).collect();
+        Ok(L2Loss { device: device.clone(), mosaic, target, weights: device.upload_f64(&weights) })
+    }
+}
+
+/// An [`L2`] loss of a batch, on a device.
+#[derive(Debug)]
+pub struct L2Loss<R: Runtime, P: Precision = Single> {
+    device: Device<R, P>,
+    mosaic: Mosaic<R, P::Real>,
+    target: Buffer<R, P::Real>,
+    weights: Buffer<R, P::Real>,
+}
+
+impl<R: Runtime, P: Precision> L2Loss<R, P> {
+    /// The pseudo-densities, `[cells of all images]`, mass per cell.
+    pub fn target(&self) -> &Buffer<R, P::Real> {
+        &self.target
+    }
+
+    /// Value and gradient at `density`, `[cells of all images]`, mass per cell.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with the lengths when `density` has not one value per cell.
+    pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<L2Step<R, P>> {
+        Ok(L2Step { squares: squares(&self.device, &self.mosaic, [density, &self.target, &self.weights])? })
+    }
+
+    /// The same with one density per image.
+    ///
+    /// # Errors
+    /// [`Error::Length`], and as [`evaluate`](Self::evaluate).
+    pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<L2Step<R, P>> {
+        check_length("densities", self.mosaic.images().len(), densities.len())?;
+        for ((cells, _), density) in self.mosaic.images().iter().zip(densities) {
+            check_length("density", cells.len(), density.len())?;
+        }
+        self.evaluate(&arithmetic::concatenate(&self.device, densities)?)
+    }
+}
+
+/// One evaluation of an [`L2`] loss; on the device until asked for.
+#[derive(Debug)]
+pub struct L2Step<R: Runtime, P: Precision = Single> {
+    squares: Squares<R, P::Real>,
+}
+
+impl<R: Runtime, P: Precision> L2Step<R, P> {
+    /// The loss: the sum of [`values`](Self::values).
+    ///
+    /// # Errors
+    /// [`Error::Device`] when a launch failed.
+    pub fn value(&self) -> Result<f64> {
+        Ok(self.values()?.iter().sum())
+    }
+
+    /// Every image's share of the loss.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when a launch failed.
+    pub fn values(&self) -> Result<Vec<f64>> {
+        Ok(wide(&self.squares.values)?.into_iter().step_by(4).collect())
+    }
+
+    /// Derivative of the loss by the density, `[cells of all images]`.
+    pub fn gradient(&self) -> &Buffer<R, P::Real> {
+        &self.squares.gradient
+    }
+}

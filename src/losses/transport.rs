@@ -1,0 +1,110 @@
+//! A batch that is solved for every density, whichever loss it stands for.
+
+use std::sync::Arc;
+
+use splatport_kernels::{
+    Buffer, Device, Precision, Single, arithmetic,
+    cubecl::Runtime,
+    dm_count::{Terms, Weights, terms},
+    relu::{relu, relu_backward},
+    sinkhorn::{GeneralizedWeights, Place, Problem, Rules, Stop},
+};
+
+use super::{
+    Step,
+    step::{refused, without_mass},
+};
+use crate::{Error, Result, error::check_length};
+
+/// A loss of a batch that solves a transport problem for every density, on a device. Made by `on` of
+/// [`Sinkhorn`](super::Sinkhorn), [`DmCount`](super::DmCount), [`Unbalanced`](super::Unbalanced),
+/// [`Generalized`](super::Generalized) and [`HeatmapTransport`](super::HeatmapTransport).
+#[derive(Debug)]
+pub struct TransportLoss<R: Runtime, P: Precision = Single> {
+    pub(super) device: Device<R, P>,
+    pub(super) problem: Arc<Problem<R, P>>,
+    ending: Ending<R, P>,
+}
+
+/// What becomes of a solution.
+#[derive(Debug)]
+pub(super) enum Ending<R: Runtime, P: Precision> {
+    /// The mean of the optima.
+    Optimum,
+    /// The shape's transport, the count and the variation against dots, `[cells]`.
+    Shares { weights: Weights, dots: Buffer<R, P::Real>, needs_mass: bool },
+    /// The same of maps that may be negative, each with one point at most if so.
+    Maps { weights: Weights, dots: Buffer<R, P::Real>, single: bool },
+    /// Generalized loss's terms, after published rounds if so, else at the optimum.
+    Generalized { weights: GeneralizedWeights, published: bool },
+}
+
+impl<R: Runtime, P: Precision> TransportLoss<R, P> {
+    pub(super) fn new(
+        device: &Device<R, P>,
+        places: &[Place],
+        rules: Rules,
+        stop: Stop,
+        ending: Ending<R, P>,
+    ) -> Result<Self> {
+        if places.is_empty() {
+            return Err(Error::Empty { what: "batch" });
+        }
+        if stop.limit == 0 {
+            return Err(Error::Option { name: "rounds", value: 0.0, why: "must be at least 1" });
+        }
+        let problem = Arc::new(Problem::new(device, places, rules, stop)?);
+        Ok(Self { device: device.clone(), problem, ending })
+    }
+
+    /// Value, gradient and transported mass at `density`, `[cells of all images]`, mass per cell.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] or [`Error::OutOfRange`] naming the cell that holds no mass of 0 to 1e9 (a map's may be negative), or
+    /// the image with annotations and without mass, where the loss has no value; [`Error::Device`], also with the lengths when they
+    /// disagree.
+    pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
+        let (device, problem) = (&self.device, &self.problem);
+        let maps = matches!(self.ending, Ending::Maps { .. }).then(|| relu(device, density));
+        let masses = maps.as_ref().unwrap_or(density);
+        let solution = match self.ending {
+            Ending::Generalized { published: true, .. } => problem.solve_averaged(device, masses)?,
+            Ending::Maps { single: true, .. } => problem.solve_single(device, masses)?,
+            _ => problem.solve(device, masses)?,
+        };
+        if solution.reports().iter().any(|report| report.refused > 0) {
+            return Err(refused(masses)?);
+        }
+        if !matches!(self.ending, Ending::Shares { needs_mass: false, .. } | Ending::Maps { .. }) {
+            without_mass(problem, &solution)?;
+        }
+        let outcome = problem.outcome(device, &solution);
+        let Terms { values, gradient } = match &self.ending {
+            Ending::Optimum => {
+                let share = 1.0 / problem.images().len() as f64;
+                let scaled = |buffer| arithmetic::combine(device, buffer, buffer, 0.0, share);
+                Terms { values: scaled(&outcome.values)?, gradient: scaled(&outcome.slope)? }
+            }
+            Ending::Shares { weights, dots, .. } | Ending::Maps { weights, dots, .. } => {
+                terms(device, problem, &solution, &outcome, [masses, dots], *weights)?
+            }
+            Ending::Generalized { weights, .. } => {
+                problem.generalized(device, &solution, &outcome.received, *weights)?
+            }
+        };
+        let gradient = if maps.is_some() { relu_backward(device, density, &gradient)? } else { gradient };
+        Ok(Step { device: device.clone(), problem: problem.clone(), solution, outcome, values, gradient })
+    }
+
+    /// The same with one density per image.
+    ///
+    /// # Errors
+    /// [`Error::Length`], and as [`evaluate`](Self::evaluate).
+    pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
+        check_length("densities", self.problem.images().len(), densities.len())?;
+        for ((cells, _), density) in self.problem.images().iter().zip(densities) {
+            check_length("density", cells.len(), density.len())?;
+        }
+        self.evaluate(&arithmetic::concatenate(&self.device, densities)?)
+    }
+}

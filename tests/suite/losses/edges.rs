@@ -1,0 +1,106 @@
+//! What every loss must do at the edges of its input, and the solver's limit of no entropy.
+
+use splatport::losses::{
+    Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, L2, Marginals, OtEntropy,
+    ReferenceMeasure, Scales, Sinkhorn, Unbalanced, UotForm,
+};
+use splatport::reference::sinkhorn::{least_assignment, squared_distances};
+use splatport::{Annotations, Error, Grid, Result, Single, WgpuRuntime};
+
+use super::{Scene, bound, by_image, densities, scene};
+use crate::device::{U, device, once, property, single};
+
+type Loss = Box<dyn DensityLoss<WgpuRuntime, Single>>;
+
+/// Every loss at an epsilon that is extreme, where it has one.
+fn losses(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<Loss>)> {
+    fn boxed<L: DensityLoss<WgpuRuntime, Single> + 'static>(loss: Result<L>) -> Result<Loss> {
+        loss.map(|loss| Box::new(loss) as Loss)
+    }
+    let (on, all, epsilon) = (device(), bound(scenes), Epsilon::Absolute(epsilon));
+    let dm = |profile| DmCount::new(profile).epsilon(epsilon).rounds(50).on(on, &all);
+    let unbalanced = |form| Unbalanced::default().form(form).epsilon(epsilon).rounds(50).on(on, &all);
+    let sinkhorn = Sinkhorn::default().epsilon(epsilon).rounds(50);
+    let general = |profile| Generalized::new(profile).epsilon(epsilon).rounds(50).on(on, &all);
+    vec![
+        ("L2", boxed(L2::new(Scales::Fixed(8.0)).on(on, &all))),
+        ("Bayesian", boxed(Bayesian::default().on(on, &all))),
+        ("heuristic", boxed(Bayesian::heuristic().on(on, &all))),
+        ("published DM-Count", boxed(dm(DmProfile::Reference))),
+        ("DM-Count", boxed(dm(DmProfile::default()))),
+        ("DM-Count, Shannon", boxed(dm(DmProfile::Exact(OtEntropy::Shannon)))),
+        ("semi-dual", boxed(unbalanced(UotForm::SemiDual))),
+        ("joint", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::Product)))),
+        ("joint over mass", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::ProductOverMass)))),
+        ("balanced", boxed(sinkhorn.on(on, &all))),
+        ("relaxed", boxed(sinkhorn.marginals(Marginals::Relaxed { rho: 10.0 }).on(on, &all))),
+        ("published generalized", boxed(general(GlProfile::Reference))),
+        ("generalized", boxed(general(GlProfile::Converged))),
+    ]
+}
+
+/// An error that says what is wrong, or numbers; never a NaN.
+#[test]
+fn edges_give_errors_or_numbers() {
+    once("edges", |tally| {
+        let mut spotted = scene(0.25, &[[9.0, 9.0], [30.0, 20.0]]);
+        spotted.density.iter_mut().step_by(2).for_each(|z| *z = 0.0);
+        let one = Scene { grid: Grid::over(5, 3, 8), density: vec![0.5], ..scene(0.0, &[[2.0, 2.0]]) };
+        let cases = [
+            ("no point", scene(0.25, &[])),
+            ("nothing", scene(0.0, &[])),
+            ("one point", scene(0.25, &[[9.0, 9.0]])),
+            ("duplicates", scene(0.25, &[[9.0, 9.0]; 3])),
+            ("zero cells", spotted),
+            ("one cell", one),
+            ("outside", scene(0.25, &[[-70.0, 9.0], [9.0, 9.0]])),
+            ("much", scene(1e6, &[[9.0, 9.0]])),
+            ("little", scene(f64::from(1e-8f32), &[[9.0, 9.0]])),
+        ];
+        let scenes: Vec<Scene> = cases.iter().map(|(_, scene)| scene.clone()).collect();
+        let empty = [scene(0.0, &[[9.0, 9.0]])];
+        for epsilon in [1e-9, 1e-4, 0.01, 10.0, 1e9] {
+            for (name, loss) in losses(&scenes, epsilon) {
+                let (value, gradient) = loss.expect("a loss").value_and_gradient(&densities(&scenes)).expect("numbers");
+                tally.holds(value.is_finite(), || format!("{name}, {epsilon}: {value}"));
+                let slopes = by_image(&scenes, &gradient, |scene| scene.grid.len());
+                for ((case, _), slopes) in cases.iter().zip(&slopes) {
+                    let finite = slopes.iter().all(|slope| slope.is_finite());
+                    tally.holds(finite, || format!("{name}, {case}, {epsilon}: {slopes:?}"));
+                }
+            }
+            // Where mass must go to an annotation and there is none, a loss has a value or says that it has not.
+            for (name, loss) in losses(&empty, epsilon) {
+                match loss.expect("a loss").value_and_gradient(&densities(&empty)) {
+                    Err(error) => {
+                        tally.holds(matches!(error, Error::OutOfRange { index: 0, .. }), || format!("{name}: {error}"))
+                    }
+                    Ok((value, _)) => tally.holds(value.is_finite(), || format!("{name}, {epsilon}: {value}")),
+                }
+            }
+        }
+    });
+}
+
+/// As many cells as points, of equal masses: `0 <= <C, P> - assignment <= epsilon ln n`, either side give or take twice the largest
+/// cost times what the points miss, and U's. Measured: 0.74 of the tolerance.
+#[test]
+fn without_entropy_it_is_the_assignment() {
+    let places = proptest::collection::vec([0.0..24.0f64, 0.0..16.0], 6);
+    property("assignment", 12, places, |places, tally| {
+        let grid = Grid::over(24, 16, 8);
+        let points = Annotations::new(places.iter().map(|p| p.map(single)).collect::<Vec<_>>()).expect("points");
+        let centres: Vec<[f64; 2]> = (0..6).map(|i| grid.centre(i)).collect();
+        let cost = squared_distances(&centres, points.points());
+        let (exact, largest) = (least_assignment(&cost) / 6.0, cost.iter().flatten().copied().fold(0.0, f64::max));
+        for epsilon in [10.0, 1.0, 0.1] {
+            let loss = Sinkhorn::default().epsilon(Epsilon::Absolute(epsilon)).rounds(2000).tolerance(1e-4);
+            let step = loss.on(device(), &[(grid, &points)]).expect("a loss");
+            let step = step.evaluate(&device().filled(1.0, 6)).expect("a step");
+            let slack = 2.0 * largest * (step.reports()[0].residual + 600.0 * U * (1.0 + largest / epsilon));
+            let above = step.costs().expect("costs")[0] - exact;
+            let most = epsilon * 6.0f64.ln() + slack;
+            tally.near("above the assignment", 0, (above, (most - slack) / 2.0), (most + slack) / 2.0);
+        }
+    });
+}
