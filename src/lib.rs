@@ -75,7 +75,7 @@ pub use crate::{
     error::{Error, Result},
     grid::Grid,
     image::{Image, Pixels},
-    io::{CsrTable, GaussianTable, VERSION},
+    io::{CsrTable, DensityTable, GaussianTable, Table, VERSION, write_whole},
     kernel::{Certificate, Kernel, KernelRecipe},
     loss::{Batch, Discrepancy, Loss, LossRecipe, Step},
     profile::Profile,

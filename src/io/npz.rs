@@ -134,7 +134,7 @@ impl Input for Npz {
         &self.path
     }
 
-    fn has(&mut self, name: &str) -> bool {
+    fn has(&self, name: &str) -> bool {
         self.zip.index_for_name(&file_name_from_array_name(name)).is_some()
     }
 
