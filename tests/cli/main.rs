@@ -1,5 +1,7 @@
 //! The command line, run as a program.
 
+mod dataset;
+mod disk;
 mod one_photo;
 mod scene;
 mod usage;

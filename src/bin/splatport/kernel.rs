@@ -11,7 +11,7 @@ use splatport::{Certificate, CsrTable, Device, GaussianTable, Grid, Precision, R
 use crate::answer::Answer;
 use crate::device::{DeviceArgs, Job};
 use crate::options::{KernelArgs, TABLES, ending};
-use crate::origin::Origin;
+use crate::origin::{Cells, Origin};
 
 /// Build the sparse matrix that says how much of every cell belongs to every point.
 #[derive(Args)]
@@ -36,7 +36,7 @@ impl Kernel {
         let table = GaussianTable::open(&self.gaussians)?;
         let (mut kernel, options, certificate) = self.device.clone().run(Build { command: &self, table: &table })?;
         kernel.origin = match Origin::read(&table.origin) {
-            Some(origin) => origin.with_kernel(self.stride, options).text()?,
+            Some(origin) => origin.of_kernel(Cells { stride: self.stride, options }).text()?,
             None => table.origin,
         };
         kernel.save(&self.output)?;

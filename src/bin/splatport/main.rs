@@ -6,8 +6,10 @@
 mod answer;
 mod bench;
 mod convert;
+mod dataset;
 mod device;
 mod devices;
+mod folder;
 mod inspect;
 mod kernel;
 mod loss;
@@ -44,6 +46,10 @@ enum Command {
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
     Convert(convert::Convert),
+    Manifest(dataset::Make),
+    Run(dataset::Run),
+    Merge(dataset::Merge),
+    Gc(dataset::Gc),
     Devices(devices::Devices),
     Bench(bench::Bench),
     /// Print a completion script for a shell.
@@ -63,6 +69,10 @@ impl Command {
             Self::Inspect(command) => command.run(json),
             Self::Verify(command) => command.run(),
             Self::Convert(command) => command.run(),
+            Self::Manifest(command) => command.run(),
+            Self::Run(command) => command.run(),
+            Self::Merge(command) => command.run(),
+            Self::Gc(command) => command.run(),
             Self::Devices(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Completions { shell } => {

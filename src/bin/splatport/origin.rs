@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use splatport::{SplatRecipe, kernel::KernelOptions};
+use splatport::{SplatRecipe, kernel::KernelOptions, splat::Report};
 
 /// The version of the program, the recipe and the digests of the inputs: the same origin on the same device gives the same
 /// bytes.
@@ -25,6 +25,9 @@ pub struct Origin {
     /// How the kernel was built, in a kernel's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Cells>,
+    /// What the fit did, in the Gaussians' file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Report>,
 }
 
 /// A kernel's options and the side of its cells, px.
@@ -40,7 +43,7 @@ impl Origin {
     /// That of Gaussians fitted by this program.
     pub fn new(precision: &str, [photo, points]: [String; 2], recipe: SplatRecipe) -> Self {
         let splatport = env!("CARGO_PKG_VERSION").to_owned();
-        Self { splatport, precision: precision.to_owned(), photo, points, recipe, kernel: None }
+        Self { splatport, precision: precision.to_owned(), photo, points, recipe, kernel: None, fit: None }
     }
 
     /// What a header says, if a command of this program wrote it.
@@ -49,8 +52,19 @@ impl Origin {
     }
 
     /// That of a kernel built from these Gaussians.
-    pub fn with_kernel(self, stride: u32, options: KernelOptions) -> Self {
-        Self { kernel: Some(Cells { stride, options }), ..self }
+    pub fn of_kernel(self, cells: Cells) -> Self {
+        Self { kernel: Some(cells), fit: None, ..self }
+    }
+
+    /// That of the Gaussians, with what their fit did.
+    pub fn of_gaussians(self, fit: &Report) -> Self {
+        Self { kernel: None, fit: Some(fit.clone()), ..self }
+    }
+
+    /// Whether both come from the same version, recipe and inputs; what a fit did follows from these.
+    pub fn same(&self, other: &Self) -> bool {
+        let inputs = |origin: &Self| serde_json::to_value(Self { fit: None, ..origin.clone() });
+        matches!((inputs(self), inputs(other)), (Ok(one), Ok(other)) if one == other)
     }
 
     /// The header.
@@ -62,5 +76,10 @@ impl Origin {
 /// SHA-256 of a file, as `sha256sum` prints it.
 pub fn digest(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(hex::encode(Sha256::digest(bytes)))
+    Ok(digest_of(&bytes))
+}
+
+/// SHA-256 of a file's content.
+pub fn digest_of(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }

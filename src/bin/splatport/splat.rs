@@ -39,7 +39,8 @@ impl Splat {
         let (mut table, mut summary) =
             self.device.clone().run(Fit { command: &self, image: &image, points: &points })?;
         let digests = [digest(&self.photo)?, digest(&self.points)?];
-        table.origin = Origin::new(summary.precision, digests, self.fit.recipe()).text()?;
+        let origin = Origin::new(summary.precision, digests, self.fit.recipe()).of_gaussians(&summary.report);
+        table.origin = origin.text()?;
         summary.photo = size(&image);
         table.save(&self.output)?;
         summary.output = self.output;

@@ -1,15 +1,16 @@
 //! `splatport verify`: whether files are whole and what they say holds.
 
 use std::fmt::{self, Display};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 use splatport::Table;
 
 use crate::answer::Answer;
+use crate::dataset::{self, Manifest};
+use crate::folder::{found, has_ending};
 use crate::options::TABLES;
 
 /// Check tables: check sums, shapes, ranges, and that a kernel is one that keeps its certificate.
@@ -18,6 +19,9 @@ pub struct Verify {
     /// Files, or folders whose .npz and .safetensors files are checked.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// The manifest whose results the one folder must hold: none missing, none of other photos or points.
+    #[arg(short, long)]
+    manifest: Option<PathBuf>,
 }
 
 impl Verify {
@@ -26,15 +30,15 @@ impl Verify {
         let mut files = Vec::new();
         for path in &self.paths {
             match path.is_dir() {
-                true => tables(path, &mut files)?,
+                true => files.extend(found(path, &|file| has_ending(file, TABLES))?),
                 false => files.push(path.clone()),
             }
         }
         let mut summary = Summary { checked: files.len(), wrong: Vec::new() };
-        for path in files {
-            if let Err(error) = check(&path) {
-                summary.wrong.push(Wrong { path, error: format!("{error:#}") });
-            }
+        summary.wrong.extend(files.iter().filter_map(|path| check(path).err()).map(|error| format!("{error:#}")));
+        if let Some(manifest) = &self.manifest {
+            let [folder] = self.paths.as_slice() else { bail!("--manifest goes with one folder of results") };
+            summary.wrong.extend(dataset::incomplete(&Manifest::open(manifest)?, folder));
         }
         Ok(Answer::of(&summary)?.failed(!summary.wrong.is_empty()))
     }
@@ -56,37 +60,15 @@ pub fn check(path: &Path) -> Result<Table> {
     Ok(table)
 }
 
-/// All tables in a folder and the folders in it, by name.
-pub fn tables(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let context = || format!("cannot read {}", folder.display());
-    let entries = fs::read_dir(folder).with_context(context)?.collect::<std::io::Result<Vec<_>>>();
-    let mut paths: Vec<PathBuf> = entries.with_context(context)?.into_iter().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        if path.is_dir() {
-            tables(&path, files)?;
-        } else if path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| TABLES.contains(&ending)) {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
 #[derive(Serialize)]
 struct Summary {
     checked: usize,
-    wrong: Vec<Wrong>,
-}
-
-#[derive(Serialize)]
-struct Wrong {
-    path: PathBuf,
-    error: String,
+    wrong: Vec<String>,
 }
 
 impl Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.wrong.iter().try_for_each(|wrong| writeln!(f, "wrong    {}", wrong.error))?;
+        self.wrong.iter().try_for_each(|wrong| writeln!(f, "wrong    {wrong}"))?;
         writeln!(f, "checked  {} files, {} wrong", self.checked, self.wrong.len())
     }
 }
