@@ -3,5 +3,6 @@
 mod dataset;
 mod disk;
 mod one_photo;
+mod report;
 mod scene;
 mod usage;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use splatport::{BFloat, Device, Double, Half, Precision, Runtime};
+use splatport::{BFloat, Device, Double, Fixed, Half, Precision, Runtime};
 
 /// Work that runs on any device in any precision.
 pub trait Job {
@@ -20,7 +20,7 @@ pub struct DeviceArgs {
     /// Where to compute: vulkan, wgpu, cuda or cuda:INDEX, as far as this program was built with them.
     #[arg(long, default_value = Backend::NAMES[0], env = "SPLATPORT_DEVICE")]
     device: Backend,
-    /// The numbers: half and bfloat store weights in 16 bits, double needs CUDA.
+    /// The numbers: half, bfloat and fixed store weights in 16 bits, double needs CUDA.
     #[arg(long, value_enum, default_value = "single")]
     precision: Numbers,
 }
@@ -29,7 +29,6 @@ pub struct DeviceArgs {
 #[derive(Clone, Copy)]
 enum Backend {
     /// Vulkan or, in a build without it, what WGSL reaches: CubeCL's runtime is one type for both.
-    #[cfg(feature = "wgpu")]
     Wgpu,
     #[cfg(feature = "cuda")]
     Cuda(usize),
@@ -40,12 +39,9 @@ impl Backend {
     const NAMES: &[&str] = &[
         #[cfg(feature = "vulkan")]
         "vulkan",
-        #[cfg(feature = "wgpu")]
         "wgpu",
         #[cfg(feature = "cuda")]
         "cuda",
-        #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
-        "none",
     ];
 }
 
@@ -56,7 +52,6 @@ impl FromStr for Backend {
         match text {
             #[cfg(feature = "vulkan")]
             "vulkan" => return Ok(Self::Wgpu),
-            #[cfg(feature = "wgpu")]
             "wgpu" => return Ok(Self::Wgpu),
             #[cfg(feature = "cuda")]
             "cuda" => return Ok(Self::Cuda(0)),
@@ -76,6 +71,7 @@ enum Numbers {
     Single,
     Half,
     Bfloat,
+    Fixed,
     Double,
 }
 
@@ -83,7 +79,6 @@ impl DeviceArgs {
     /// Runs `job`, the only place where a device and a precision are chosen.
     pub fn run<J: Job>(&self, job: J) -> Result<J::Output> {
         match self.device {
-            #[cfg(feature = "wgpu")]
             Backend::Wgpu => self.in_precision(&splatport::Wgpu::best()?, job),
             #[cfg(feature = "cuda")]
             Backend::Cuda(index) => self.in_precision(&splatport::Cuda::device(index)?, job),
@@ -95,6 +90,7 @@ impl DeviceArgs {
             Numbers::Single => job.run(device),
             Numbers::Half => job.run(&device.with_precision(Half)?),
             Numbers::Bfloat => job.run(&device.with_precision(BFloat)?),
+            Numbers::Fixed => job.run(&device.with_precision(Fixed)?),
             Numbers::Double => job.run(&device.with_precision(Double)?),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use splatport::{BFloat, Device, Double, Half, Runtime, Single, kernels::Shape};
+use splatport::{BFloat, Device, Double, Fixed, Half, Runtime, Single, kernels::Shape};
 
 use crate::answer::Answer;
 
@@ -17,7 +17,6 @@ impl Devices {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
         let mut found = Found { devices: Vec::new(), missing: Vec::new() };
-        #[cfg(feature = "wgpu")]
         found.add(if cfg!(feature = "vulkan") { "vulkan" } else { "wgpu" }, splatport::Wgpu::best());
         #[cfg(feature = "cuda")]
         found.add_cuda();
@@ -43,7 +42,6 @@ struct Row {
 }
 
 impl Found {
-    #[cfg(feature = "wgpu")]
     fn add<R: Runtime>(&mut self, option: &str, device: splatport::kernels::Result<Device<R>>) {
         match device {
             Ok(device) => self.devices.push(Row::of(option, &device)),
@@ -70,6 +68,7 @@ impl Row {
             ("single", device.with_precision(Single).is_ok()),
             ("half", device.with_precision(Half).is_ok()),
             ("bfloat", device.with_precision(BFloat).is_ok()),
+            ("fixed", device.with_precision(Fixed).is_ok()),
             ("double", device.with_precision(Double).is_ok()),
         ];
         Self {

@@ -17,6 +17,7 @@ mod options;
 mod origin;
 mod pictures;
 mod render;
+mod report;
 mod splat;
 mod verify;
 
@@ -43,6 +44,7 @@ enum Command {
     Kernel(kernel::Kernel),
     Loss(loss::Loss),
     Render(render::Render),
+    Report(report::Report),
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
     Convert(convert::Convert),
@@ -66,6 +68,7 @@ impl Command {
             Self::Kernel(command) => command.run(),
             Self::Loss(command) => command.run(),
             Self::Render(command) => command.run(),
+            Self::Report(command) => command.run(),
             Self::Inspect(command) => command.run(json),
             Self::Verify(command) => command.run(),
             Self::Convert(command) => command.run(),

@@ -15,5 +15,5 @@ pub use gc::Gc;
 pub use make::Make;
 pub use manifest::Manifest;
 pub use merge::Merge;
-pub use outputs::incomplete;
+pub use outputs::{Outputs, incomplete};
 pub use run::Run;
