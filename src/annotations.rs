@@ -190,7 +190,7 @@ impl Annotations {
         };
         let parse = |(row, text): (usize, &String)| match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),
-            _ => Err(format!("row {row} is `{text}`, not a finite number")),
+            _ => Err(format!("row {row} is `{}`, not a finite number", text.escape_debug())),
         };
         column.values.iter().enumerate().map(parse).collect()
     }
@@ -214,6 +214,6 @@ impl Annotations {
 
 /// Names for a message.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = names.map(|name| format!("`{}`", name.escape_debug())).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }

@@ -13,6 +13,7 @@ mod files;
 mod formats;
 mod image;
 mod losses;
+mod mutations;
 mod readers;
 mod safetensors;
 mod stages;
