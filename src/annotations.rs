@@ -95,6 +95,30 @@ impl Annotations {
         Self::new(points.collect::<Vec<_>>())
     }
 
+    /// Reads a file of points in the format that its name ends in: `.csv` ([`from_csv`](Self::from_csv)) or `.npy`
+    /// ([`from_npy`](Self::from_npy)).
+    ///
+    /// # Errors
+    /// [`Error::Format`] for another ending, and as the format's function.
+    ///
+    /// ```
+    /// use splatport::Annotations;
+    ///
+    /// let path = std::env::temp_dir().join("splatport-doc-open.CSV");
+    /// std::fs::write(&path, "x,y\n1.5,2\n").expect("a writable folder");
+    /// assert_eq!(Annotations::open(&path)?.points(), [[1.5, 2.0]]);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        match ending.as_ref().and_then(|ending| ending.to_str()) {
+            Some("csv") => Self::from_csv(path),
+            Some("npy") => Self::from_npy(path),
+            _ => Err(Error::format(path, "the name ends in neither `.csv` nor `.npy`")),
+        }
+    }
+
     /// Reads a CSV file with a header that names the columns `x` and `y`, at any place.
     ///
     /// White space around fields, blank lines, a byte-order mark and Windows line ends are
@@ -210,7 +234,7 @@ impl Annotations {
         };
         let parse = |(row, text): (usize, &String)| match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),
-            _ => Err(format!("row {row} is `{text}`, not a finite number")),
+            _ => Err(format!("row {row} is `{}`, not a finite number", text.escape_debug())),
         };
         column.values.iter().enumerate().map(parse).collect()
     }
@@ -234,6 +258,6 @@ impl Annotations {
 
 /// Names for a message.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = names.map(|name| format!("`{}`", name.escape_debug())).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }

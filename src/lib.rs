@@ -78,7 +78,7 @@ pub use crate::{
     error::{Error, Result},
     grid::Grid,
     image::{Image, Pixels},
-    io::{CsrTable, GaussianTable, VERSION},
+    io::{CsrTable, DensityTable, GaussianTable, Table, VERSION, write_whole},
     kernel::{Certificate, Kernel, KernelRecipe},
     loss::{Discrepancy, Loss, LossRecipe, Step},
     profile::Profile,

@@ -7,14 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result, Source};
 
-/// Writes `path` with what `fill` writes; when anything fails, `path` is as it was before.
+/// Writes `path` with what `fill` writes, whole or not at all: beside it, to the disk, then moved to its name.
+///
+/// ```
+/// use std::io::Write;
+///
+/// let path = std::env::temp_dir().join("splatport-doc-whole.txt");
+/// splatport::write_whole(&path, |file| Ok(writeln!(file, "whole")?))?;
+/// assert_eq!(std::fs::read_to_string(&path).expect("a file"), "whole\n");
+/// # Ok::<(), splatport::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Write`].
-pub(crate) fn write(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> std::result::Result<(), Source>,
-) -> Result<()> {
+/// [`Error::Write`] around what failed; whatever was at `path` before is then unchanged.
+pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::result::Result<(), Source>) -> Result<()> {
     replace(path, fill).map_err(|source| Error::write(path, source))
 }
 

@@ -67,6 +67,8 @@ pub struct CsrTable {
     pub grid_width: u32,
     /// The cells of a column of the grid.
     pub grid_height: u32,
+    /// What the file was made from, in words of its writer; empty if nothing was said, and then not in the file.
+    pub origin: String,
 }
 
 impl CsrTable {
@@ -79,7 +81,7 @@ impl CsrTable {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check()?;
         let (shape, entries) = ([self.rows as u64, self.cols as u64], self.data.len());
-        let arrays = vec![
+        let mut arrays = vec![
             Entry::one("format", Values::Ascii(b"csr")),
             Entry::array("shape", &[2], &shape[..]),
             Entry::array("indptr", &[self.indptr.len()], &self.indptr[..]),
@@ -95,6 +97,7 @@ impl CsrTable {
             Entry::one("grid_width", &self.grid_width),
             Entry::one("grid_height", &self.grid_height),
         ];
+        arrays.extend(format::origin(&self.origin));
         format::write(path.as_ref(), arrays)
     }
 
@@ -127,6 +130,7 @@ impl CsrTable {
             top: input.f64("top")?,
             grid_width: input.u32("grid_width")?,
             grid_height: input.u32("grid_height")?,
+            origin: input.origin()?,
         };
         table.check().map_err(|error| error.within(path))?;
         Ok(table)

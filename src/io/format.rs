@@ -87,6 +87,11 @@ pub(super) fn write(path: &Path, mut entries: Vec<Entry<'_>>) -> Result<()> {
     }
 }
 
+/// The array that says what a file was made from; an empty text is left out, so that files without it keep their bytes.
+pub(super) fn origin(text: &str) -> Option<Entry<'_>> {
+    (!text.is_empty()).then(|| Entry::one("origin", text))
+}
+
 /// Opens a file in the format that its name says, and checks its version.
 pub(super) fn open(path: &Path) -> Result<Box<dyn Input>> {
     let mut input: Box<dyn Input> = match Format::of(path)? {
@@ -113,8 +118,8 @@ pub(super) trait Input {
     /// The file.
     fn path(&self) -> &Path;
 
-    /// Whether there is an array of that name.
-    fn has(&mut self, name: &str) -> bool;
+    /// Whether the file has an array `name`.
+    fn has(&self, name: &str) -> bool;
 
     /// An array of `f32`.
     fn f32s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f32>>;
@@ -130,6 +135,11 @@ pub(super) trait Input {
 
     /// One ASCII text.
     fn ascii(&mut self, name: &str) -> Result<Vec<u8>>;
+
+    /// The text that says what the file was made from, empty if there is none.
+    fn origin(&mut self) -> Result<String> {
+        if self.has("origin") { self.text("origin") } else { Ok(String::new()) }
+    }
 
     /// One number of type `f64`.
     fn f64(&mut self, name: &str) -> Result<f64> {

@@ -20,6 +20,7 @@ use crate::splat::{Share, mixture::check as check_shares};
 /// | `share_weights` | `f32`, of a mixture only | `[shares]` |
 /// | `size` | `u32`, px: width, height | `[2]` |
 /// | `profile` | text | `[]` |
+/// | `origin` | text, may be missing | `[]` |
 /// | `version` | `u32`, [`VERSION`](super::VERSION) | `[]` |
 ///
 /// `numpy.load` reads all of them from a `.npz` file without pickles. A safetensors file has the same arrays, its texts as UTF-8
@@ -40,6 +41,7 @@ use crate::splat::{Share, mixture::check as check_shares};
 ///     profile: "recommended".into(),
 ///     width: 64,
 ///     height: 32,
+///     origin: String::new(),
 /// };
 /// for name in ["splatport-doc-gaussians.npz", "splatport-doc-gaussians.safetensors"] {
 ///     let path = std::env::temp_dir().join(name);
@@ -72,6 +74,8 @@ pub struct GaussianTable {
     pub width: u32,
     /// The height of the image, px.
     pub height: u32,
+    /// What the file was made from, in words of its writer; empty if nothing was said.
+    pub origin: String,
 }
 
 impl GaussianTable {
@@ -103,6 +107,7 @@ impl GaussianTable {
             arrays.push(Entry::array("share_gaussians", shares, &gaussians[..]));
             arrays.push(Entry::array("share_weights", shares, &weights[..]));
         }
+        arrays.extend(format::origin(&self.origin));
         format::write(path.as_ref(), arrays)
     }
 
@@ -132,6 +137,7 @@ impl GaussianTable {
             profile: input.text("profile")?,
             width: size[0],
             height: size[1],
+            origin: input.origin()?,
         };
         table.check().map_err(|error| error.within(path))?;
         Ok(table)

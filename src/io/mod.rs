@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic;
 mod csr_table;
+mod density_table;
 mod format;
 mod gaussian_table;
 #[cfg(feature = "data")]
@@ -9,9 +10,13 @@ pub(crate) mod mat;
 pub(crate) mod npy;
 mod npz;
 pub(crate) mod safetensors;
+mod table;
 
+pub use atomic::write as write_whole;
 pub use csr_table::CsrTable;
+pub use density_table::DensityTable;
 pub use gaussian_table::GaussianTable;
+pub use table::Table;
 
 /// The version of the layout of both tables; a reader refuses any other.
 pub const VERSION: u32 = 1;

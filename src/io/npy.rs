@@ -23,7 +23,7 @@ impl<'a> Array<'a> {
         // header claims more than 2^64 values.
         let header = catch_unwind(AssertUnwindSafe(|| NpyHeader::from_reader(&mut data)))
             .map_err(|_| "not a NumPy array: the shape overflows".to_owned())?
-            .map_err(|error| format!("not a NumPy array: {error}"))?;
+            .map_err(|error| format!("not a NumPy array: {}", first_line(&error.to_string())))?;
         let array = Self { header, data };
         let (got, dtype) = (array.data.len(), array.header.dtype());
         let values = array.shape().iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
@@ -80,6 +80,11 @@ impl<'a> Array<'a> {
     pub(crate) fn is_column_major(&self) -> bool {
         self.header.order() == Order::Fortran
     }
+}
+
+/// Without the drawing of the place that a parser's message may end with.
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
 }
 
 /// `None` when the array has another type.

@@ -5,7 +5,7 @@
 //! give unequal files, and it stops reading before the check sum is compared.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::npz::file_name_from_array_name;
@@ -21,20 +21,23 @@ use crate::error::{Error, Result, Source};
 
 /// Writes a `.npz` file, whole or not at all.
 pub(super) fn write(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
-    atomic::write(path, |file| {
-        let mut output = Output { zip: ZipWriter::new(file) };
-        entries.iter().try_for_each(|entry| output.put(entry))?;
-        output.zip.finish()?;
-        Ok::<(), Source>(())
-    })
+    let bytes = packed(entries).map_err(|error| Error::write(path, error))?;
+    atomic::write(path, |file| Ok(file.write_all(&bytes)?))
+}
+
+/// The file in memory: on a disk that is full `zip` would go on writing when it is dropped, and complain on standard error.
+fn packed(entries: &[Entry<'_>]) -> std::result::Result<Vec<u8>, Source> {
+    let mut output = Output { zip: ZipWriter::new(Cursor::new(Vec::new())) };
+    entries.iter().try_for_each(|entry| output.put(entry))?;
+    Ok(output.zip.finish()?.into_inner())
 }
 
 /// A `.npz` file being written.
-struct Output<'f> {
-    zip: ZipWriter<&'f mut BufWriter<File>>,
+struct Output {
+    zip: ZipWriter<Cursor<Vec<u8>>>,
 }
 
-impl Output<'_> {
+impl Output {
     fn put(&mut self, Entry { name, shape, values }: &Entry<'_>) -> io::Result<()> {
         match values {
             Values::F32(values) => self.array(name, shape, values),
@@ -134,7 +137,7 @@ impl Input for Npz {
         &self.path
     }
 
-    fn has(&mut self, name: &str) -> bool {
+    fn has(&self, name: &str) -> bool {
         self.zip.index_for_name(&file_name_from_array_name(name)).is_some()
     }
 

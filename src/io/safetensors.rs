@@ -159,7 +159,7 @@ impl Input for Safetensors {
         &self.path
     }
 
-    fn has(&mut self, name: &str) -> bool {
+    fn has(&self, name: &str) -> bool {
         self.header.info(name).is_some()
     }
 

@@ -49,7 +49,7 @@ pub struct Kernel<R: Runtime, P: Precision = Single> {
 }
 
 /// What a kernel left out.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Certificate {
     /// Tolerated L1 error of a row.
     pub tau: f64,

@@ -1,6 +1,6 @@
 //! Who owns which cell, and how well that matches known objects.
 
-use crate::{Result, error::check_length};
+use crate::{CsrTable, Result, error::check_length};
 
 /// Who owns each cell of a grid: the column with the largest weight.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,42 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// Those of a stored kernel, whose last column is the background; ties go to the background, then to the lowest index.
+    ///
+    /// ```
+    /// use splatport::{CsrTable, kernel::Owners};
+    ///
+    /// let table = CsrTable {
+    ///     rows: 2,
+    ///     cols: 2,
+    ///     indptr: vec![0, 2, 3],
+    ///     indices: vec![0, 1, 1],
+    ///     data: vec![0.75, 0.25, 1.0],
+    ///     grid_width: 2,
+    ///     grid_height: 1,
+    ///     ..CsrTable::default()
+    /// };
+    /// assert_eq!(Owners::of(&table)?.owner, [Some(0), None]);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What [`CsrTable::save`] rejects.
+    pub fn of(table: &CsrTable) -> Result<Self> {
+        table.check()?;
+        let (mut owner, mut weight) = (Vec::with_capacity(table.rows), Vec::with_capacity(table.rows));
+        for ends in table.indptr.windows(2) {
+            let entries = ends[0] as usize..ends[1] as usize;
+            let share = |at: &usize| (table.data[*at], table.indices[*at] as usize + 1 == table.cols);
+            // Of equal ones the last is taken: the background, or the lowest index.
+            let largest =
+                entries.rev().max_by(|a, b| share(a).0.total_cmp(&share(b).0).then(share(a).1.cmp(&share(b).1)));
+            owner.push(largest.filter(|at| !share(at).1).map(|at| table.indices[at]));
+            weight.push(largest.map_or(0.0, |at| table.data[at]));
+        }
+        Ok(Self { owner, weight })
+    }
+
     /// Mean over the annotations of the intersection over union of "cells owned by `n`" and "cells of label
     /// `label_of[n]`". `labels` has one label per cell; an annotation with neither an owned nor a labelled cell is left out.
     /// None if all are.

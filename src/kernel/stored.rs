@@ -45,19 +45,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// the rounding of 16-bit weights, more mass dropped than the bound, or a grid that ends beyond 2^32 px; [`Error::Device`]
     /// when the device has no room, or a row is longer than it can go through.
     pub fn from_table(device: &Device<R, P>, table: &CsrTable) -> Result<Self> {
-        table.check()?;
-        let profile = Profile::named(&table.profile).ok_or_else(|| Error::Unknown {
-            what: "profile",
-            name: table.profile.clone(),
-            known: Profile::NAMES,
-        })?;
-        let grid = Grid::stored([table.left, table.top], table.stride, [table.grid_width, table.grid_height])?;
-        let annotations = table.cols.checked_sub(1).ok_or(Error::Empty { what: "columns" })?;
-        if annotations >= u32::MAX as usize {
-            return Err(DeviceError::TooLarge { what: "annotations" }.into());
-        }
-        check_certificate(table)?;
-        check_rows(table)?;
+        let Checked { profile, grid, annotations } = check(table)?;
         // Nothing in the table is as long as the arrays with a value for every column.
         for (what, len) in
             [("annotations", table.cols), ("cells", table.rows + 1), ("transport kernel", table.data.len())]
@@ -93,6 +81,40 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         self.frames = Some(gaussian::frames(&self.device, splat.gaussians(), annotations, Framing::default())?);
         Ok(self)
     }
+}
+
+impl CsrTable {
+    /// Checks that the table is a transport kernel, without a device.
+    ///
+    /// # Errors
+    /// As [`Kernel::from_table`], a device's aside.
+    pub fn check_kernel(&self) -> Result<()> {
+        check(self).map(|_| ())
+    }
+}
+
+/// What a table says of the kernel that it is.
+struct Checked {
+    profile: Profile,
+    grid: Grid,
+    annotations: usize,
+}
+
+fn check(table: &CsrTable) -> Result<Checked> {
+    table.check()?;
+    let profile = Profile::named(&table.profile).ok_or_else(|| Error::Unknown {
+        what: "profile",
+        name: table.profile.clone(),
+        known: Profile::NAMES,
+    })?;
+    let grid = Grid::stored([table.left, table.top], table.stride, [table.grid_width, table.grid_height])?;
+    let annotations = table.cols.checked_sub(1).ok_or(Error::Empty { what: "columns" })?;
+    if annotations >= u32::MAX as usize {
+        return Err(DeviceError::TooLarge { what: "annotations" }.into());
+    }
+    check_certificate(table)?;
+    check_rows(table)?;
+    Ok(Checked { profile, grid, annotations })
 }
 
 /// Rejects promises that no kernel makes.

@@ -170,6 +170,16 @@ pub(super) fn draw<R: Runtime, P: Precision>(
     Ok(rasterize::rasterize(device, &scene, base)?.image)
 }
 
+/// What the Gaussians of `image` are drawn over.
+pub(super) fn backdrop(image: &Image, annotations: &Annotations, options: &SplatOptions) -> Backdrop {
+    let mut backdrop = Backdrop::new(image, annotations, options.background_image);
+    if let Pixels::U8(_) = image.pixels() {
+        // The background of an 8-bit photo is one itself: background minus photo is then packed without loss.
+        backdrop.values.iter_mut().for_each(|value| *value = f32::from(level(*value)) / 255.0);
+    }
+    backdrop
+}
+
 /// The nearest of the 256 levels of an 8-bit photo.
 fn level(value: f32) -> u8 {
     (value * 255.0).round() as u8
@@ -177,13 +187,8 @@ fn level(value: f32) -> u8 {
 
 impl<'a> Part<'a> {
     fn new(image: &'a Image, annotations: &'a Annotations, options: &SplatOptions) -> Self {
-        let backdrop = Backdrop::new(image, annotations, options.background_image);
-        let mut values = backdrop.values;
-        if let Pixels::U8(_) = image.pixels() {
-            // The background of an 8-bit photo is one itself: background minus photo is then packed without loss.
-            values.iter_mut().for_each(|value| *value = f32::from(level(*value)) / 255.0);
-        }
-        let foreground = backdrop.masked.max(1) * usize::from(image.channels());
+        let Backdrop { values, masked } = backdrop(image, annotations, options);
+        let foreground = masked.max(1) * usize::from(image.channels());
         let counted = match options.reconstruction_norm {
             ReconstructionNorm::AllPixels => values.len(),
             ReconstructionNorm::Foreground => foreground,

@@ -25,6 +25,7 @@ pub use report::{End, Progress, Report};
 
 use crate::{
     Annotations, Error, Grid, Image, Profile, Result,
+    error::check_length,
     io::GaussianTable,
     kernel::{KernelRecipe, OnSplat},
 };
@@ -209,10 +210,27 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(table)
     }
 
+    /// Gives Gaussians from a table the photo that they were fitted to back, for their
+    /// [`reconstruction`](Self::reconstruction): what they are drawn over is made of it again, as the `options` of their fit say.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when the photo has another size or number of channels than the splat.
+    pub fn over(mut self, photo: &Image, options: &SplatOptions) -> Result<Self> {
+        let pairs = [
+            ("columns of the photo", self.size[0], photo.width()),
+            ("rows of the photo", self.size[1], photo.height()),
+            ("channels of the photo", self.gaussians.channels, photo.channels().into()),
+        ];
+        pairs.into_iter().try_for_each(|(what, own, its)| check_length(what, own as usize, its as usize))?;
+        self.backdrop = Some(fit::backdrop(photo, &Annotations::new(self.points.clone())?, options).values);
+        self.drawing = (options.support, options.compositing);
+        Ok(self)
+    }
+
     /// Draws the Gaussians over what they were fitted over: `[height, width, channels]`.
     ///
     /// # Errors
-    /// [`Error::Empty`] when the splat was not fitted to a photo; [`Error::Device`].
+    /// [`Error::Empty`] when the splat was neither fitted to a photo nor given one ([`over`](Self::over)); [`Error::Device`].
     pub fn reconstruction(&self) -> Result<Vec<f32>> {
         let Some(backdrop) = &self.backdrop else {
             return Err(Error::Empty { what: "the photo of a splat that was not fitted" });

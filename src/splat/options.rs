@@ -215,6 +215,14 @@ impl Solver {
     pub fn adam() -> Self {
         Self::Adam { steps: 4000, rate: 0.01 }
     }
+
+    /// The same solver with `steps` at most.
+    pub fn at_most(self, steps: u32) -> Self {
+        match self {
+            Self::Adam { rate, .. } => Self::Adam { steps, rate },
+            Self::GaussNewton { .. } => Self::GaussNewton { steps },
+        }
+    }
 }
 
 /// Everything about a fit but the image and the annotations.

@@ -180,6 +180,12 @@ impl<D> SplatRecipe<D> {
         self
     }
 
+    /// Replaces all options.
+    pub fn with_options(mut self, options: SplatOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// All options.
     pub fn options(&self) -> &SplatOptions {
         &self.options

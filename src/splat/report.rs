@@ -1,5 +1,7 @@
 //! What a fit tells while it runs and when it is done.
 
+use serde::{Deserialize, Serialize};
+
 /// A step of a running fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
@@ -12,7 +14,7 @@ pub struct Progress {
 }
 
 /// Why a fit ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// There was nothing to fit, or further steps were not worth it.
     #[default]
@@ -29,7 +31,7 @@ pub enum End {
 }
 
 /// What a fit did.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Reconstruction error before every step, and after the last.
     pub losses: Vec<f64>,

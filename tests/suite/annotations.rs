@@ -17,7 +17,7 @@ fn csv_error(test: &str, text: impl AsRef<[u8]>) -> String {
 }
 
 /// The bytes of a `.npy` file.
-fn npy<T: AutoSerialize + Copy>(dtype: Option<&str>, order: npyz::Order, shape: &[u64], values: &[T]) -> Vec<u8> {
+pub fn npy<T: AutoSerialize + Copy>(dtype: Option<&str>, order: npyz::Order, shape: &[u64], values: &[T]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let dtype = dtype.map_or_else(T::default_dtype, |text| DType::Plain(text.parse().unwrap()));
     let options = npyz::WriteOptions::new().dtype(dtype).shape(shape).order(order);

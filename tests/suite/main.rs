@@ -14,6 +14,8 @@ mod files;
 mod formats;
 mod image;
 mod losses;
+mod mutations;
+mod readers;
 mod safetensors;
 mod stages;
 mod tables;

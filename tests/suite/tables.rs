@@ -27,6 +27,7 @@ pub fn gaussians() -> GaussianTable {
         profile: "empfohlen: schön".into(),
         width: 64,
         height: 48,
+        origin: "".into(),
     }
 }
 
@@ -47,6 +48,7 @@ pub fn kernel() -> CsrTable {
         top: 0.25,
         grid_width: 2,
         grid_height: 2,
+        origin: "".into(),
     }
 }
 

@@ -53,6 +53,7 @@ fn table(photo: &Photo) -> GaussianTable {
         profile: "paper".into(),
         width: photo.size[0],
         height: photo.size[1],
+        ..GaussianTable::default()
     }
 }
 

@@ -166,6 +166,7 @@ fn extreme_options() {
         profile: String::new(),
         width: 40,
         height: 24,
+        ..GaussianTable::default()
     };
     let splat = Splat::from_table(device(), &table).expect("a splat");
     for clip in [ScaleClip::None, ScaleClip::Coverage, ScaleClip::Range { post_min: 1e9, post_max: 1e-5 }] {

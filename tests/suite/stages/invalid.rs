@@ -191,6 +191,7 @@ fn table() -> GaussianTable {
         profile: String::new(),
         width: 8,
         height: 8,
+        ..GaussianTable::default()
     }
 }
 

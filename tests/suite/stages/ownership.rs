@@ -4,7 +4,7 @@ use std::path::Path;
 
 use splatport::{
     Annotations, Grid, Image, Kernel, WgpuRuntime,
-    kernel::{Background, CutOff},
+    kernel::{Background, CutOff, Owners},
     reference::ownership::{mean_overlap, owners},
     splat::BackgroundImage,
 };
@@ -53,8 +53,10 @@ fn owners_are_the_largest_entries() {
     let (image, annotations) = sample("nuclei_dsb2018");
     let splat = Splat::round(device(), &annotations, [image.width(), image.height()], 6.0).expect("a splat");
     let kernel = splat.kernel(Grid::strided(&image, 4)).build().expect("a kernel");
-    let rows = super::kernel::rows(&kernel.table().expect("a table"));
+    let table = kernel.table().expect("a table");
+    let rows = super::kernel::rows(&table);
     let (found, expected) = (kernel.owners().expect("owners"), owners(&rows));
+    assert_eq!(Owners::of(&table).expect("owners"), found);
     let own: Vec<Option<usize>> = found.owner.iter().map(|n| n.map(|n| n as usize)).collect();
     for (cell, row) in rows.iter().enumerate() {
         let largest = row.iter().copied().fold(0.0, f64::max);

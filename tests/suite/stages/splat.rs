@@ -73,6 +73,7 @@ fn table() -> GaussianTable {
         profile: "paper".into(),
         width: 64,
         height: 48,
+        ..GaussianTable::default()
     }
 }
 
@@ -103,4 +104,24 @@ fn nearest_is_by_mahalanobis_distance() {
         // Aspects reach 2: (6 * 2 + 8) roundings of 2^-24 (spec 3), and no two distances of this table are that close.
         assert!(owner[cell] as usize == n && (f64::from(distance[cell]) - q).abs() <= 1.2e-6 * q, "cell {cell}");
     }
+}
+
+/// Gaussians from a table draw what the fit drew, once they have the photo again: the annotations are whole pixels, which the
+/// table's `f32` holds exactly.
+#[test]
+fn a_photo_gives_the_reconstruction_back() {
+    for (profile, channels) in [(Profile::Recommended, 3), (Profile::Reference, 1)] {
+        let (image, _) = blobs(72, 50, channels);
+        let annotations = points(&[[12.0, 9.0], [40.0, 30.0], [60.0, 12.0]]);
+        let recipe = splatport::recipe().profile(profile).solver(Solver::GaussNewton { steps: 5 });
+        let fitted = recipe.fit_all(device(), &[(&image, &annotations)]).expect("splats").remove(0);
+        let stored = Splat::from_table(device(), &fitted.table().expect("a table")).expect("a splat");
+        assert!(stored.reconstruction().is_err());
+        let stored = stored.over(&image, recipe.options()).expect("the same photo");
+        assert_eq!(stored.reconstruction().expect("an image"), fitted.reconstruction().expect("an image"));
+    }
+    let (image, _) = blobs(72, 51, 1);
+    let stored = Splat::from_table(device(), &GaussianTable { width: 72, height: 50, ..table() }).expect("a splat");
+    let error = stored.over(&image, &Profile::Recommended.splat()).expect_err("another size");
+    assert_eq!(error.to_string(), "rows of the photo: expected 50 values, got 51");
 }

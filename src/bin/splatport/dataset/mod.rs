@@ -1,0 +1,19 @@
+//! Many photos: a manifest of them, runs over it in shards, and what is done with a folder of results.
+
+mod gc;
+mod make;
+mod manifest;
+mod merge;
+mod outputs;
+mod pipeline;
+mod prepare;
+mod record;
+mod run;
+mod shard;
+
+pub use gc::Gc;
+pub use make::Make;
+pub use manifest::Manifest;
+pub use merge::Merge;
+pub use outputs::{Outputs, incomplete};
+pub use run::Run;

@@ -1,0 +1,262 @@
+//! Photos are decoded on some threads, computed on the device from this one, and written on others.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Error, Result};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use serde::Serialize;
+use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat};
+
+use super::manifest::Entry;
+use super::prepare::{Found, Ready};
+use super::record::{Outcome, Record};
+use super::run::Plan;
+
+/// Threads that write: each mostly waits for the disk.
+const WRITERS: usize = 4;
+
+/// Why a run ends before it is done.
+#[derive(Default)]
+pub struct Stop {
+    /// Set by a signal, or with a failure.
+    pub asked: Arc<AtomicBool>,
+    /// Nothing can be written any more.
+    pub failure: Mutex<Option<Error>>,
+}
+
+/// Seconds that the parts of a run took, over all threads.
+#[derive(Debug, Default, Serialize)]
+pub struct Times {
+    /// Looking for results, reading, decoding.
+    pub decode: f64,
+    /// Fitting.
+    pub fit: f64,
+    /// Building kernels, and copying results from the device.
+    pub kernel: f64,
+    /// Writing.
+    pub write: f64,
+    /// The device's thread had nothing to do.
+    pub waiting: f64,
+    /// From beginning to end.
+    pub total: f64,
+}
+
+/// A clock that many threads add to.
+#[derive(Default)]
+struct Clock(AtomicU64);
+
+impl Clock {
+    fn time<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.0.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        result
+    }
+
+    fn seconds(&self) -> f64 {
+        self.0.load(Ordering::Relaxed) as f64 * 1e-9
+    }
+}
+
+/// The clocks of [`Times`].
+#[derive(Default)]
+struct Clocks {
+    decode: Clock,
+    fit: Clock,
+    kernel: Clock,
+    write: Clock,
+    waiting: Clock,
+}
+
+/// Results on their way to the disk.
+struct Done<'a> {
+    entry: &'a Entry,
+    gaussians: GaussianTable,
+    kernel: Option<CsrTable>,
+    outcome: Outcome,
+}
+
+/// Everything the threads share.
+struct Pipeline<'a> {
+    plan: &'a Plan,
+    entries: &'a [&'a Entry],
+    stop: &'a Stop,
+    next: AtomicUsize,
+    clocks: Clocks,
+}
+
+/// Works on `entries`, and writes a line of the report for each.
+pub fn run<R: Runtime, P: Precision>(
+    plan: &Plan,
+    entries: &[&Entry],
+    device: &Device<R, P>,
+    stop: &Stop,
+    report: &mut (impl Write + Send),
+    mut tell: impl FnMut(&Record) + Send,
+) -> Result<Times> {
+    let start = Instant::now();
+    let pipeline = Pipeline { plan, entries, stop, next: AtomicUsize::new(0), clocks: Default::default() };
+    let mean = entries.iter().map(|entry| entry.pixels()).sum::<u64>() / entries.len().max(1) as u64;
+    // A batch is decoded while another is computed.
+    let waiting = plan.threads + (plan.batch / mean.max(1)).min(256) as usize;
+    let (ready_in, ready) = bounded(waiting);
+    let (done_in, done) = bounded(waiting);
+    let (told_in, told) = unbounded();
+    let written = thread::scope(|scope| {
+        let pipeline = &pipeline;
+        for _ in 0..plan.threads {
+            let (ready_in, told_in) = (ready_in.clone(), told_in.clone());
+            scope.spawn(move || pipeline.decode(&ready_in, &told_in));
+        }
+        for _ in 0..WRITERS {
+            let (done, told_in) = (done.clone(), told_in.clone());
+            scope.spawn(move || pipeline.write(&done, &told_in));
+        }
+        let recorder = scope.spawn(move || -> Result<()> {
+            for record in told {
+                serde_json::to_writer(&mut *report, &record)?;
+                writeln!(report)?;
+                tell(&record);
+            }
+            Ok(())
+        });
+        drop((ready_in, done));
+        pipeline.compute(device, ready, &done_in, &told_in);
+        drop((done_in, told_in));
+        recorder.join().unwrap_or_else(|_| Err(Error::msg("the report's thread failed")))
+    });
+    written?;
+    let Clocks { decode, fit, kernel, write, waiting } = pipeline.clocks;
+    Ok(Times {
+        decode: decode.seconds(),
+        fit: fit.seconds(),
+        kernel: kernel.seconds(),
+        write: write.seconds(),
+        waiting: waiting.seconds(),
+        total: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// A line for a photo without results.
+fn failed(entry: &Entry, error: &Error) -> Record {
+    Record { id: entry.id.clone(), outcome: Outcome::Failed { error: format!("{error:#}") } }
+}
+
+/// Sends; that nobody receives any more says that the run stops.
+fn send<T>(channel: &Sender<T>, value: T) -> bool {
+    channel.send(value).is_ok()
+}
+
+impl<'a> Pipeline<'a> {
+    fn stopped(&self) -> bool {
+        self.stop.asked.load(Ordering::Relaxed)
+    }
+
+    fn decode(&self, ready: &Sender<Box<Ready<'a>>>, told: &Sender<Record>) {
+        while let Some(&entry) = self.entries.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            if self.stopped() {
+                return;
+            }
+            let goes_on = match self.clocks.decode.time(|| Found::of(self.plan, entry)) {
+                Ok(Found::Ready(photo)) => send(ready, photo),
+                Ok(Found::Kept) => send(told, Record { id: entry.id.clone(), outcome: Outcome::Kept }),
+                Err(error) => send(told, failed(entry, &error)),
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    fn compute<R: Runtime, P: Precision>(
+        &self,
+        device: &Device<R, P>,
+        ready: Receiver<Box<Ready<'a>>>,
+        done: &Sender<Done<'a>>,
+        told: &Sender<Record>,
+    ) {
+        while let Some(batch) = self.batch(&ready) {
+            let splats = self.clocks.fit.time(|| fit(self.plan, device, &batch));
+            for (photo, splat) in batch.iter().zip(splats) {
+                let tables = self.clocks.kernel.time(|| self.tables(photo, splat?));
+                match tables {
+                    Ok(tables) => _ = send(done, tables),
+                    Err(error) => _ = send(told, failed(photo.entry, &error)),
+                }
+            }
+        }
+    }
+
+    /// What is ready, up to the largest batch; none when nothing more comes or the run stops.
+    fn batch(&self, ready: &Receiver<Box<Ready<'a>>>) -> Option<Vec<Box<Ready<'a>>>> {
+        let first = self.clocks.waiting.time(|| ready.recv()).ok().filter(|_| !self.stopped())?;
+        let mut pixels = first.entry.pixels();
+        let mut batch = vec![first];
+        while pixels < self.plan.batch
+            && let Ok(photo) = ready.try_recv()
+        {
+            pixels += photo.entry.pixels();
+            batch.push(photo);
+        }
+        Some(batch)
+    }
+
+    fn tables<R: Runtime, P: Precision>(&self, photo: &Ready<'a>, splat: Splat<R, P>) -> Result<Done<'a>> {
+        let report = splat.report();
+        let outcome = Outcome::Written {
+            steps: report.steps,
+            loss: report.loss(),
+            outside: report.outside,
+            duplicates: report.duplicates,
+        };
+        let kernel = match &photo.origin.kernel {
+            None => None,
+            Some(cells) => {
+                let grid = Grid::strided(&photo.image, cells.stride);
+                let mut table = Kernel::of_all(splat.device(), &[(&splat, grid)], cells.options)?.table()?;
+                table.origin = photo.origin.text()?;
+                Some(table)
+            }
+        };
+        let mut gaussians = splat.table()?;
+        gaussians.origin = photo.origin.clone().of_gaussians(splat.report()).text()?;
+        Ok(Done { entry: photo.entry, gaussians, kernel, outcome })
+    }
+
+    fn write(&self, done: &Receiver<Done<'a>>, told: &Sender<Record>) {
+        for Done { entry, gaussians, kernel, outcome } in done {
+            let saved = self.clocks.write.time(|| self.plan.outputs.save(&entry.id, &gaussians, kernel.as_ref()));
+            let outcome = match saved {
+                Ok(()) => outcome,
+                Err(error) => {
+                    let record = failed(entry, &error);
+                    // A disk that is full or read-only fails every photo: stop, rather than compute for nothing.
+                    self.stop.asked.store(true, Ordering::Relaxed);
+                    if let Ok(mut failure) = self.stop.failure.lock() {
+                        failure.get_or_insert(error);
+                    }
+                    record.outcome
+                }
+            };
+            send(told, Record { id: entry.id.clone(), outcome });
+        }
+    }
+}
+
+/// Fits a batch together; if that fails, each photo alone, so that one does not spoil the others.
+fn fit<R: Runtime, P: Precision>(
+    plan: &Plan,
+    device: &Device<R, P>,
+    batch: &[Box<Ready<'_>>],
+) -> Vec<Result<Splat<R, P>>> {
+    let pairs: Vec<_> = batch.iter().map(|photo| (&photo.image, &photo.points)).collect();
+    if let Ok(splats) = plan.recipe.fit_all(device, &pairs) {
+        return splats.into_iter().map(Ok).collect();
+    }
+    let alone = |pair| Ok(plan.recipe.fit_all(device, &[pair])?.remove(0));
+    pairs.into_iter().map(alone).collect()
+}

@@ -1,0 +1,175 @@
+//! `splatport inspect`: what a file holds.
+
+use std::fmt::{self, Display};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use splatport::{Annotations, CsrTable, DensityTable, GaussianTable, Image, Table, draw, kernel::Owners};
+
+use crate::answer::Answer;
+use crate::options::size;
+
+/// Columns of the terminal that a picture takes.
+const PICTURE: u32 = 60;
+
+/// Tell what a file holds: a photo, points, Gaussians, a kernel or a density.
+#[derive(Args)]
+pub struct Inspect {
+    /// .png, .jpg, .csv, .npy, .npz or .safetensors.
+    file: PathBuf,
+}
+
+/// A file's content, as rows of a name and a value, and as a picture.
+#[derive(Serialize)]
+struct Content {
+    kind: &'static str,
+    #[serde(flatten)]
+    rows: Map<String, Value>,
+    #[serde(skip)]
+    picture: Option<Image>,
+}
+
+impl Inspect {
+    /// Runs the command; a terminal gets a picture too.
+    pub fn run(self, json: bool) -> Result<Answer> {
+        let content = read(&self.file)?;
+        if let Some(picture) = content.picture.as_ref().filter(|_| !json && std::io::stdout().is_terminal()) {
+            show(picture).context("cannot show the picture in this terminal")?;
+        }
+        Answer::of(&content)
+    }
+}
+
+fn read(path: &Path) -> Result<Content> {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase()).unwrap_or_default();
+    match ending.to_str() {
+        Some("png" | "jpg" | "jpeg") => photo(Image::open(path)?),
+        Some("npz" | "safetensors") => match Table::open(path)? {
+            Table::Gaussians(table) => gaussians(&table),
+            Table::Kernel(table) => kernel(&table),
+        },
+        // Points have two columns; a density of that width would look the same.
+        Some("npy") => match Annotations::from_npy(path) {
+            Ok(points) => Ok(annotations(&points)),
+            Err(_) => density(&DensityTable::open(path)?),
+        },
+        _ => Ok(annotations(&Annotations::open(path)?)),
+    }
+}
+
+fn content(kind: &'static str, rows: Value, picture: Option<Image>) -> Content {
+    let rows = match rows {
+        Value::Object(rows) => rows,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    };
+    Content { kind, rows, picture }
+}
+
+fn photo(image: Image) -> Result<Content> {
+    Ok(content("photo", json!({ "size": size(&image) }), Some(image)))
+}
+
+fn annotations(points: &Annotations) -> Content {
+    let range = |axis: usize| range(points.points().iter().map(|point| point[axis]));
+    let names: Vec<&str> = points.columns().iter().map(|column| column.name()).collect();
+    let rows = json!({
+        "points": points.len(),
+        "x": range(0),
+        "y": range(1),
+        "duplicates": points.duplicates().len(),
+        "further columns": names,
+    });
+    content("points", rows, None)
+}
+
+fn gaussians(table: &GaussianTable) -> Result<Content> {
+    let aspect = |[a, b]: &[f32; 2]| f64::from(a.max(*b) / a.min(*b));
+    let rows = json!({
+        "gaussians": table.means.len(),
+        "free": table.free,
+        "image": [table.width, table.height],
+        "channels": table.channels,
+        "scales": range(table.scales.as_flattened().iter().map(|&scale| scale.into())),
+        "aspects": range(table.scales.iter().map(aspect)),
+        "profile": table.profile,
+        "origin": origin(&table.origin),
+    });
+    // Enough for a terminal; a table may claim any size.
+    let side = table.width.max(table.height).min(512);
+    let factor = side as f32 / table.width.max(table.height) as f32;
+    let shrink = |values: &[[f32; 2]]| values.iter().map(|pair| pair.map(|value| value * factor)).collect::<Vec<_>>();
+    let [width, height] = [table.width, table.height].map(|side| ((side as f32 * factor) as u32).max(1));
+    let black = Image::from_u8(width, height, 1, vec![0; width as usize * height as usize])?;
+    let picture = draw::ellipses(&black, &shrink(&table.means), &shrink(&table.scales), &table.rotations, 1.5)?;
+    Ok(content("gaussians", rows, Some(picture)))
+}
+
+fn kernel(table: &CsrTable) -> Result<Content> {
+    let sum = |ends: &[u32]| table.data[ends[0] as usize..ends[1] as usize].iter().map(|&v| f64::from(v)).sum::<f64>();
+    let rows = json!({
+        "cells": [table.grid_width, table.grid_height],
+        "stride": table.stride,
+        "annotations": table.cols.saturating_sub(1),
+        "weights": table.data.len(),
+        "row sums": range(table.indptr.windows(2).map(sum)),
+        "tau": table.tau,
+        "worst dropped": table.worst_dropped,
+        "bound": table.bound,
+        "profile": table.profile,
+        "origin": origin(&table.origin),
+    });
+    let owners = Owners::of(table)?;
+    let picture = draw::ownership(table.grid_width, table.grid_height, &owners.owner, &owners.weight, 1, &[]).ok();
+    Ok(content("kernel", rows, picture))
+}
+
+fn density(table: &DensityTable) -> Result<Content> {
+    let values = || table.values.iter().map(|&value| f64::from(value));
+    let rows = json!({
+        "cells": [table.columns, table.rows],
+        "mass": values().sum::<f64>(),
+        "values": range(values()),
+    });
+    let largest = table.values.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let bright: Vec<f32> = table.values.iter().map(|value| value / largest).collect();
+    let picture = draw::reconstruction(table.columns as u32, table.rows as u32, 1, &bright).ok();
+    Ok(content("density", rows, picture))
+}
+
+/// The least and the largest value, if there is one.
+fn range(values: impl Iterator<Item = f64> + Clone) -> Option<[f64; 2]> {
+    Some([values.clone().reduce(f64::min)?, values.reduce(f64::max)?])
+}
+
+/// An origin as JSON where it is JSON.
+fn origin(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+fn show(picture: &Image) -> Result<()> {
+    let rgb = splatport::draw::beside(&[picture])?;
+    let bytes: Vec<u8> = rgb.to_f32().into_iter().map(|value| (value * 255.0).round() as u8).collect();
+    let buffer = image::RgbImage::from_raw(rgb.width(), rgb.height(), bytes).context("a picture without pixels")?;
+    let config = viuer::Config { width: Some(PICTURE), absolute_offset: false, ..viuer::Config::default() };
+    viuer::print(&buffer.into(), &config)?;
+    Ok(())
+}
+
+impl Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<16} {}", "kind", self.kind)?;
+        for (name, value) in &self.rows {
+            match value {
+                Value::Null => {}
+                Value::String(text) if text.is_empty() => {}
+                Value::String(text) => writeln!(f, "{name:<16} {text}")?,
+                value => writeln!(f, "{name:<16} {value}")?,
+            }
+        }
+        Ok(())
+    }
+}

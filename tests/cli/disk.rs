@@ -1,0 +1,78 @@
+//! Disks that are full or read-only.
+
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::dataset::results;
+use crate::scene::{answer, failure, folder, run, scene, write_scene};
+
+/// A small file system in memory, gone at the end.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// None, and the reason printed, where a test may not mount.
+    fn of(path: &Path, options: &str) -> Option<Self> {
+        fs::create_dir_all(path).expect("a folder");
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(path).output();
+        match output {
+            Ok(output) if output.status.success() => Some(Self(path.to_owned())),
+            Ok(output) => {
+                println!("not run: cannot mount: {}", String::from_utf8_lossy(&output.stderr).trim());
+                None
+            }
+            Err(error) => {
+                println!("not run: cannot mount: {error}");
+                None
+            }
+        }
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status();
+        assert!(status.expect("mount").success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+const RUN: [&str; 9] = ["run", "--manifest", "m.jsonl", "--out", "disk", "--steps", "2", "--stride", "1"];
+
+#[test]
+fn a_full_disk_ends_a_run_that_goes_on_later() {
+    let folder = folder("full");
+    fs::create_dir(folder.join("photos")).expect("a folder");
+    for n in 0..6 {
+        write_scene(&folder, &format!("photos/{n}"), &scene(64, 48, 3, n));
+    }
+    answer(&folder, &["manifest", "photos", "-o", "m.jsonl"]);
+    // Three of the six: a kernel of one cell a pixel takes some 45 KiB.
+    let Some(disk) = Disk::of(&folder.join("disk"), "size=160k") else { return };
+    let (code, told) = failure(&folder, &RUN);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.starts_with("error: nothing more can be written; the same command goes on once it can: "), "{told}");
+    assert!(told.contains("No space left on device"), "{told}");
+    let left = results(&disk.0);
+    assert!((1..12).contains(&left.len()), "{} files fit", left.len());
+    assert_eq!(run(&folder, &["verify", "disk"]).status.code(), Some(0), "half a file under a final name");
+    assert_eq!(answer(&folder, &["gc", "disk", "--older", "0"])["files"], serde_json::json!([]));
+
+    disk.remount("size=4m");
+    let told = answer(&folder, &RUN);
+    let kept = left.keys().filter(|name| name.contains(".gaussians.")).count();
+    assert_eq!((&told["kept"], &told["written"]), (&kept.into(), &(6 - kept).into()));
+    answer(&folder, &["verify", "disk", "--manifest", "m.jsonl"]);
+    assert!(left.iter().all(|(name, bytes)| results(&disk.0)[name] == *bytes));
+
+    disk.remount("ro");
+    let (code, told) = failure(&folder, &[&RUN[..], &["--force"]].concat());
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("Read-only file system"), "{told}");
+    answer(&folder, &["verify", "disk", "--manifest", "m.jsonl"]);
+}

@@ -1,0 +1,8 @@
+//! The command line, run as a program.
+
+mod dataset;
+mod disk;
+mod one_photo;
+mod report;
+mod scene;
+mod usage;

@@ -1,0 +1,99 @@
+//! From one photo to Gaussians, a kernel, a loss and pictures: the same as by the library.
+
+use std::fs;
+
+use splatport::{CsrTable, DensityTable, GaussianTable, Grid, Image, Table, Wgpu};
+
+use crate::scene::{answer, folder, run, scene, write_scene};
+
+#[test]
+fn the_stages_give_what_the_library_gives() {
+    let folder = folder("stages");
+    let (image, points) = scene(72, 48, 6, 0);
+    write_scene(&folder, "a photo", &(image.clone(), points.clone()));
+
+    let told = answer(&folder, &["splat", "a photo.png", "a photo.csv", "-o", "g.npz", "--steps", "8"]);
+    let device = Wgpu::best().expect("a device");
+    let recipe = splatport::recipe();
+    let recipe = recipe.clone().solver(recipe.options().solver.at_most(8));
+    let splat = recipe.fit_all(&device, &[(&image, &points)]).expect("splats").remove(0);
+    let gaussians = GaussianTable::open(folder.join("g.npz")).expect("gaussians");
+    let origin = gaussians.origin.clone();
+    assert_eq!(GaussianTable { origin: String::new(), ..gaussians }, splat.table().expect("a table"));
+    assert_eq!(told["report"]["losses"], serde_json::json!(splat.report().losses));
+    assert_eq!((&told["gaussians"], &told["profile"]), (&6.into(), &"recommended".into()));
+    for part in ["\"steps\":8", "\"splatport\":\"0.", "\"precision\":\"single\""] {
+        assert!(origin.contains(part), "no {part} in {origin}");
+    }
+
+    let told = answer(&folder, &["kernel", "g.npz", "-o", "k.safetensors", "--stride", "4", "--tau", "0.01"]);
+    let kernel = splat.kernel(Grid::strided(&image, 4)).tau(0.01).build().expect("a kernel");
+    let stored = CsrTable::open(folder.join("k.safetensors")).expect("a kernel");
+    assert!(stored.origin.contains("\"kernel\":{\"stride\":4,"), "{}", stored.origin);
+    assert_eq!(CsrTable { origin: String::new(), ..stored }, kernel.table().expect("a table"));
+    assert_eq!(told["certificate"]["bound"], kernel.certificate().bound);
+
+    let values: Vec<f32> = (0..18 * 12).map(|cell| (cell % 7) as f32 * 0.01).collect();
+    let density = DensityTable { rows: 12, columns: 18, values: values.clone() };
+    density.save(folder.join("d.npy")).expect("a density");
+    let told = answer(&folder, &["loss", "k.safetensors", "--density", "d.npy", "--gradient", "slope.npy"]);
+    let step = kernel.loss().evaluate(&device.upload(&values)).expect("a step");
+    assert_eq!(told["value"], step.value().expect("a value"));
+    let slope = DensityTable::open(folder.join("slope.npy")).expect("a gradient");
+    assert_eq!(slope.values, step.gradient().read().expect("a gradient"));
+    // Without a density: as much mass as there are points.
+    let told = answer(&folder, &["loss", "k.safetensors"]);
+    assert!((told["mass"].as_f64().expect("a mass") - 6.0).abs() < 1e-5, "{told}");
+
+    let told = answer(&folder, &["render", "g.npz", "a photo.png", "-o", "r.png", "--show", "reconstruction,residual"]);
+    assert_eq!((&told["width"], &told["height"]), (&(72 * 2 + 4).into(), &48.into()));
+    let picture = Image::open(folder.join("r.png")).expect("a picture");
+    let values = splat.reconstruction().expect("an image");
+    let expected = splatport::draw::reconstruction(72, 48, 1, &values).expect("a picture");
+    let left = |image: &Image| -> Vec<f32> {
+        image.to_f32().chunks(image.width() as usize * 3).flat_map(|row| row[..72 * 3].to_vec()).collect()
+    };
+    assert_eq!(left(&picture), left(&expected));
+}
+
+#[test]
+fn files_are_told_converted_and_verified() {
+    let folder = folder("files");
+    let (image, points) = scene(40, 30, 3, 0);
+    write_scene(&folder, "p", &(image, points.clone()));
+    let device = Wgpu::best().expect("a device");
+    let splat = splatport::Splat::round(&device, &points, [40, 30], 4.0).expect("a splat");
+    let kernel = splat.kernel(Grid::over(40, 30, 8)).build().expect("a kernel").table().expect("a table");
+    splat.table().expect("a table").save(folder.join("g.npz")).expect("a file");
+    kernel.save(folder.join("k.npz")).expect("a file");
+    DensityTable { rows: 4, columns: 5, values: vec![0.5; 20] }.save(folder.join("d.npy")).expect("a file");
+
+    let kinds = [("p.png", "photo"), ("p.csv", "points"), ("g.npz", "gaussians"), ("k.npz", "kernel")];
+    for (name, kind) in kinds.into_iter().chain([("d.npy", "density")]) {
+        assert_eq!(answer(&folder, &["inspect", name])["kind"], kind, "{name}");
+    }
+    let told = answer(&folder, &["inspect", "g.npz"]);
+    assert_eq!((&told["gaussians"], &told["scales"]), (&3.into(), &serde_json::json!([4.0, 4.0])));
+    assert_eq!(answer(&folder, &["inspect", "d.npy"])["mass"], 10.0);
+    // Nothing but text where the output is no terminal.
+    let text = run(&folder, &["inspect", "g.npz"]).stdout;
+    assert!(text.is_ascii() && !text.contains(&0x1b), "{}", String::from_utf8_lossy(&text));
+
+    answer(&folder, &["convert", "k.npz", "k.safetensors"]);
+    answer(&folder, &["convert", "k.safetensors", "back.npz"]);
+    assert_eq!(Table::open(folder.join("k.safetensors")).expect("a table"), Table::Kernel(kernel));
+    assert_eq!(fs::read(folder.join("back.npz")).expect("a file"), fs::read(folder.join("k.npz")).expect("a file"));
+
+    assert_eq!(answer(&folder, &["verify", "."])["checked"], 4);
+    let mut bytes = fs::read(folder.join("k.safetensors")).expect("a file");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(folder.join("k.safetensors"), bytes).expect("a file");
+    let output = run(&folder, &["verify", "."]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(told.contains("k.safetensors: check sum") && told.contains("4 files, 1 wrong"), "{told}");
+    // What is read is checked, whatever the command.
+    assert_eq!(run(&folder, &["convert", "k.safetensors", "other.npz"]).status.code(), Some(1));
+    assert!(!folder.join("other.npz").exists());
+}
