@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use common::{Backend, CROP, CROP_COUNTS, CROP_STRIDE, SIGMA, Setting, density, uniform};
 use splatport::losses::{
-    Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, L2, Scales, Scene, Sinkhorn,
+    Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, L2, Scales, Scene, Sinkhorn, Solver,
     Unbalanced, UotForm,
 };
 use splatport::{Buffer, Grid, Kernel, Profile, Result, Single, Splat};
@@ -59,13 +59,17 @@ fn fixed<'a>(
 /// The losses that solve, forced to make all rounds.
 fn solved<'a>(setting: &'a Setting, scenes: &'a [Scene<'a>]) -> Vec<(&'static str, Step<'a>)> {
     let (device, never) = (&setting.device, -1.0);
-    let dm = |profile| kept(DmCount::new(profile).rounds(ROUNDS).tolerance(never).on(device, scenes));
+    let dm = |profile| DmCount::new(profile).solver(Solver::Sinkhorn);
+    let all = |loss: DmCount| kept(loss.rounds(ROUNDS).tolerance(never).on(device, scenes));
+    let exact = || dm(DmProfile::default()).rounds(10 * ROUNDS);
     let unbalanced = Unbalanced::default().form(UotForm::SemiDual).rounds(ROUNDS).tolerance(never);
     let sinkhorn = Sinkhorn::default().epsilon(Epsilon::Absolute(10.0)).rounds(ROUNDS).tolerance(never);
     let general = |profile| kept(Generalized::new(profile).rounds(ROUNDS).tolerance(never).on(device, scenes));
     vec![
-        ("DM-Count reference", dm(DmProfile::Reference)),
-        ("DM-Count exact", dm(DmProfile::default())),
+        ("DM-Count reference", all(dm(DmProfile::Reference))),
+        ("DM-Count exact", all(dm(DmProfile::default()))),
+        ("DM-Count exact, to 1 %, rounds", kept(exact().on(device, scenes))),
+        ("DM-Count exact, to 1 %, Newton", kept(exact().solver(Solver::Newton).on(device, scenes))),
         ("unbalanced semi-dual", kept(unbalanced.on(device, scenes))),
         ("sinkhorn", kept(sinkhorn.on(device, scenes))),
         ("generalized reference, 12 rounds", general(GlProfile::Reference)),

@@ -10,6 +10,7 @@ mod finish;
 mod generalized;
 mod halves;
 mod judge;
+mod newton;
 mod rows;
 mod rules;
 mod sides;

@@ -9,7 +9,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, check_positive},
+    scenes::{Costs, Rounds, Solver, check_positive},
     transport::Ending,
 };
 use crate::{Error, Result};
@@ -134,7 +134,7 @@ impl Generalized {
         let entropy = if published { 1.0 } else { share };
         let weights = GeneralizedWeights { rho: self.rho, tau: self.tau, share, entropy, alone };
         let ending = Ending::Generalized { weights, published };
-        TransportLoss::new(device, &places, rules, self.stop.of_solver(), ending)
+        TransportLoss::new(device, &places, rules, self.stop.of_solver(), (ending, Solver::Sinkhorn))
     }
 
     /// With epsilons from the diameter of cells and points, which is taken twice, down by halves.

@@ -10,7 +10,7 @@ use splatport_kernels::{
 
 use super::{
     TransportLoss,
-    scenes::{Rounds, check_positive},
+    scenes::{Rounds, Solver, check_positive},
     transport::Ending,
 };
 use crate::{Error, Grid, Result, error::check_finite};
@@ -109,7 +109,7 @@ impl HeatmapTransport {
         let cells = places.iter().map(|place| place.cells.len()).sum();
         let dots = device.filled(P::Real::cast_from_f64(0.0), cells);
         let ending = Ending::Maps { weights, dots, single: self.demanders == Demanders::Joint };
-        TransportLoss::new(device, &places, rules, self.stop.of_solver(), ending)
+        TransportLoss::new(device, &places, rules, self.stop.of_solver(), (ending, Solver::Sinkhorn))
     }
 
     /// One channel, in cells.

@@ -62,7 +62,7 @@ pub use generalized::{Generalized, GlProfile, GridOffset};
 pub use heatmap::{Demanders, HeatmapTransport, Pose};
 pub use l2::{Border, L2, L2Loss, L2Step, Reduction, Sampling};
 pub use scales::Scales;
-pub use scenes::{Coordinates, Epsilon, Ground, Scene};
+pub use scenes::{Coordinates, Epsilon, Ground, Scene, Solver};
 pub use sinkhorn::{Marginals, Sinkhorn};
 pub use splatport_kernels::sinkhorn::{PlanRows, Report};
 pub use step::Step;

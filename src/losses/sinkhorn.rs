@@ -10,7 +10,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, check_positive},
+    scenes::{Costs, Rounds, Solver, check_positive},
     transport::Ending,
 };
 use crate::Result;
@@ -51,6 +51,7 @@ pub struct Sinkhorn {
     costs: Costs,
     marginals: Marginals,
     stop: Rounds,
+    solver: Solver,
 }
 
 impl Default for Sinkhorn {
@@ -61,7 +62,12 @@ impl Default for Sinkhorn {
             epsilon: Epsilon::RelativeMax(1e-3),
             annealing: Some(0.8),
         };
-        Self { costs, marginals: Marginals::Balanced, stop: Rounds { limit: 1000, tolerance: 0.01 } }
+        Self {
+            costs,
+            marginals: Marginals::Balanced,
+            stop: Rounds { limit: 1000, tolerance: 0.01 },
+            solver: Solver::Sinkhorn,
+        }
     }
 }
 
@@ -78,7 +84,9 @@ impl Sinkhorn {
         /// Factor from one round's epsilon to the next, starting with the largest cost; `None` starts with the last epsilon.
         /// Default: 0.8.
         annealing: Option<f64> => costs.annealing;
-        /// Rounds at most; the schedule of epsilon is always completed. Default: 1000.
+        /// How it is solved; Newton's method needs balanced marginals. Default: by rounds.
+        solver: Solver => solver;
+        /// Rounds at most, of which a step of Newton's counts as eleven; the schedule of epsilon is always completed. Default: 1000.
         rounds: usize => stop.limit;
         /// Balanced: largest L1 error of what the annotations receive, as a share. Relaxed: largest relative error of any marginal.
         /// Default: 0.01.
@@ -89,7 +97,7 @@ impl Sinkhorn {
     ///
     /// # Errors
     /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
-    /// [`crate::Error::Device`].
+    /// [`crate::Error::Device`], also for Newton's method with relaxed marginals.
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -114,7 +122,11 @@ impl Sinkhorn {
             Marginals::Balanced => 1.0 / scene.1.len().max(1) as f64,
             Marginals::Relaxed { .. } => 1.0,
         };
-        let places = scenes.iter().map(|scene| self.costs.place(scene, mass(scene))).collect::<Result<Vec<_>>>()?;
+        if self.solver == Solver::Newton && self.marginals != Marginals::Balanced {
+            let what = "relaxed marginals and Newton's method together";
+            return Err(splatport_kernels::Error::Unsupported { what }.into());
+        }
+        let places = self.solver.places(self.costs, scenes, mass)?;
         let ending = match self.marginals {
             Marginals::Relaxed { .. } => Ending::Optimum,
             Marginals::Balanced => {
@@ -124,6 +136,6 @@ impl Sinkhorn {
                 Ending::Shares { weights, dots: device.filled(P::Real::cast_from_f64(0.0), cells), needs_mass: true }
             }
         };
-        TransportLoss::new(device, &places, rules, self.stop.of_solver(), ending)
+        TransportLoss::new(device, &places, rules, self.stop.of(self.solver), (ending, self.solver))
     }
 }

@@ -12,6 +12,7 @@ use splatport_kernels::{
 
 use super::{
     Step,
+    scenes::Solver,
     step::{refused, without_mass},
 };
 use crate::{Error, Result, error::check_length};
@@ -24,6 +25,7 @@ pub struct TransportLoss<R: Runtime, P: Precision = Single> {
     pub(super) device: Device<R, P>,
     pub(super) problem: Arc<Problem<R, P>>,
     ending: Ending<R, P>,
+    solver: Solver,
 }
 
 /// What becomes of a solution.
@@ -45,7 +47,7 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
         places: &[Place],
         rules: Rules,
         stop: Stop,
-        ending: Ending<R, P>,
+        (ending, solver): (Ending<R, P>, Solver),
     ) -> Result<Self> {
         if places.is_empty() {
             return Err(Error::Empty { what: "batch" });
@@ -54,7 +56,7 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
             return Err(Error::Option { name: "rounds", value: 0.0, why: "must be at least 1" });
         }
         let problem = Arc::new(Problem::new(device, places, rules, stop)?);
-        Ok(Self { device: device.clone(), problem, ending })
+        Ok(Self { device: device.clone(), problem, ending, solver })
     }
 
     /// Value, gradient and transported mass at `density`, `[cells of all images]`, mass per cell.
@@ -70,6 +72,7 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
         let solution = match self.ending {
             Ending::Generalized { published: true, .. } => problem.solve_averaged(device, masses)?,
             Ending::Maps { single: true, .. } => problem.solve_single(device, masses)?,
+            _ if self.solver == Solver::Newton => problem.solve_newton(device, masses)?,
             _ => problem.solve(device, masses)?,
         };
         if solution.reports().iter().any(|report| report.refused > 0) {

@@ -9,7 +9,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, check_positive},
+    scenes::{Costs, Rounds, Solver, check_positive},
     transport::Ending,
 };
 use crate::Result;
@@ -114,6 +114,6 @@ impl Unbalanced {
         let ground = self.costs.ground.of_solver();
         let rules = Rules { ground, of_cells: relaxed, of_points: relaxed, form, normalise: None, alone: 1.0 };
         let places = scenes.iter().map(|scene| self.costs.place(scene, 1.0)).collect::<Result<Vec<_>>>()?;
-        TransportLoss::new(device, &places, rules, self.stop.of_solver(), Ending::Optimum)
+        TransportLoss::new(device, &places, rules, self.stop.of_solver(), (Ending::Optimum, Solver::Sinkhorn))
     }
 }

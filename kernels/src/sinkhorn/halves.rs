@@ -75,7 +75,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     }
 }
 
-fn spread<R: Runtime, P: Precision>(device: &Device<R, P>, rows: usize, lanes: u32) -> (CubeCount, CubeDim) {
+pub(super) fn spread<R: Runtime, P: Precision>(device: &Device<R, P>, rows: usize, lanes: u32) -> (CubeCount, CubeDim) {
     if lanes == 1 { device.per_unit(rows) } else { device.per_cube(rows * lanes as usize, CUBE) }
 }
 

@@ -137,6 +137,11 @@ impl Rules {
         }
     }
 
+    /// Whether both marginals are exact and nothing is added to sums.
+    pub(super) fn is_balanced(&self) -> bool {
+        self.criterion() == Criterion::Residual && self.form != Form::Conditional
+    }
+
     pub(super) fn offsets_points(&self) -> bool {
         !matches!(self.form, Form::Joint(_) | Form::Shannon)
     }

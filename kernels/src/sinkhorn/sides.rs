@@ -158,3 +158,26 @@ pub(super) fn join_lanes<F: Real>(own: LogSum<F>, #[comptime] lanes: u32) -> F {
     }
     largest + sum.ln()
 }
+
+/// The sum over the lanes of a row, for all of them. Every unit of the cube must come here.
+#[cube]
+pub(super) fn sum_lanes<F: Real>(own: F, #[comptime] lanes: u32) -> F {
+    let mut sum = own;
+    if comptime!(lanes > 1) {
+        let mut all = SharedMemory::<F>::new(comptime!(CUBE as usize));
+        let (unit, lane) = (UNIT_POS as usize, UNIT_POS % lanes);
+        all[unit] = sum;
+        let mut half = comptime!(lanes / 2).runtime();
+        while half > 0u32 {
+            sync_cube();
+            if lane < half {
+                sum += all[unit + half as usize];
+                all[unit] = sum;
+            }
+            half /= 2u32;
+        }
+        sync_cube();
+        sum = all[unit - lane as usize];
+    }
+    sum
+}

@@ -18,6 +18,7 @@ mod laws;
 mod loss;
 mod mixture;
 mod nearest;
+mod newton;
 mod over;
 pub mod plan;
 mod precision;

@@ -8,19 +8,19 @@ use splatport::kernels::{
     sinkhorn::{Form, Ground, Marginal, Measure, Outcome, Place, Problem, Report, Rules, Solution, Stop, schedule},
 };
 use splatport::reference::sinkhorn::{self as oracle, squared_distances};
-use splatport::{Device, Single, strategies};
+use splatport::{Buffer, Device, Single, strategies};
 
 use super::{R, U, centres, device, once, poison, property, single, wide};
 
 /// One image with its density.
 #[derive(Debug, Clone)]
-struct Image {
-    place: Place,
-    density: Vec<f64>,
+pub struct Image {
+    pub place: Place,
+    pub density: Vec<f64>,
 }
 
 /// Up to 17 x 17 cells of 1 to 8 px and up to `most` points in and around them.
-fn images(least: usize, most: usize) -> impl Strategy<Value = Image> {
+pub fn images(least: usize, most: usize) -> impl Strategy<Value = Image> {
     let sizes = (1..18u32, 1..18u32, prop_oneof![Just(1u32), Just(3), Just(8)], 0..90u32, 0..90u32);
     sizes.prop_flat_map(move |(columns, rows, stride, left, top)| {
         let cells = Cells { left: left.into(), top: top.into(), stride: stride.into(), columns, rows };
@@ -36,7 +36,7 @@ fn images(least: usize, most: usize) -> impl Strategy<Value = Image> {
     })
 }
 
-fn largest_cost(cells: &Cells, points: &[[f64; 2]]) -> f64 {
+pub fn largest_cost(cells: &Cells, points: &[[f64; 2]]) -> f64 {
     squared_distances(&centres(cells), points).into_iter().flatten().fold(0.0, f64::max)
 }
 
@@ -57,14 +57,14 @@ fn any_rules() -> impl Strategy<Value = Rules> {
     ]
 }
 
-fn balanced() -> Rules {
+pub fn balanced() -> Rules {
     let form = Form::Joint(Measure::Product);
     let (ground, exact) = (Ground::Squared, Marginal::Exact);
     Rules { ground, of_cells: exact, of_points: exact, form, normalise: Some(0.0), alone: 0.0 }
 }
 
 /// With points' masses of sum 1 where the cells' have.
-fn prepared(image: &Image, rules: &Rules) -> Image {
+pub fn prepared(image: &Image, rules: &Rules) -> Image {
     let mut image = image.clone();
     if rules.normalise.is_some() {
         let count = image.place.masses.len().max(1);
@@ -74,7 +74,7 @@ fn prepared(image: &Image, rules: &Rules) -> Image {
 }
 
 /// The oracle's problem.
-fn theirs(image: &Image, rules: &Rules) -> oracle::Problem<f64> {
+pub fn theirs(image: &Image, rules: &Rules) -> oracle::Problem<f64> {
     let rule = |marginal| match marginal {
         Marginal::Exact => oracle::Marginal::Exact,
         Marginal::Relaxed { rho } => oracle::Marginal::Relaxed { rho },
@@ -97,20 +97,30 @@ fn theirs(image: &Image, rules: &Rules) -> oracle::Problem<f64> {
 }
 
 /// A batch on a device, solved.
-struct Solved {
-    problem: Problem<R, Single>,
-    solution: Solution<R, f32>,
-    on: Device<R>,
+pub struct Solved {
+    pub problem: Problem<R, Single>,
+    pub solution: Solution<R, f32>,
+    pub on: Device<R>,
 }
 
 fn solve_on(on: &Device<R>, images: &[Image], rules: Rules, stop: Stop) -> Solved {
+    solve_by(on, images, (rules, stop), Problem::solve)
+}
+
+/// Solves by any of a problem's methods.
+pub fn solve_by(
+    on: &Device<R>,
+    images: &[Image],
+    (rules, stop): (Rules, Stop),
+    method: impl Fn(&Problem<R, Single>, &Device<R>, &Buffer<R, f32>) -> Result<Solution<R, f32>, Error>,
+) -> Solved {
     let places: Vec<Place> = images.iter().map(|image| image.place.clone()).collect();
     let problem = Problem::new(on, &places, rules, stop).expect("a problem");
     let density: Vec<f64> = images.iter().flat_map(|image| image.density.clone()).collect();
     let points: usize = places.iter().map(|p| p.points.len()).sum();
     let buffer = on.upload_f64(&density);
     poison(&[5 * density.len(), 4 * density.len(), 8 * points, 4 * points, 4 * images.len(), 256 * images.len()]);
-    let solution = problem.solve(on, &buffer).expect("a solution");
+    let solution = method(&problem, on, &buffer).expect("a solution");
     Solved { problem, solution, on: on.clone() }
 }
 
@@ -125,7 +135,7 @@ fn exactly(limit: usize) -> Stop {
 
 impl Solved {
     /// Cells' and points' potentials of every image.
-    fn potentials(&self) -> Vec<[Vec<f64>; 2]> {
+    pub fn potentials(&self) -> Vec<[Vec<f64>; 2]> {
         let (cells, points) = self.problem.potentials(&self.on, &self.solution);
         let (mut cells, mut points) = (wide(cells.read().expect("cells")), wide(points.read().expect("points")));
         let mut split = |&(grid, n): &(Cells, usize)| {
@@ -139,7 +149,7 @@ impl Solved {
         self.problem.outcome(&self.on, &self.solution)
     }
 
-    fn reports(&self) -> &[Report] {
+    pub fn reports(&self) -> &[Report] {
         self.solution.reports()
     }
 }
@@ -264,7 +274,7 @@ fn shapes_agree_and_bits_repeat() {
     });
 }
 
-fn image(columns: u32, rows: u32, points: &[[f64; 2]], epsilons: Vec<f64>) -> Image {
+pub fn image(columns: u32, rows: u32, points: &[[f64; 2]], epsilons: Vec<f64>) -> Image {
     let cells = Cells { left: 0.0, top: 0.0, stride: 4.0, columns, rows };
     let masses = vec![1.0 / points.len().max(1) as f64; points.len()];
     let density = (0..cells.len()).map(|i| single(0.1 + (i as f64 * 0.754_877_666).fract())).collect();

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use splatport::losses::{DmCount, DmProfile, Epsilon, OtEntropy};
+use splatport::losses::{DmCount, DmProfile, Epsilon, OtEntropy, Solver};
 use splatport::reference::dm_count::{count_and_variation, dots, published, published_gradient};
 use splatport::reference::grid::Grid as Lattice;
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, Solution, slope_by_density, uniform};
@@ -109,8 +109,9 @@ fn problem(scene: &Scene) -> Problem<f64> {
 #[test]
 fn the_exact_profile_follows_from_its_potentials() {
     let entropies = prop_oneof![Just(OtEntropy::Shannon), Just(OtEntropy::RelativeKl)];
-    property("exact", 16, (scenes(1), entropies), |(scenes, entropy), tally| {
-        let step = evaluate(&DmCount::new(DmProfile::Exact(*entropy)), scenes);
+    let solvers = prop_oneof![Just(Solver::Newton), Just(Solver::Sinkhorn)];
+    property("exact", 16, (scenes(1), entropies, solvers), |(scenes, entropy, solver), tally| {
+        let step = evaluate(&DmCount::new(DmProfile::Exact(*entropy)).solver(*solver), scenes);
         let images = scenes.len() as f64;
         let (values, gradients) = (step.values().expect("values"), gradients(scenes, &step));
         for (k, (scene, at)) in scenes.iter().zip(solutions(scenes, &step, |_| 10.0)).enumerate() {

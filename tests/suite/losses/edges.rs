@@ -2,7 +2,7 @@
 
 use splatport::losses::{
     Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, L2, Marginals, OtEntropy,
-    ReferenceMeasure, Scales, Sinkhorn, Unbalanced, UotForm,
+    ReferenceMeasure, Scales, Sinkhorn, Solver, Unbalanced, UotForm,
 };
 use splatport::reference::sinkhorn::{least_assignment, squared_distances};
 use splatport::{Annotations, Error, Grid, Result, Single, WgpuRuntime};
@@ -33,6 +33,7 @@ fn losses(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<Loss>)> {
         ("joint", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::Product)))),
         ("joint over mass", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::ProductOverMass)))),
         ("balanced", boxed(sinkhorn.on(on, &all))),
+        ("balanced, Newton", boxed(sinkhorn.clone().solver(Solver::Newton).on(on, &all))),
         ("relaxed", boxed(sinkhorn.marginals(Marginals::Relaxed { rho: 10.0 }).on(on, &all))),
         ("published generalized", boxed(general(GlProfile::Reference))),
         ("generalized", boxed(general(GlProfile::Converged))),

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use splatport::losses::{Coordinates, Epsilon, Ground, Marginals, Sinkhorn};
+use splatport::losses::{Coordinates, Epsilon, Ground, Marginals, Sinkhorn, Solver};
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, slope_by_density, uniform};
 use splatport::{Error, WgpuRuntime};
 
@@ -123,6 +123,8 @@ fn bad_input_is_refused() {
         let refused = loss.clone().annealing(Some(factor)).on(device(), &bound(&good)).map(|_| ());
         assert!(matches!(refused, Err(Error::Option { name: "annealing", .. })), "{factor}");
     }
+    let newton = loss.clone().solver(Solver::Newton).marginals(Marginals::Relaxed { rho: 1.0 });
+    assert!(matches!(newton.on(device(), &bound(&good)).map(|_| ()), Err(Error::Device(_))));
     let step = evaluate(&loss, &good[..1]);
     assert!(matches!(step.plan(1.0).map(|_| ()), Err(Error::Option { name: "tau", .. })));
 }
