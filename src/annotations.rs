@@ -96,7 +96,8 @@ impl Annotations {
     }
 
     /// Reads a file of points in the format that its name ends in: `.csv` ([`from_csv`](Self::from_csv)) or `.npy`
-    /// ([`from_npy`](Self::from_npy)).
+    /// ([`from_npy`](Self::from_npy)); with the feature `data` also `.mat` (ShanghaiTech, UCF-QNRF), `.txt` (JHU-Crowd++) and
+    /// `.json` (NWPU-Crowd).
     ///
     /// # Errors
     /// [`Error::Format`] for another ending, and as the format's function.
@@ -115,7 +116,13 @@ impl Annotations {
         match ending.as_ref().and_then(|ending| ending.to_str()) {
             Some("csv") => Self::from_csv(path),
             Some("npy") => Self::from_npy(path),
-            _ => Err(Error::format(path, "the name ends in neither `.csv` nor `.npy`")),
+            #[cfg(feature = "data")]
+            Some("mat") => Self::from_mat(path),
+            #[cfg(feature = "data")]
+            Some("txt") => Self::from_jhu(path),
+            #[cfg(feature = "data")]
+            Some("json") => Self::from_nwpu(path),
+            _ => Err(Error::format(path, format!("the name ends in none of {ENDINGS}"))),
         }
     }
 
@@ -234,7 +241,7 @@ impl Annotations {
         };
         let parse = |(row, text): (usize, &String)| match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),
-            _ => Err(format!("row {row} is `{}`, not a finite number", text.escape_debug())),
+            _ => Err(format!("row {row} is `{text}`, not a finite number")),
         };
         column.values.iter().enumerate().map(parse).collect()
     }
@@ -256,8 +263,14 @@ impl Annotations {
     }
 }
 
+/// What [`Annotations::open`] knows.
+const ENDINGS: &str = match cfg!(feature = "data") {
+    true => "`.csv`, `.npy`, `.mat`, `.txt`, `.json`",
+    false => "`.csv`, `.npy`",
+};
+
 /// Names for a message.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<_> = names.map(|name| format!("`{}`", name.escape_debug())).collect();
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }

@@ -27,9 +27,7 @@ fn table(bytes: &[u8]) -> std::result::Result<(Vec<[f64; 2]>, Vec<Column>), Reas
         let record = record.map_err(|error| csv_reason(bytes, error))?;
         let number = |at: usize, name| {
             let line = || line(bytes, record.position());
-            record[at]
-                .parse()
-                .map_err(|_| format!("line {}: {name} is `{}`, not a number", line(), record[at].escape_debug()))
+            record[at].parse().map_err(|_| format!("line {}: {name} is `{}`, not a number", line(), &record[at]))
         };
         // NaN and infinities pass here, and are rejected with those from every other source.
         points.push([number(x, "x")?, number(y, "y")?]);

@@ -30,12 +30,12 @@ fn errors_end_with_1_and_write_nothing() {
     write_scene(&folder, "p", &scene(24, 16, 2, 0));
     fs::write(folder.join("empty.png"), "").expect("a file");
     fs::write(folder.join("bad.csv"), "x,z\n1,2\n").expect("a file");
-    fs::write(folder.join("p.txt"), "1 2\n").expect("a file");
+    fs::write(folder.join("p.tif"), "1 2\n").expect("a file");
     let cases: [(&[&str], &str); 5] = [
         (&["absent.png", "p.csv"], "error: cannot read absent.png: No such file or directory"),
         (&["empty.png", "p.csv"], "error: cannot read empty.png: "),
         (&["p.png", "bad.csv"], "error: bad.csv: no column `y`; columns: `x`, `z`"),
-        (&["p.png", "p.txt"], "error: p.txt: the name ends in neither `.csv` nor `.npy`"),
+        (&["p.png", "p.tif"], "error: p.tif: the name ends in none of `.csv`, `.npy`, `.mat`, `.txt`, `.json`"),
         (&["p.png", "p.csv", "--precision", "double"], "error: "),
     ];
     for (arguments, expected) in cases {

@@ -12,7 +12,10 @@ use crate::tables::{gaussians, kernel};
 fn points_are_read_by_the_ending() {
     let expected = [[1.0, 2.0], [3.0, 4.5]];
     let array = npy(None, npyz::Order::C, &[2, 2], &[1.0, 2.0, 3.0, 4.5]);
-    for (name, content) in [("a.csv", b"x,y\n1,2\n3,4.5\n".to_vec()), ("a.NPY", array)] {
+    let jhu = b"0.5 1.5 9 9 1 0\n2.5 4 9 9 1 0\n".to_vec();
+    let nwpu = br#"{"points": [[0.5, 1.5], [2.5, 4.0]]}"#.to_vec();
+    let csv = b"x,y\n1,2\n3,4.5\n".to_vec();
+    for (name, content) in [("a.csv", csv), ("a.NPY", array), ("a.txt", jhu), ("a.json", nwpu)] {
         let path = file("points-by-ending", name, content);
         assert_eq!(Annotations::open(&path).unwrap().points(), expected, "{name}");
     }
@@ -20,8 +23,8 @@ fn points_are_read_by_the_ending() {
         let path = folder("points-without-ending").join(name);
         (message(&Annotations::open(&path).unwrap_err(), &path), name.to_owned())
     };
-    for (got, name) in [wrong("a.txt"), wrong("csv")] {
-        assert_eq!(got, format!("{name}: the name ends in neither `.csv` nor `.npy`"));
+    for (got, name) in [wrong("a.tif"), wrong("csv")] {
+        assert_eq!(got, format!("{name}: the name ends in none of `.csv`, `.npy`, `.mat`, `.txt`, `.json`"));
     }
 }
 

@@ -76,8 +76,8 @@ impl Make {
             version: VERSION,
             // The same names on every system.
             id: id.to_str().with_context(|| not_text(photo))?.replace('\\', "/"),
-            photo: self.from_manifest(photo)?,
-            points: self.from_manifest(points)?,
+            photo: self.relative(photo)?,
+            points: self.relative(points)?,
             width,
             height,
             count: annotations.len(),
@@ -87,7 +87,7 @@ impl Make {
     }
 
     /// A path as the manifest has it: from its folder if it lies there, so that both can be moved together.
-    fn from_manifest(&self, path: &Path) -> Result<PathBuf> {
+    fn relative(&self, path: &Path) -> Result<PathBuf> {
         let context = || format!("cannot read {}", path.display());
         let whole = fs::canonicalize(path).with_context(context)?;
         let folder = match self.output.parent() {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat};
 
 use super::manifest::Entry;
-use super::prepare::{Found, Ready};
+use super::prepare::Ready;
 use super::record::{Outcome, Record};
 use super::run::Plan;
 
@@ -156,14 +156,14 @@ impl<'a> Pipeline<'a> {
         self.stop.asked.load(Ordering::Relaxed)
     }
 
-    fn decode(&self, ready: &Sender<Box<Ready<'a>>>, told: &Sender<Record>) {
+    fn decode(&self, ready: &Sender<Ready<'a>>, told: &Sender<Record>) {
         while let Some(&entry) = self.entries.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if self.stopped() {
                 return;
             }
-            let goes_on = match self.clocks.decode.time(|| Found::of(self.plan, entry)) {
-                Ok(Found::Ready(photo)) => send(ready, photo),
-                Ok(Found::Kept) => send(told, Record { id: entry.id.clone(), outcome: Outcome::Kept }),
+            let goes_on = match self.clocks.decode.time(|| Ready::of(self.plan, entry)) {
+                Ok(Some(photo)) => send(ready, photo),
+                Ok(None) => send(told, Record { id: entry.id.clone(), outcome: Outcome::Kept }),
                 Err(error) => send(told, failed(entry, &error)),
             };
             if !goes_on {
@@ -175,7 +175,7 @@ impl<'a> Pipeline<'a> {
     fn compute<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
-        ready: Receiver<Box<Ready<'a>>>,
+        ready: Receiver<Ready<'a>>,
         done: &Sender<Done<'a>>,
         told: &Sender<Record>,
     ) {
@@ -192,7 +192,7 @@ impl<'a> Pipeline<'a> {
     }
 
     /// What is ready, up to the largest batch; none when nothing more comes or the run stops.
-    fn batch(&self, ready: &Receiver<Box<Ready<'a>>>) -> Option<Vec<Box<Ready<'a>>>> {
+    fn batch(&self, ready: &Receiver<Ready<'a>>) -> Option<Vec<Ready<'a>>> {
         let first = self.clocks.waiting.time(|| ready.recv()).ok().filter(|_| !self.stopped())?;
         let mut pixels = first.entry.pixels();
         let mut batch = vec![first];
@@ -248,11 +248,7 @@ impl<'a> Pipeline<'a> {
 }
 
 /// Fits a batch together; if that fails, each photo alone, so that one does not spoil the others.
-fn fit<R: Runtime, P: Precision>(
-    plan: &Plan,
-    device: &Device<R, P>,
-    batch: &[Box<Ready<'_>>],
-) -> Vec<Result<Splat<R, P>>> {
+fn fit<R: Runtime, P: Precision>(plan: &Plan, device: &Device<R, P>, batch: &[Ready<'_>]) -> Vec<Result<Splat<R, P>>> {
     let pairs: Vec<_> = batch.iter().map(|photo| (&photo.image, &photo.points)).collect();
     if let Ok(splats) = plan.recipe.fit_all(device, &pairs) {
         return splats.into_iter().map(Ok).collect();

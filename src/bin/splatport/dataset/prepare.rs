@@ -17,20 +17,12 @@ pub struct Ready<'a> {
     pub origin: Origin,
 }
 
-/// What was found of a photo.
-pub enum Found<'a> {
-    /// It waits for the device.
-    Ready(Box<Ready<'a>>),
-    /// Its results are there.
-    Kept,
-}
-
-impl<'a> Found<'a> {
-    /// Looks for the results, else reads and decodes the files.
-    pub fn of(plan: &Plan, entry: &'a Entry) -> Result<Self> {
+impl<'a> Ready<'a> {
+    /// Looks for the results, else reads and decodes the files; none where the results are there.
+    pub fn of(plan: &Plan, entry: &'a Entry) -> Result<Option<Self>> {
         let origin = plan.origin(entry);
         if !plan.force && plan.outputs.kept(&entry.id, &origin)? {
-            return Ok(Self::Kept);
+            return Ok(None);
         }
         let (photo, points) = (plan.manifest.locate(&entry.photo), plan.manifest.locate(&entry.points));
         same(&photo, &entry.photo_sha256)?;
@@ -39,7 +31,7 @@ impl<'a> Found<'a> {
         let open = || -> Result<_> { Ok((Image::open(&photo)?, Annotations::open(&points)?)) };
         let read = catch_unwind(AssertUnwindSafe(open));
         let (image, points) = read.map_err(|_| anyhow!("cannot read {}: its decoder failed", photo.display()))??;
-        Ok(Self::Ready(Box::new(Ready { entry, image, points, origin })))
+        Ok(Some(Self { entry, image, points, origin }))
     }
 }
 

@@ -17,7 +17,7 @@ pub fn histogram(values: &[f64]) -> Result<String> {
     };
     // Equal values get a bar of some width too.
     let width = ((most - least) / BARS as f64).max(1e-3 * most.abs()).max(f64::MIN_POSITIVE);
-    let mut counts = vec![0_u32; BARS];
+    let mut counts = [0_u32; BARS];
     for value in values {
         counts[(((value - least) / width) as usize).min(BARS - 1)] += 1;
     }
