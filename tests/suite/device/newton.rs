@@ -112,7 +112,8 @@ fn relaxed_marginals_are_refused() {
         Rules { form: Form::Floored { floor: 1e-16 }, ..balanced() },
         Rules { form: Form::Conditional, ..balanced() },
     ] {
-        let problem = Problem::new(device(), &[image.place.clone()], rules, Stop { limit: 9, tolerance: 1e-3 });
+        let problem =
+            Problem::new(device(), std::slice::from_ref(&image.place), rules, Stop { limit: 9, tolerance: 1e-3 });
         let density = device().upload_f64(&image.density);
         let refused = problem.expect("a problem").solve_newton(device(), &density).map(|_| ());
         assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
