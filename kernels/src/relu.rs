@@ -38,12 +38,12 @@ fn gate<R: Runtime, P: Precision>(
 ) {
     if !values.is_empty() {
         let (cubes, dim) = device.per_unit(values.len());
-        pass::launch::<P::Real, R>(device.client(), cubes, dim, values.arg(), slope.arg(), gated.arg());
+        rectify::launch::<P::Real, R>(device.client(), cubes, dim, values.arg(), slope.arg(), gated.arg());
     }
 }
 
 #[cube(launch)]
-fn pass<F: Real>(values: &Array<F>, slope: &Array<F>, gated: &mut Array<F>) {
+fn rectify<F: Real>(values: &Array<F>, slope: &Array<F>, gated: &mut Array<F>) {
     if ABSOLUTE_POS < gated.len() {
         let mut passed = slope[ABSOLUTE_POS];
         if values[ABSOLUTE_POS] < F::new(0.0) {
