@@ -13,7 +13,7 @@ fn points_are_read_by_the_ending() {
     let expected = [[1.0, 2.0], [3.0, 4.5]];
     let array = npy(None, npyz::Order::C, &[2, 2], &[1.0, 2.0, 3.0, 4.5]);
     let jhu = b"0.5 1.5 9 9 1 0\n2.5 4 9 9 1 0\n".to_vec();
-    let nwpu = br#"{"points": [[0.5, 1.5], [2.5, 4.0]]}"#.to_vec();
+    let nwpu = br#"{"points": [[1.0, 2.0], [3.0, 4.5]]}"#.to_vec();
     let csv = b"x,y\n1,2\n3,4.5\n".to_vec();
     for (name, content) in [("a.csv", csv), ("a.NPY", array), ("a.txt", jhu), ("a.json", nwpu)] {
         let path = file("points-by-ending", name, content);
