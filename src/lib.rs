@@ -43,6 +43,8 @@
 #![deny(missing_docs, unsafe_code)]
 
 mod annotations;
+#[cfg(feature = "burn")]
+pub mod burn;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod draw;
