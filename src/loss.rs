@@ -172,6 +172,11 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(self.evaluation.value.read()?.into_iter().map(HostReal::cast_to_f64).collect())
     }
 
+    /// The same, on the device, `[images]`.
+    pub fn values_on_device(&self) -> &Buffer<R, P::Real> {
+        &self.evaluation.value
+    }
+
     /// Its derivative by the density, on the device, `[cells]`. Without a transport cost it lies in -1..1.
     pub fn gradient(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.gradient

@@ -46,6 +46,23 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         Self { client: client.clone(), handle, len, element: PhantomData }
     }
 
+    /// The first `len` elements of memory that CubeCL code of others allocated with `client`; nothing is copied.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when there is less memory.
+    pub fn from_handle(client: &ComputeClient<R>, handle: Handle, len: usize) -> Result<Self> {
+        let got = handle.size_in_used() as usize / size_of::<E>();
+        if got < len.max(1) {
+            return Err(Error::Length { what: "shared memory", expected: len.max(1), got });
+        }
+        Ok(Self { client: client.clone(), handle, len, element: PhantomData })
+    }
+
+    /// The memory, for CubeCL code of others; cloning it copies nothing.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.len
@@ -116,7 +133,7 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
     /// The launch argument, also of an array of quads.
     #[allow(unsafe_code)]
     pub(crate) fn arg(&self) -> ArrayArg<R> {
-        // SAFETY: `handle` was allocated with at least `len` elements of `E` in the constructors above and the pair
+        // SAFETY: `handle` has at least `len` elements of `E`, allocated or tested in the constructors above, and the pair
         // never changes; launches are the checked kind, which test every index against `len`.
         unsafe { ArrayArg::from_raw_parts(self.handle.clone(), self.len.max(1)) }
     }

@@ -59,6 +59,27 @@ pub(super) fn write_entries(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
     write(path, &tensors, (CHECK_SUM, &sum))
 }
 
+/// Writes arrays of bytes with their check sum.
+#[cfg(feature = "burn")]
+pub(crate) fn write_parts(path: &Path, parts: &[(&'static str, Vec<u8>)]) -> Result<()> {
+    let entries: Vec<Entry<'_>> = parts
+        .iter()
+        .map(|(name, bytes)| Entry { name, shape: vec![bytes.len()], values: Values::Ascii(bytes) })
+        .collect();
+    write_entries(path, &entries)
+}
+
+/// Reads arrays of bytes, and compares their check sum.
+#[cfg(feature = "burn")]
+pub(crate) fn read_parts<const N: usize>(path: &Path, names: [&str; N]) -> Result<[Vec<u8>; N]> {
+    let mut input = Safetensors::open(path)?;
+    let mut parts = [const { Vec::new() }; N];
+    for (part, name) in parts.iter_mut().zip(names) {
+        *part = input.ascii(name)?;
+    }
+    Ok(parts)
+}
+
 fn tensor(entry: &Entry<'_>) -> Tensor {
     let (dtype, bytes) = match entry.values {
         Values::F32(values) => (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()),

@@ -126,8 +126,8 @@ impl L2 {
 /// An [`L2`] loss of a batch, on a device.
 #[derive(Debug)]
 pub struct L2Loss<R: Runtime, P: Precision = Single> {
-    device: Device<R, P>,
-    mosaic: Mosaic<R, P::Real>,
+    pub(super) device: Device<R, P>,
+    pub(super) mosaic: Mosaic<R, P::Real>,
     target: Buffer<R, P::Real>,
     weights: Buffer<R, P::Real>,
 }

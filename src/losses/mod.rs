@@ -52,6 +52,8 @@ mod scales;
 mod scenes;
 mod sinkhorn;
 mod step;
+#[cfg(feature = "burn")]
+mod tensors;
 mod transport;
 mod unbalanced;
 

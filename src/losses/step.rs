@@ -67,6 +67,11 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         wide(&self.values)
     }
 
+    /// The same, on the device, `[images]`.
+    pub fn values_on_device(&self) -> &Buffer<R, P::Real> {
+        &self.values
+    }
+
     /// Derivative of the loss by the density, `[cells of all images]`.
     pub fn gradient(&self) -> &Buffer<R, P::Real> {
         &self.gradient

@@ -1,0 +1,42 @@
+//! Weights that others trained, from their files.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use burn_core::{module::Module, tensor::backend::Backend};
+use burn_store::{ModuleSnapshot, PytorchStore, SafetensorsStore};
+
+use crate::{Error, Result};
+
+/// Fills every parameter of a module from a file: `.safetensors`, or `.pth` and `.pt` as PyTorch writes them.
+///
+/// Arrays have the names and shapes of the module's parameters. Where a name holds a number, layers are counted as they follow
+/// one another: `features.0`, `features.2` are the first two of a list `features`. Arrays without a parameter are passed over.
+///
+/// # Errors
+/// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when its name has another ending, when it is damaged, when an
+/// array is missing or has another shape.
+pub fn load<B: Backend, M: Module<B>>(mut module: M, path: impl AsRef<Path>) -> Result<M> {
+    let path = path.as_ref();
+    // An unreadable file is told from a damaged one here: the stores tell neither apart.
+    std::fs::File::open(path).map_err(|error| Error::read(path, error))?;
+    let mut fill = || match path.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => {
+            let mut store = SafetensorsStore::from_file(path).map_indices_contiguous(true);
+            module.load_from(&mut store).map_err(|error| error.to_string())
+        }
+        Some("pth" | "pt") => module.load_from(&mut PytorchStore::from_file(path)).map_err(|error| error.to_string()),
+        _ => Err("weights end in .safetensors, .pth or .pt".to_owned()),
+    };
+    // A damaged file may end in a panic of the readers; the half-filled module is dropped.
+    let filled = catch_unwind(AssertUnwindSafe(&mut fill)).unwrap_or_else(|_| Err("it is damaged".to_owned()));
+    filled.map_err(|reason| Error::format(path, one_line(&reason)))?;
+    Ok(module)
+}
+
+/// The stores' messages are tables.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,84 @@
+//! The differentiable operation.
+
+use burn_autodiff::{
+    Autodiff,
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind, unary},
+};
+use burn_core::tensor::{Tensor, TensorPrimitive, backend::Backend};
+use burn_cubecl::CubeRuntime;
+use splatport_kernels::Precision;
+
+use super::{TensorLoss, buffer, share, tensor};
+use crate::{Error, Result, error::check_length};
+
+/// The loss of densities as a tensor `[1]`, differentiable by them.
+///
+/// Every tensor is `[images, channels, rows, columns]`, mass per cell; tensors may differ in size. Every channel of every image is
+/// one image of the loss: first the channels of the first tensor's first image, and so on. A ragged batch is one tensor an image;
+/// images without annotations may stand among others.
+///
+/// The gradient is the loss's own, times what comes from above: with nothing between, its very bits. Value and gradient are
+/// computed together, forwards. What is copied says [`super::buffer`].
+///
+/// # Errors
+/// [`Error::Length`] when there are not as many channels as images in the loss, [`Error::OutOfRange`] naming the image whose
+/// density has other rows or columns than its grid; the loss's own.
+pub fn loss<B: Backend, C: CheckpointStrategy, R: CubeRuntime, P: Precision>(
+    loss: &(impl TensorLoss<R, P> + ?Sized),
+    densities: &[Tensor<Autodiff<B, C>, 4>],
+) -> Result<Tensor<Autodiff<B, C>, 1>> {
+    check_shapes(&loss.shapes(), &densities.iter().map(Tensor::dims).collect::<Vec<_>>())?;
+    let parts: Vec<_> = densities.iter().map(|density| density.clone().flatten::<1>(0, 3)).collect();
+    let flat = match <[_; 1]>::try_from(parts) {
+        Ok([only]) => only,
+        Err(parts) => Tensor::cat(parts, 0),
+    };
+    // Where the network computes in another float, the conversion belongs to the graph.
+    let (own, wanted) = (flat.dtype(), share::float::<P>());
+    let flat = if own == wanted.into() { flat } else { flat.cast(wanted) };
+
+    let place = flat.device();
+    let flat = flat.into_primitive().tensor();
+    let density = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(flat.primitive));
+    let device = loss.device();
+    let evaluated = loss.evaluated(&buffer(device, density)?)?;
+    let (images, cells) = (evaluated.values.len(), evaluated.gradient.len());
+    let value = tensor::<B, 1, _, _>(device, &evaluated.values, [images], &place)?.sum().into_primitive().tensor();
+    let output = match LossBackward.prepare::<C>([flat.node]).compute_bound().stateful() {
+        OpsKind::UnTracked(prepared) => prepared.finish(value),
+        OpsKind::Tracked(prepared) => {
+            let gradient = tensor::<B, 1, _, _>(device, &evaluated.gradient, [cells], &place)?;
+            prepared.finish(gradient.into_primitive().tensor(), value)
+        }
+    };
+    Ok(Tensor::from_primitive(TensorPrimitive::Float(output)))
+}
+
+/// Checks densities, `[images, channels, rows, columns]` each, against the rows and columns of the loss's images.
+fn check_shapes(wanted: &[[usize; 2]], got: &[[usize; 4]]) -> Result<()> {
+    let got: Vec<[usize; 2]> = got.iter().flat_map(|&[n, c, h, w]| std::iter::repeat_n([h, w], n * c)).collect();
+    check_length("densities", wanted.len(), got.len())?;
+    for (index, (wanted, got)) in wanted.iter().zip(&got).enumerate() {
+        for (what, axis) in [("rows of density", 0), ("columns of density", 1)] {
+            let (value, grid) = (got[axis] as f64, wanted[axis] as f64);
+            if value != grid {
+                return Err(Error::OutOfRange { what, index, value, min: grid, max: grid });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The backward pass: the loss's gradient, which the forward pass left, times the output's.
+#[derive(Debug)]
+struct LossBackward;
+
+impl<B: Backend> Backward<B, 1> for LossBackward {
+    type State = B::FloatTensorPrimitive;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        unary::<B, _>(ops.parents, ops.node, grads, |above| B::float_mul(ops.state, above));
+    }
+}

@@ -1,0 +1,124 @@
+//! A trainer: network, optimiser and schedule, and what they need to go on after an interruption.
+
+mod checkpoint;
+mod history;
+
+use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
+use burn_core::{
+    module::AutodiffModule,
+    tensor::{Tensor, backend::Backend},
+};
+use burn_cubecl::CubeRuntime;
+use burn_optim::{GradientsParams, Optimizer, lr_scheduler::LrScheduler};
+use rand::{SeedableRng, rngs::StdRng};
+use splatport_kernels::Precision;
+
+pub use history::{Epoch, History};
+
+use super::{TensorLoss, loss, networks::DensityNetwork};
+use crate::{Error, Result};
+
+/// Trains a Burn network on losses.
+///
+/// A step's randomness comes from [`rng`](Self::rng), which depends on the seed and the number of steps alone: so a trainer that is
+/// [resumed](Self::resume) goes on with the same bits as one that was never stopped.
+///
+/// ```
+/// use burn_autodiff::Autodiff;
+/// use burn_core::tensor::{Tensor, backend::Backend};
+/// use burn_flex::Flex;
+/// use burn_optim::{AdamConfig, lr_scheduler::constant::ConstantLr};
+/// use splatport::{Annotations, Grid, Splat, Vulkan, burn::{Trainer, networks::SmallDensity}};
+///
+/// type Cpu = Autodiff<Flex>;
+/// let device = Vulkan::best()?;
+/// let points = Annotations::new(vec![[20.0, 20.0], [40.0, 44.0]])?;
+/// let loss = Splat::round(&device, &points, [64, 64], 8.0)?.kernel(Grid::over(64, 64, 8)).build()?.loss();
+///
+/// Cpu::seed(&Default::default(), 7);
+/// let network = SmallDensity::<Cpu>::new(&Default::default());
+/// let mut trainer = Trainer::new(network, AdamConfig::new().init(), ConstantLr::new(1e-3), 7);
+/// let photo = Tensor::<Cpu, 4>::full([1, 3, 64, 64], 0.5, &Default::default());
+/// let first = trainer.step(&[photo.clone()], &loss)?;
+/// assert!(trainer.step(&[photo], &loss)? < first);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Trainer<M, O, S> {
+    network: M,
+    optimizer: O,
+    schedule: S,
+    seed: u64,
+    steps: u64,
+    rate: f64,
+    history: History,
+}
+
+impl<M, O, S: LrScheduler> Trainer<M, O, S> {
+    /// A trainer that has not stepped yet; the schedule gives the learning rate of every step.
+    pub fn new(network: M, optimizer: O, schedule: S, seed: u64) -> Self {
+        Self { network, optimizer, schedule, seed, steps: 0, rate: 0.0, history: History::default() }
+    }
+
+    /// The network as it is.
+    pub fn network(&self) -> &M {
+        &self.network
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Learning rate of the last step; 0 before the first.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The epochs that were [finished](Self::finish).
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Random numbers for the next step, to choose crops with for example.
+    pub fn rng(&self) -> StdRng {
+        // An odd factor makes the map from steps one-to-one, and far apart for seeds that are neighbours.
+        StdRng::seed_from_u64(self.seed ^ self.steps.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Ends an epoch: what was measured becomes part of the history and of checkpoints.
+    pub fn finish(&mut self, epoch: Epoch) {
+        self.history.push(epoch);
+    }
+
+    /// One step on a batch of images, `[images, 3, height, width]` in 0..1; ragged batches are one tensor an image. Gives the loss
+    /// before the step.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when the loss is no number: nothing was changed. As [`loss`](fn@loss).
+    pub fn step<B, C, R, P>(
+        &mut self,
+        images: &[Tensor<Autodiff<B, C>, 4>],
+        of: &(impl TensorLoss<R, P> + ?Sized),
+    ) -> Result<f64>
+    where
+        B: Backend,
+        C: CheckpointStrategy,
+        R: CubeRuntime,
+        P: Precision,
+        M: AutodiffModule<Autodiff<B, C>> + DensityNetwork<Autodiff<B, C>>,
+        O: Optimizer<M, Autodiff<B, C>>,
+    {
+        let densities: Vec<_> = images.iter().map(|images| self.network.density(images.clone())).collect();
+        let tensor = loss(of, &densities)?;
+        let value = tensor.clone().into_data().convert::<f64>().iter::<f64>().sum::<f64>();
+        if !value.is_finite() {
+            return Err(Error::NotFinite { what: "loss of step", index: self.steps as usize, value });
+        }
+        let gradients = GradientsParams::from_grads(tensor.backward(), &self.network);
+        self.rate = self.schedule.step();
+        self.network = self.optimizer.step(self.rate, self.network.clone(), gradients);
+        self.steps += 1;
+        Ok(value)
+    }
+}

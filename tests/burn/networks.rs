@@ -1,0 +1,224 @@
+//! Networks: shapes, gradients, weights from files.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use burn_core as burn;
+use burn_core::{
+    module::Module,
+    tensor::{
+        Distribution, Tensor, TensorData,
+        backend::Backend,
+        module::interpolate,
+        ops::{InterpolateMode, InterpolateOptions},
+    },
+};
+use burn_flex::Flex;
+use burn_nn::conv::{Conv2d, Conv2dConfig};
+use splatport::{
+    Error, Grid, Image,
+    burn::networks::{
+        DensityNetwork, SmallDensity, TransformerDensity, VggDensity, VggDepth, VggTrunk, doubled, image_tensor, load,
+    },
+};
+
+use crate::{Cpu, Same, crop, numbers, temporary};
+
+fn photo<B: Backend>(height: usize, width: usize) -> Tensor<B, 4> {
+    Tensor::from_data(TensorData::new(numbers(3 * height * width), [1, 3, height, width]), &Default::default())
+}
+
+/// One density per cell of the grid, whatever the size, and none negative.
+fn covers<B: Backend>(network: &impl DensityNetwork<B>, width: u32, height: u32) {
+    let grid = Grid::over(width, height, 8);
+    let density = network.density(photo(height as usize, width as usize));
+    assert_eq!(density.dims(), [1, 1, grid.rows() as usize, grid.columns() as usize]);
+    assert!(density.into_data().to_vec::<f32>().expect("f32").iter().all(|z| z.is_finite() && *z >= 0.0));
+}
+
+#[test]
+fn densities_cover_the_grid() {
+    let place = Default::default();
+    let small = SmallDensity::<Flex>::new(&place);
+    let transformer = TransformerDensity::<Flex>::new(&place);
+    for (width, height) in [(64, 48), (61, 35), (8, 8), (3, 1)] {
+        covers(&small, width, height);
+        covers(&transformer, width, height);
+    }
+    let vgg = VggDensity::new(VggTrunk::<Flex>::new(VggDepth::Nineteen, &place), &place);
+    covers(&vgg, 35, 17);
+    assert_eq!((small.num_params(), transformer.num_params(), vgg.num_params()), (32_865, 86_145, 21_499_457));
+}
+
+/// Every parameter gets a gradient, on the CPU and on the loss's device.
+fn learns<B: burn_core::tensor::backend::AutodiffBackend>(network: &impl DensityNetwork<B>) {
+    struct Seen<'a, B: burn_core::tensor::backend::AutodiffBackend> {
+        gradients: &'a B::Gradients,
+        without: usize,
+    }
+    impl<B: burn_core::tensor::backend::AutodiffBackend> burn_core::module::ModuleVisitor<B> for Seen<'_, B> {
+        fn visit_float<const D: usize>(&mut self, parameter: &burn_core::module::Param<Tensor<B, D>>) {
+            let some = parameter.val().grad(self.gradients).is_some_and(|gradient| {
+                let values: Vec<f32> = gradient.into_data().convert::<f32>().to_vec().expect("f32");
+                values.iter().any(|g| *g != 0.0) && values.iter().all(|g| g.is_finite())
+            });
+            self.without += usize::from(!some);
+        }
+    }
+    let gradients = network.density(photo(32, 48)).powf_scalar(2.0).sum().backward();
+    let mut seen = Seen { gradients: &gradients, without: 0 };
+    network.visit(&mut seen);
+    assert_eq!(seen.without, 0, "parameters without a gradient");
+}
+
+#[test]
+fn every_parameter_learns() {
+    learns(&SmallDensity::<Cpu>::new(&Default::default()));
+    learns(&SmallDensity::<Same>::new(&Default::default()));
+    learns(&TransformerDensity::<Cpu>::new(&Default::default()));
+    learns(&VggDensity::new(VggTrunk::<Cpu>::new(VggDepth::Sixteen, &Default::default()), &Default::default()));
+}
+
+/// Burn's own interpolation, where it exists: weights of 1/4 and 3/4, so that 8 roundings of numbers up to 1 lie between.
+#[test]
+fn doubling_is_bilinear() {
+    for shape in [[2, 3, 5, 4], [1, 1, 1, 1], [1, 2, 1, 7]] {
+        let x = Tensor::<Flex, 4>::random(shape, Distribution::Uniform(0.0, 1.0), &Default::default());
+        let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false);
+        let wanted = interpolate(x.clone(), [2 * shape[2], 2 * shape[3]], options);
+        let error = (doubled(x) - wanted).abs().max().into_scalar();
+        assert!(error <= 8.0 * f32::EPSILON, "{shape:?}: {error}");
+    }
+}
+
+#[test]
+fn images_are_channels_first() {
+    let colors = Image::from_u8(2, 1, 3, vec![0, 51, 102, 153, 204, 255]).expect("image");
+    let values = image_tensor::<Flex>(&colors, &Default::default()).into_data().to_vec::<f32>().expect("f32");
+    assert_eq!(values, [0, 153, 51, 204, 102, 255].map(|v| v as f32 / 255.0));
+    let grey = Image::from_u8(1, 2, 1, vec![51, 255]).expect("image");
+    let tensor = image_tensor::<Flex>(&grey, &Default::default());
+    assert_eq!(tensor.dims(), [1, 3, 2, 1]);
+    assert_eq!(tensor.into_data().to_vec::<f32>().expect("f32"), [0.2, 1.0, 0.2, 1.0, 0.2, 1.0]);
+}
+
+/// Two convolutions with something between them, as in `tests/data/make_pth.py`.
+#[derive(Module, Debug)]
+struct Two<B: Backend> {
+    features: Vec<Conv2d<B>>,
+}
+
+const SHAPES: [(&str, &[usize]); 4] = [
+    ("features.0.weight", &[2, 3, 3, 3]),
+    ("features.0.bias", &[2]),
+    ("features.2.weight", &[1, 2, 1, 1]),
+    ("features.2.bias", &[1]),
+];
+
+fn two() -> Two<Flex> {
+    let place = Default::default();
+    Two {
+        features: vec![Conv2dConfig::new([3, 2], [3, 3]).init(&place), Conv2dConfig::new([2, 1], [1, 1]).init(&place)],
+    }
+}
+
+/// Element `i` of array `n`.
+fn element(n: usize, i: usize) -> f32 {
+    (100 * n + i) as f32 / 256.0
+}
+
+fn is_filled(two: &Two<Flex>) {
+    let arrays = two
+        .features
+        .iter()
+        .flat_map(|layer| [layer.weight.val().into_data(), layer.bias.as_ref().expect("bias").val().into_data()]);
+    for (n, array) in arrays.enumerate() {
+        let wanted: Vec<f32> = (0..array.num_elements()).map(|i| element(n, i)).collect();
+        assert_eq!(array.to_vec::<f32>().expect("f32"), wanted, "array {n}");
+    }
+}
+
+/// The arrays but for those named in `without`, as safetensors.
+fn safetensors(without: &str) -> Vec<u8> {
+    let bytes: HashMap<&str, Vec<u8>> = SHAPES
+        .iter()
+        .enumerate()
+        .map(|(n, (name, shape))| {
+            let values = (0..shape.iter().product::<usize>()).flat_map(|i| element(n, i).to_le_bytes());
+            (*name, values.collect())
+        })
+        .collect();
+    let view = |(name, shape): &(&'static str, &[usize])| {
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), &bytes[name]);
+        (*name, view.expect("view"))
+    };
+    let views: Vec<_> = SHAPES.iter().filter(|(name, _)| *name != without).map(view).collect();
+    safetensors::serialize(views, None).expect("bytes")
+}
+
+#[test]
+fn weights_from_safetensors_and_torch() {
+    is_filled(&load(two(), temporary("weights.safetensors", &safetensors(""))).expect("safetensors"));
+    is_filled(&load(two(), "tests/data/convolutions.pth").expect("torch"));
+}
+
+/// One line that names the file and what is wrong with it.
+#[test]
+fn weights_that_cannot_be_used() {
+    let torch = fs::read("tests/data/convolutions.pth").expect("file");
+    let whole = safetensors("");
+    let files: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("missing.safetensors", safetensors("features.2.bias"), "features.1.bias"),
+        ("short.safetensors", whole[..whole.len() - 5].to_vec(), ""),
+        ("header.safetensors", whole[..6].to_vec(), ""),
+        ("empty.safetensors", Vec::new(), ""),
+        ("huge.safetensors", [&[0xff; 8][..], &whole[8..]].concat(), ""),
+        ("short.pth", torch[..torch.len() / 2].to_vec(), ""),
+        ("text.pt", b"no weights".to_vec(), ""),
+        ("weights.npz", whole.clone(), "weights end in .safetensors, .pth or .pt"),
+    ];
+    for (name, bytes, reason) in files {
+        let error = load(two(), temporary(name, &bytes)).expect_err(name);
+        let text = error.to_string();
+        assert!(matches!(error, Error::Format { .. }), "{name}: {error:?}");
+        assert!(text.contains(name) && text.contains(reason) && !text.contains('\n'), "{text}");
+    }
+    assert!(matches!(load(two(), Path::new("nowhere.pth")), Err(Error::Read { .. })));
+    let other = Two { features: vec![Conv2dConfig::new([3, 2], [3, 3]).init(&Default::default())] };
+    is_filled(&load(other, "tests/data/convolutions.pth").expect("more than there is room for is passed over"));
+    let wrong = Two::<Flex> { features: vec![Conv2dConfig::new([3, 4], [3, 3]).init(&Default::default())] };
+    let error = load(wrong, "tests/data/convolutions.pth").expect_err("four channels");
+    assert!(error.to_string().contains("features.0.weight"), "{error}");
+}
+
+/// The real trunk, where `scripts/fetch_vgg16` was run.
+#[test]
+fn the_real_vgg16() {
+    let path = Path::new("target/weights/vgg16.safetensors");
+    if !path.exists() {
+        println!("skipped: {} is not there; scripts/fetch_vgg16 fetches it", path.display());
+        return;
+    }
+    let trunk = VggTrunk::<Flex>::new(VggDepth::Sixteen, &Default::default()).load(path).expect("trunk");
+    let network = VggDensity::new(trunk, &Default::default());
+    covers(&network, 64, 64);
+}
+
+/// A network that is trained on one photo counts what is on it.
+#[test]
+fn a_small_network_learns_a_crop() {
+    use burn_optim::{AdamConfig, GradientsParams, Optimizer};
+
+    let of = crop(48, 32, &[[9.0, 9.5], [30.0, 20.0], [40.0, 22.0]]);
+    Cpu::seed(&Default::default(), 1);
+    let mut network = SmallDensity::<Cpu>::new(&Default::default());
+    let mut adam = AdamConfig::new().init();
+    let mut values = Vec::new();
+    for _ in 0..60 {
+        let loss = splatport::burn::loss(&of, &[network.density(photo(32, 48))]).expect("loss");
+        let gradients = GradientsParams::from_grads(loss.backward(), &network);
+        values.push(loss.into_scalar());
+        network = adam.step(0.003, network, gradients);
+    }
+    let last = values[50..].iter().sum::<f32>() / 10.0;
+    assert!(last < 0.5 * values[0], "{values:?}");
+}
