@@ -3,9 +3,9 @@
 use clap::ValueEnum;
 use splatport::{
     Annotations, Device, Grid, Kernel, Profile, Single, Splat,
-    burn::{CubeRuntime, TensorLoss, networks::STRIDE},
+    burn::{CubeRuntime, networks::STRIDE},
     kernel::{Background, KernelOptions},
-    losses::{DmCount, DmProfile, Unbalanced},
+    losses::{DensityLoss, DmCount, DmProfile, Unbalanced},
     splat::CropTarget,
 };
 
@@ -64,7 +64,7 @@ pub struct Prepared<R: CubeRuntime> {
 
 impl<R: CubeRuntime> Prepared<R> {
     /// The loss of these crops.
-    pub fn loss(&self, crops: &[Crop]) -> splatport::Result<Box<dyn TensorLoss<R, Single>>> {
+    pub fn loss(&self, crops: &[Crop]) -> splatport::Result<Box<dyn DensityLoss<R, Single>>> {
         let grid = Grid::over(SIDE, SIDE, STRIDE);
         let views = crops.iter().map(|crop| crop.view(self.size)).collect::<splatport::Result<Vec<_>>>()?;
         if let Some((splat, options)) = &self.splat {

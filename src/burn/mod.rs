@@ -26,11 +26,9 @@
 pub mod networks;
 mod operation;
 mod share;
-mod tensor_loss;
 mod trainer;
 
 pub use burn_cubecl::CubeRuntime;
 pub use operation::loss;
 pub use share::{buffer, tensor};
-pub use tensor_loss::{Evaluated, TensorLoss};
 pub use trainer::{Epoch, History, Trainer};

@@ -10,8 +10,8 @@ use burn_core::tensor::{Tensor, TensorPrimitive, backend::Backend};
 use burn_cubecl::CubeRuntime;
 use splatport_kernels::Precision;
 
-use super::{TensorLoss, buffer, share, tensor};
-use crate::{Error, Result, error::check_length};
+use super::{buffer, share, tensor};
+use crate::{Error, Result, error::check_length, losses::DensityLoss};
 
 /// The loss of densities as a tensor `[1]`, differentiable by them.
 ///
@@ -26,7 +26,7 @@ use crate::{Error, Result, error::check_length};
 /// [`Error::Length`] when there are not as many channels as images in the loss, [`Error::OutOfRange`] naming the image whose
 /// density has other rows or columns than its grid; the loss's own.
 pub fn loss<B: Backend, C: CheckpointStrategy, R: CubeRuntime, P: Precision>(
-    loss: &(impl TensorLoss<R, P> + ?Sized),
+    loss: &(impl DensityLoss<R, P> + ?Sized),
     densities: &[Tensor<Autodiff<B, C>, 4>],
 ) -> Result<Tensor<Autodiff<B, C>, 1>> {
     check_shapes(&loss.shapes(), &densities.iter().map(Tensor::dims).collect::<Vec<_>>())?;

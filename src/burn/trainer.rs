@@ -15,8 +15,8 @@ use splatport_kernels::Precision;
 
 pub use history::{Epoch, History};
 
-use super::{TensorLoss, loss, networks::DensityNetwork};
-use crate::{Error, Result};
+use super::{loss, networks::DensityNetwork};
+use crate::{Error, Result, losses::DensityLoss};
 
 /// Trains a Burn network on losses.
 ///
@@ -99,7 +99,7 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     pub fn step<B, C, R, P>(
         &mut self,
         images: &[Tensor<Autodiff<B, C>, 4>],
-        of: &(impl TensorLoss<R, P> + ?Sized),
+        of: &(impl DensityLoss<R, P> + ?Sized),
     ) -> Result<f64>
     where
         B: Backend,

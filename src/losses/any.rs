@@ -1,8 +1,8 @@
 //! What all losses have in common.
 
-use splatport_kernels::{Buffer, Precision, cubecl::Runtime};
+use splatport_kernels::{Buffer, Cells, Device, Precision, cubecl::Runtime};
 
-use super::{L2Loss, TransportLoss};
+use super::{L2Loss, TransportLoss, step::wide};
 use crate::{Loss, Result};
 
 /// Any loss of the densities of a batch: enough for a training loop that is to try them all.
@@ -25,21 +25,82 @@ use crate::{Loss, Result};
 /// # Ok::<(), splatport::Error>(())
 /// ```
 pub trait DensityLoss<R: Runtime, P: Precision> {
-    /// The loss at `density`, `[cells of all images]`, and its derivative by it.
+    /// The device that it is computed on.
+    fn device(&self) -> &Device<R, P>;
+
+    /// Rows and columns of every image's density.
+    fn shapes(&self) -> Vec<[usize; 2]>;
+
+    /// Value and gradient at `density`, `[cells of all images]`, row by row, one image behind the other; on the device.
     ///
     /// # Errors
     /// As the loss's own `evaluate`.
-    fn value_and_gradient(&self, density: &Buffer<R, P::Real>) -> Result<(f64, Buffer<R, P::Real>)>;
+    fn evaluated(&self, density: &Buffer<R, P::Real>) -> Result<Evaluated<R, P>>;
+
+    /// The loss at `density`, and its derivative by it.
+    ///
+    /// # Errors
+    /// As [`evaluated`](Self::evaluated).
+    fn value_and_gradient(&self, density: &Buffer<R, P::Real>) -> Result<(f64, Buffer<R, P::Real>)> {
+        let Evaluated { values, gradient } = self.evaluated(density)?;
+        Ok((wide(&values)?.iter().sum(), gradient))
+    }
 }
 
-macro_rules! evaluated {
-    ($($loss:ident)*) => { $(
-        impl<R: Runtime, P: Precision> DensityLoss<R, P> for $loss<R, P> {
-            fn value_and_gradient(&self, density: &Buffer<R, P::Real>) -> Result<(f64, Buffer<R, P::Real>)> {
-                let step = self.evaluate(density)?;
-                Ok((step.value()?, step.gradient().clone()))
-            }
-        }
-    )* };
+/// A loss's value and gradient, on the device.
+#[derive(Debug, Clone)]
+pub struct Evaluated<R: Runtime, P: Precision> {
+    /// What the loss is the sum of: a number an image, with zeros between where there are more.
+    pub values: Buffer<R, P::Real>,
+    /// Derivative of the loss by the density, `[cells of all images]`.
+    pub gradient: Buffer<R, P::Real>,
 }
-evaluated!(Loss L2Loss TransportLoss);
+
+impl<R: Runtime, P: Precision> DensityLoss<R, P> for Loss<R, P> {
+    fn device(&self) -> &Device<R, P> {
+        self.kernel().device()
+    }
+
+    fn shapes(&self) -> Vec<[usize; 2]> {
+        self.kernel().parts().iter().map(|(_, grid)| [grid.rows() as usize, grid.columns() as usize]).collect()
+    }
+
+    fn evaluated(&self, density: &Buffer<R, P::Real>) -> Result<Evaluated<R, P>> {
+        let step = self.evaluate(density)?;
+        Ok(Evaluated { values: step.values_on_device().clone(), gradient: step.gradient().clone() })
+    }
+}
+
+fn shapes(images: &[(Cells, usize)]) -> Vec<[usize; 2]> {
+    images.iter().map(|(cells, _)| [cells.rows as usize, cells.columns as usize]).collect()
+}
+
+impl<R: Runtime, P: Precision> DensityLoss<R, P> for TransportLoss<R, P> {
+    fn device(&self) -> &Device<R, P> {
+        &self.device
+    }
+
+    fn shapes(&self) -> Vec<[usize; 2]> {
+        shapes(self.problem.images())
+    }
+
+    fn evaluated(&self, density: &Buffer<R, P::Real>) -> Result<Evaluated<R, P>> {
+        let step = self.evaluate(density)?;
+        Ok(Evaluated { values: step.values, gradient: step.gradient })
+    }
+}
+
+impl<R: Runtime, P: Precision> DensityLoss<R, P> for L2Loss<R, P> {
+    fn device(&self) -> &Device<R, P> {
+        &self.device
+    }
+
+    fn shapes(&self) -> Vec<[usize; 2]> {
+        shapes(self.mosaic.images())
+    }
+
+    fn evaluated(&self, density: &Buffer<R, P::Real>) -> Result<Evaluated<R, P>> {
+        let step = self.evaluate(density)?;
+        Ok(Evaluated { values: step.squares.values, gradient: step.squares.gradient })
+    }
+}

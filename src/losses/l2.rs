@@ -162,7 +162,7 @@ impl<R: Runtime, P: Precision> L2Loss<R, P> {
 /// One evaluation of an [`L2`] loss; on the device until asked for.
 #[derive(Debug)]
 pub struct L2Step<R: Runtime, P: Precision = Single> {
-    squares: Squares<R, P::Real>,
+    pub(super) squares: Squares<R, P::Real>,
 }
 
 impl<R: Runtime, P: Precision> L2Step<R, P> {

@@ -52,12 +52,10 @@ mod scales;
 mod scenes;
 mod sinkhorn;
 mod step;
-#[cfg(feature = "burn")]
-mod tensors;
 mod transport;
 mod unbalanced;
 
-pub use any::DensityLoss;
+pub use any::{DensityLoss, Evaluated};
 pub use bayesian::Bayesian;
 pub use dm_count::{DmCount, DmProfile, OtEntropy};
 pub use generalized::{Generalized, GlProfile, GridOffset};

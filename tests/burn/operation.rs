@@ -5,8 +5,8 @@ use burn_core::tensor::{DType, ElementConversion, Tensor, TensorData, backend::B
 use burn_cubecl::tensor::CubeTensor;
 use splatport::{
     Annotations, Discrepancy, Error, Grid, Loss, WgpuRuntime,
-    burn::{TensorLoss, loss},
-    losses::{Bayesian, DmCount, DmProfile, L2, Scales, Sinkhorn, Unbalanced},
+    burn::loss,
+    losses::{Bayesian, DensityLoss, DmCount, DmProfile, L2, Scales, Sinkhorn, Unbalanced},
 };
 
 use crate::{Cpu, Same, crop, crops, device, numbers};
@@ -26,7 +26,7 @@ fn leaves<B: Backend>(values: &[f32], shapes: &[[usize; 2]]) -> Vec<Tensor<Autod
 }
 
 /// Value and gradient (of all leaves, one behind the other) of `factor` times the loss.
-fn through_burn<B: Backend>(of: &impl TensorLoss<WgpuRuntime, splatport::Single>, factor: f32) -> (f32, Vec<f32>) {
+fn through_burn<B: Backend>(of: &impl DensityLoss<WgpuRuntime, splatport::Single>, factor: f32) -> (f32, Vec<f32>) {
     let shapes = of.shapes();
     let values = numbers(shapes.iter().map(|[rows, columns]| rows * columns).sum());
     let leaves = leaves::<B>(&values, &shapes);
@@ -40,14 +40,14 @@ fn through_burn<B: Backend>(of: &impl TensorLoss<WgpuRuntime, splatport::Single>
 }
 
 /// Value, as a sum in `f64`, and gradient without Burn.
-fn directly(of: &impl TensorLoss<WgpuRuntime, splatport::Single>) -> (f64, Vec<f32>) {
+fn directly(of: &impl DensityLoss<WgpuRuntime, splatport::Single>) -> (f64, Vec<f32>) {
     let cells = of.shapes().iter().map(|[rows, columns]| rows * columns).sum();
     let step = of.evaluated(&device().upload(&numbers(cells))).expect("step");
     let values = step.values.read().expect("values");
     (values.into_iter().map(f64::from).sum(), step.gradient.read().expect("gradient"))
 }
 
-fn agrees(of: &impl TensorLoss<WgpuRuntime, splatport::Single>) {
+fn agrees(of: &impl DensityLoss<WgpuRuntime, splatport::Single>) {
     let (value, gradient) = directly(of);
     assert!(gradient.iter().any(|g| *g != 0.0), "a gradient to compare");
     let images = of.shapes().len() as f64;

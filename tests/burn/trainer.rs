@@ -12,9 +12,10 @@ use rand::Rng;
 use splatport::{
     Buffer, Device, Error, Loss, Single, WgpuRuntime,
     burn::{
-        Epoch, Evaluated, TensorLoss, Trainer,
+        Epoch, Trainer,
         networks::{DensityNetwork, SmallDensity, TransformerDensity},
     },
+    losses::{DensityLoss, Evaluated},
 };
 
 use crate::{Cpu, crop, numbers, temporary};
@@ -111,7 +112,7 @@ fn damaged_checkpoints() {
 /// A loss whose value is NaN.
 struct Broken(Loss<WgpuRuntime>);
 
-impl TensorLoss<WgpuRuntime, Single> for Broken {
+impl DensityLoss<WgpuRuntime, Single> for Broken {
     fn device(&self) -> &Device<WgpuRuntime> {
         self.0.kernel().device()
     }
