@@ -33,7 +33,7 @@
 //! [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized.
 //!
 //! Where things are: [`splat`], [`kernel`] and [`loss`] hold the stages with their options, [`train`] the trainer, [`draw`] the
-//! pictures, [`losses`] the losses that it is compared with, [`kernels`] the device operations one by one, for code that wants
+//! pictures, [`evaluation`] the scores of a density, [`losses`] the losses that it is compared with, [`kernels`] the device operations one by one, for code that wants
 //! them without the stages. [`Profile`] names three complete sets of options. Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given.
 //! The features `reference` and `proptest` add the f64 oracle and the strategies that the library is tested with.
 //! The feature `data` adds data sets in folders, synthetic crowds and figures, and augmentation, all on the host. The feature
@@ -50,6 +50,7 @@ pub mod burn;
 pub mod data;
 pub mod draw;
 mod error;
+pub mod evaluation;
 mod grid;
 mod image;
 mod io;

@@ -1,25 +1,65 @@
-//! The table of an experiment.
+//! The table and the plot of an experiment.
 
 use std::{fmt::Write, path::Path};
 
-use crate::run::Outcome;
+use plotters::prelude::*;
+use serde::Serialize;
 
-/// Writes all outcomes as CSV, and gives mean and standard deviation over the seeds of each method as text.
-pub fn write(outcomes: &[Outcome], path: &Path) -> anyhow::Result<String> {
-    let mut rows = csv::Writer::from_path(path)?;
-    outcomes.iter().try_for_each(|outcome| rows.serialize(outcome))?;
-    rows.flush()?;
+/// What a table shows of a run.
+pub trait Row: Serialize {
+    /// Names of the numbers; the first two are plotted.
+    const COLUMNS: &'static [&'static str];
 
-    let mut text = String::from("| method | MAE | RMSE | F1 | seconds a step |\n|---|---:|---:|---:|---:|\n");
-    for of_method in outcomes.chunk_by(|a, b| a.method == b.method) {
-        let cell = |value: fn(&Outcome) -> f64| {
-            let (mean, deviation) = spread(&of_method.iter().map(value).collect::<Vec<_>>());
+    fn method(&self) -> &str;
+
+    /// One number a column.
+    fn values(&self) -> Vec<f64>;
+}
+
+/// Writes all rows as `<name>.csv` and draws them as `<name>.svg`; gives mean and standard deviation over the seeds of each method as
+/// text.
+pub fn write<T: Row>(rows: &[T], folder: &Path, name: &str) -> anyhow::Result<String> {
+    let mut file = csv::Writer::from_path(folder.join(format!("{name}.csv")))?;
+    rows.iter().try_for_each(|row| file.serialize(row))?;
+    file.flush()?;
+    plot(rows, &folder.join(format!("{name}.svg")))?;
+
+    let rule = "---:|".repeat(T::COLUMNS.len());
+    let mut text = format!("| method | {} |\n|---|{rule}\n", T::COLUMNS.join(" | "));
+    for of_method in rows.chunk_by(|a, b| a.method() == b.method()) {
+        let values: Vec<_> = of_method.iter().map(T::values).collect();
+        let cell = |column| {
+            let (mean, deviation) = spread(&values.iter().map(|row| row[column]).collect::<Vec<_>>());
             format!("{mean:.3} ± {deviation:.3}")
         };
-        let cells = [cell(|o| o.mae), cell(|o| o.rmse), cell(|o| o.f1), cell(|o| o.seconds_a_step)];
-        writeln!(text, "| {} | {} |", of_method[0].method, cells.join(" | "))?;
+        let cells: Vec<_> = (0..T::COLUMNS.len()).map(cell).collect();
+        writeln!(text, "| {} | {} |", of_method[0].method(), cells.join(" | "))?;
     }
     Ok(text)
+}
+
+/// The first column (across) and the second (up) of every run, one color a method.
+fn plot<T: Row>(rows: &[T], path: &Path) -> anyhow::Result<()> {
+    let largest = rows.iter().map(|row| row.values()[0]).fold(0.0, f64::max).max(1e-3);
+    let root = SVGBackend::new(path, (720, 480)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(44)
+        .build_cartesian_2d(0.0..1.1 * largest, 0.0..1.0)?;
+    chart.configure_mesh().x_desc(T::COLUMNS[0]).y_desc(T::COLUMNS[1]).draw()?;
+    for (index, of_method) in rows.chunk_by(|a, b| a.method() == b.method()).enumerate() {
+        let color = Palette99::pick(index).to_rgba();
+        let dots = of_method.iter().map(|row| row.values());
+        let dots = dots.map(|values| Circle::new((values[0], values[1]), 5, color.filled()));
+        let label = chart.draw_series(dots)?.label(of_method[0].method());
+        label.legend(move |at| Circle::new((at.0 + 8, at.1), 5, color.filled()));
+    }
+    let labels = &mut chart.configure_series_labels();
+    labels.background_style(WHITE.mix(0.8)).border_style(BLACK).position(SeriesLabelPosition::UpperRight).draw()?;
+    root.present()?;
+    Ok(())
 }
 
 /// Mean and sample standard deviation, 0 of a single value.

@@ -1,4 +1,4 @@
-//! The experiment at its reduced size: killed on the way, it ends with what an undisturbed one ends with.
+//! Experiments at their reduced size: killed on the way, one ends with what an undisturbed one ends with.
 
 use std::{
     fs,
@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-fn quick(out: &Path) -> Command {
+fn quick(arguments: &[&str], out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_splatport-experiments"));
-    command.args(["--quick", "--out"]).arg(out).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(arguments).args(["--quick", "--out"]).arg(out).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -20,30 +20,56 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// The table without its last column, the time.
-fn table(out: &Path) -> Vec<String> {
-    let text = fs::read_to_string(out.join("quick/table.csv")).expect("table");
+/// A table without its last column, the time.
+fn table(path: PathBuf) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("table");
     text.lines().filter_map(|line| line.rsplit_once(',')).map(|(rest, _)| rest.to_owned()).collect()
+}
+
+fn all_finite(rows: &[String], names: usize) -> bool {
+    let fields = rows[1..].iter().flat_map(|row| row.split(',').skip(names));
+    fields.map(|field| field.parse::<f64>().expect("number")).all(f64::is_finite)
 }
 
 #[test]
 fn killed_and_resumed() {
+    let losses = ["losses", "--methods", "heuristic,dm-count,gst"];
     let (whole, killed) = (folder("whole"), folder("killed"));
-    assert!(quick(&whole).status().expect("run").success());
-    let rows = table(&whole);
-    assert_eq!(rows.len(), 6, "{rows:?}");
-    let fields = rows[1..].iter().flat_map(|row| row.split(',').skip(3));
-    assert!(fields.map(|field| field.parse::<f64>().expect("number")).all(f64::is_finite));
+    assert!(quick(&losses, &whole).status().expect("run").success());
+    let rows = table(whole.join("quick/nuclei/losses.csv"));
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    assert!(all_finite(&rows, 3));
+    let of_run = ["gst-1.png", "gst-1.history.csv", "losses.svg"];
+    assert!(of_run.iter().all(|name| whole.join("quick/nuclei").join(name).exists()));
 
-    let mut run = quick(&killed).spawn().expect("run");
-    while !killed.join("quick/heuristic-1.safetensors").exists() {
+    let mut run = quick(&losses, &killed).spawn().expect("run");
+    while !killed.join("quick/nuclei/dm-count-1.safetensors").exists() {
         assert!(run.try_wait().expect("wait").is_none(), "it ended early");
         sleep(Duration::from_millis(20));
     }
     run.kill().expect("kill");
     run.wait().expect("wait");
-    assert!(killed.join("quick/gst-1.outcome.csv").exists() && !killed.join("quick/table.csv").exists());
-    assert!(quick(&killed).status().expect("run").success());
-    assert_eq!(table(&killed), rows);
+    let has = |name: &str| killed.join("quick/nuclei").join(name).exists();
+    assert!(has("heuristic-1.outcome.csv") && !has("losses.csv"));
+    assert!(quick(&losses, &killed).status().expect("run").success());
+    assert_eq!(table(killed.join("quick/nuclei/losses.csv")), rows);
     fs::remove_dir_all(whole).and(fs::remove_dir_all(killed)).expect("clean");
+}
+
+#[test]
+fn landmarks_of_every_method() {
+    let out = folder("figures");
+    assert!(quick(&["landmarks"], &out).status().expect("run").success());
+    let rows = table(out.join("quick/figures/landmarks.csv"));
+    assert_eq!(rows.len(), 5, "{rows:?}");
+    assert!(all_finite(&rows, 1));
+    fs::remove_dir_all(out).expect("clean");
+}
+
+#[test]
+fn unknown_methods_are_named() {
+    let mut command = quick(&["plans", "--methods", "gts"], &folder("unknown"));
+    let output = command.stderr(Stdio::piped()).output().expect("run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no method gts") && said.contains("gst"), "{said}");
 }

@@ -25,10 +25,12 @@
 
 pub mod networks;
 mod operation;
+mod predict;
 mod share;
 mod trainer;
 
 pub use burn_cubecl::CubeRuntime;
 pub use operation::loss;
+pub use predict::{Windows, predict};
 pub use share::{buffer, tensor};
 pub use trainer::{Epoch, History, Trainer};

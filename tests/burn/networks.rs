@@ -1,6 +1,6 @@
 //! Networks: shapes, gradients, weights from files.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, marker::PhantomData, path::Path};
 
 use burn_core as burn;
 use burn_core::{
@@ -16,8 +16,13 @@ use burn_flex::Flex;
 use burn_nn::conv::{Conv2d, Conv2dConfig};
 use splatport::{
     Error, Grid, Image,
-    burn::networks::{
-        DensityNetwork, SmallDensity, TransformerDensity, VggDensity, VggDepth, VggTrunk, doubled, image_tensor, load,
+    burn::{
+        Windows,
+        networks::{
+            DensityNetwork, SmallDensity, TransformerDensity, VggDensity, VggDepth, VggTrunk, doubled, image_tensor,
+            load,
+        },
+        predict,
     },
 };
 
@@ -221,4 +226,59 @@ fn a_small_network_learns_a_crop() {
     }
     let last = values[50..].iter().sum::<f32>() / 10.0;
     assert!(last < 0.5 * values[0], "{values:?}");
+}
+
+/// Rows and columns that it is shown, in the first and second channel.
+#[derive(Module, Debug)]
+struct Extent<B: Backend> {
+    backend: PhantomData<B>,
+}
+
+impl<B: Backend> DensityNetwork<B> for Extent<B> {
+    fn density(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [_, _, height, width] = images.dims();
+        let cells = [1, 1, height.div_ceil(8), width.div_ceil(8)];
+        let full = |value: usize| Tensor::full(cells, value as f64, &images.device());
+        Tensor::cat(vec![full(height), full(width)], 1)
+    }
+}
+
+#[test]
+fn windows_cover_a_photo_and_are_averaged() -> splatport::Result<()> {
+    let photo = Image::from_u8(100, 60, 1, vec![0; 6000])?;
+    let network = Extent::<Flex> { backend: PhantomData };
+    let windows = |side, step| predict(&network, &photo, Some(Windows { side, step }), &Default::default());
+    // 13 x 8 cells. Windows start at cells 0, 4 and 5 of a row, the last one ends at the photo's edge, px 100; at 0 of a column.
+    let seen = windows(64, 32)?;
+    assert_eq!(seen.len(), 2 * 13 * 8);
+    assert!(seen[..13 * 8].iter().all(|height| *height == 60.0));
+    let widths = [[64.0; 4].as_slice(), &[64.0], &[(64.0 + 64.0 + 60.0) / 3.0; 3], &[62.0; 4], &[60.0]].concat();
+    assert!(seen[13 * 8..].chunks_exact(13).all(|row| row == widths), "{:?}", &seen[13 * 8..][..13]);
+    // A window that holds the photo is the photo.
+    assert_eq!(windows(128, 64)?, predict(&network, &photo, None, &Default::default())?);
+    for (side, step) in [(60, 8), (64, 0), (64, 72), (0, 0)] {
+        assert!(matches!(windows(side, step), Err(Error::Option { .. })), "{side} {step}");
+    }
+    Ok(())
+}
+
+#[test]
+fn far_from_their_borders_windows_say_what_the_photo_says() -> splatport::Result<()> {
+    let values: Vec<u8> = (0..480 * 64).map(|i| (i * 37 % 251) as u8).collect();
+    let photo = Image::from_u8(480, 64, 1, values)?;
+    Flex::seed(&Default::default(), 3);
+    let network = SmallDensity::<Flex>::with_channels(2, &Default::default());
+    let whole = predict(&network, &photo, None, &Default::default())?;
+    let parts = predict(&network, &photo, Some(Windows { side: 256, step: 128 }), &Default::default())?;
+    assert_eq!(whole.len(), 2 * 60 * 8);
+    // The first 16 of 60 columns are in one window only, which ends at column 32. A cell sees 111 px, 7 cells to either side: the
+    // same numbers go in, and what differs is the order of some 300 terms a layer.
+    let largest = whole.iter().fold(0.0f32, |most, z| most.max(*z));
+    let differ = |column: usize| {
+        let of = |values: &[f32]| values.chunks_exact(60).map(|row| row[column]).collect::<Vec<_>>();
+        of(&whole).iter().zip(of(&parts)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    assert!((0..16).all(|column| differ(column) <= 300.0 * f32::EPSILON * largest));
+    assert!((16..60).any(|column| differ(column) > 1e-3 * largest));
+    Ok(())
 }

@@ -28,8 +28,9 @@ pub const STRIDE: u32 = 8;
 
 /// A network whose output is a density.
 pub trait DensityNetwork<B: Backend>: Module<B> {
-    /// The density of images, `[images, 3, height, width]` in 0..1, as `[images, 1, ceil(height / 8), ceil(width / 8)]`, mass per
-    /// cell and never negative: the cells of [`Grid::over`](crate::Grid::over) with [`STRIDE`].
+    /// The density of images, `[images, 3, height, width]` in 0..1, as `[images, channels, ceil(height / 8), ceil(width / 8)]`, mass
+    /// per cell and never negative; one channel if nothing else is said. The cells are those of [`Grid::over`](crate::Grid::over)
+    /// with [`STRIDE`].
     fn density(&self, images: Tensor<B, 4>) -> Tensor<B, 4>;
 }
 

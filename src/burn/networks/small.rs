@@ -51,11 +51,16 @@ pub struct SmallDensity<B: Backend> {
 impl<B: Backend> SmallDensity<B> {
     /// With random weights, by the seed of `B`.
     pub fn new(place: &B::Device) -> Self {
+        Self::with_channels(1, place)
+    }
+
+    /// One density a channel, one joint each for example.
+    pub fn with_channels(channels: usize, place: &B::Device) -> Self {
         let wide = |dilation: usize| {
             let wide = Conv2dConfig::new([WIDTH, WIDTH], [3, 3]).with_dilation([dilation; 2]);
             wide.with_padding(PaddingConfig2d::Explicit(dilation, dilation, dilation, dilation)).init(place)
         };
-        Self { stem: Stem::new(place), wide: [2, 4].map(wide).into(), head: head(place) }
+        Self { stem: Stem::new(place), wide: [2, 4].map(wide).into(), head: head(channels, place) }
     }
 }
 
@@ -66,9 +71,9 @@ impl<B: Backend> DensityNetwork<B> for SmallDensity<B> {
     }
 }
 
-/// From features to one number a cell.
-pub(super) fn head<B: Backend>(place: &B::Device) -> Conv2d<B> {
-    Conv2dConfig::new([WIDTH, 1], [1, 1]).init(place)
+/// From features to one number a cell and channel.
+pub(super) fn head<B: Backend>(channels: usize, place: &B::Device) -> Conv2d<B> {
+    Conv2dConfig::new([WIDTH, channels], [1, 1]).init(place)
 }
 
 /// The density of a head: the absolute value, whose slope is 1 everywhere. Softplus was tried: where an L1 loss pushes most cells to 0,

@@ -44,7 +44,7 @@ impl<B: Backend> TransformerDensity<B> {
             position: position.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(place),
             layers: layers.init(place),
             leave: Conv2dConfig::new([TOKEN, WIDTH], [1, 1]).init(place),
-            head: head(place),
+            head: head(1, place),
         }
     }
 }
