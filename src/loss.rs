@@ -75,7 +75,11 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(self)
     }
 
-    /// How transported mass and target are compared. Default: [`Discrepancy::L1`].
+    /// How transported mass and target are compared. Default: [`Discrepancy::L1`], the paper's.
+    ///
+    /// A network that learns from scratch should have another, [`Huber`](Discrepancy::Huber) with a width of 1 for example. Under L1 every
+    /// cell of the background is pushed down exactly as hard as a cell of an annotation is pushed up; where most cells are
+    /// background, networks that cannot tell them apart yet end at a density of 0 and stay there (EXPERIMENTS.md).
     ///
     /// # Errors
     /// [`Error::Option`] when its width or least mass is not positive and finite.
