@@ -115,7 +115,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     ) -> (Buffer<R, P::Real>, Buffer<R, P::Real>) {
         let state = &solution.state;
         let (cells, points) = (self.mosaic.total(Count::Cells), self.mosaic.total(Count::Gaussians));
-        (pick(device, &state.cells, cells, 1, cells), pick(device, &state.points, 4 * points, 4, points))
+        (pick(device, &state.cells, 4 * cells, 4, cells), pick(device, &state.points, 4 * points, 4, points))
     }
 
     /// `<C, P>` of every image, `[images, 4]`, in the first of four numbers; the second is the plan's mass.
@@ -175,7 +175,7 @@ fn worth<F: Real>(potential: F, softness: F) -> F {
 fn cell_worths<F: Real>(
     plots: &Plots<F>,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     worths: &mut Array<Quad<F>>,
     slopes: &mut Array<F>,
     softness: F,
@@ -189,8 +189,8 @@ fn cell_worths<F: Real>(
     if i < all {
         let image = plots.holding(i, Count::Cells);
         let epsilon = round.epsilon(image, plots.images());
-        let mass = cells[(4u32 * all + i) as usize];
-        let potential = cells[(all + i) as usize];
+        let (near, far) = (cells[i as usize], cells[(all + i) as usize]);
+        let (mass, potential) = (near[3], far[0]);
         let mut slope = worth::<F>(potential, softness);
         let mut total = mass * slope;
         match comptime!(kind) {
@@ -209,7 +209,7 @@ fn cell_worths<F: Real>(
             }
             Kind::Floored => {
                 // The potentials that the points' last ones answered.
-                let log_share = cells[(3u32 * all + i) as usize] / epsilon;
+                let log_share = far[2] / epsilon;
                 let larger = max(log_share, floor);
                 slope = epsilon * (larger + (F::new(1.0) + (-(log_share - floor).abs()).exp()).ln());
                 total = mass * slope;

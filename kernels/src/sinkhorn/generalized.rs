@@ -12,6 +12,7 @@ use crate::{
     buffer::Buffer,
     device::Device,
     dm_count::{Terms, sign},
+    gaussian::Point,
     grid::{Count, Plots},
     real::{Precision, Quad, Real, real},
     totals::totals,
@@ -117,7 +118,7 @@ fn price<F: Real>(potential: F, rho: F, epsilon: F) -> F {
 fn cell_terms<F: Real>(
     plots: &Plots<F>,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
     received: &Array<F>,
     parts: &mut Array<Quad<F>>,
@@ -133,8 +134,9 @@ fn cell_terms<F: Real>(
         let epsilon = round.epsilon(image, plots.images());
         let sharpness = round.constant(image, plots.images(), SCALE) / epsilon;
         let ruler = round.ruler(image, plots.images());
-        let centre = plots.centre(i);
-        let (potential, z) = (cells[(all + i) as usize], cells[(4u32 * all + i) as usize]);
+        let cell = cells[i as usize];
+        let (potential, z) = (cells[(all + i) as usize][0], cell[3]);
+        let centre = Point::<F> { x: cell[0], y: cell[1] };
         let exponent = potential / epsilon;
         let mut mass = F::new(0.0);
         let mut signed = F::new(0.0);

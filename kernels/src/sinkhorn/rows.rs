@@ -32,10 +32,9 @@ pub struct PlanRows<R: Runtime, F: Real> {
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Rows<F: Real> {
     pub points: Array<Quad<F>>,
-    cells: Array<F>,
-    /// Which of the cells' planes holds the potentials.
-    plane: u32,
+    cells: Array<Quad<F>>,
     less: F,
+    /// 0 where the points' last potentials answered the cells' last but one.
     share: F,
 }
 
@@ -54,13 +53,12 @@ impl<F: Real> Rows<F> {
     pub fn row(&self, plots: &Plots<F>, round: &Round<F>, i: u32) -> Row<F> {
         let all = plots.total(Count::Cells);
         let image = plots.holding(i, Count::Cells);
-        let lattice = plots.lattice(image);
-        let local = i - plots.before(image, Count::Cells);
         let epsilon = round.epsilon(image, plots.images());
-        let potential = self.cells[(self.plane * all + i) as usize];
-        let mass = self.cells[(4u32 * all + i) as usize];
+        let (near, far) = (self.cells[i as usize], self.cells[(all + i) as usize]);
+        let potential = select(self.share > F::new(0.5), far[0], far[2]);
+        let mass = near[3];
         Row::<F> {
-            centre: lattice.centre(local % lattice.columns, local / lattice.columns),
+            centre: Point::<F> { x: near[0], y: near[1] },
             // An empty cell has a row of zeros in every form.
             mass: select(
                 mass > F::new(0.0),
@@ -83,11 +81,10 @@ pub(super) fn share_of_plan<F: Real>(row: &Row<F>, near: Quad<F>, #[comptime] gr
 
 impl<R: Runtime, P: Precision> Problem<R, P> {
     pub(super) fn rows(&self, solution: &Solution<R, P::Real>) -> RowsLaunch<P::Real, R> {
-        let offsets = self.rules.offsets_cells();
-        let (plane, share) = if offsets { (3, 0.0) } else { (1, 1.0) };
+        let share = if self.rules.offsets_cells() { 0.0 } else { 1.0 };
         let state = &solution.state;
         let less = self.rules.cell_softness().1;
-        RowsLaunch::new(state.points.arg(), state.cells.arg(), plane, real(less), real(share))
+        RowsLaunch::new(state.points.arg(), state.cells.arg(), real(less), real(share))
     }
 
     /// The plan without entries below `tau / points` of their row's mass: a row loses at most `tau` of its mass.

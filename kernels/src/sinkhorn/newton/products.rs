@@ -32,7 +32,7 @@ fn portion<F: Real>(exponent: F) -> F {
 pub(super) fn average<F: Real>(
     plots: &Plots<F>,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
     vectors: &Array<Quad<F>>,
     squares: &Array<Quad<F>>,
@@ -43,12 +43,13 @@ pub(super) fn average<F: Real>(
     let all = plots.total(Count::Cells);
     if i < all {
         let image = plots.holding(i, Count::Cells);
-        if round.runs(image) && goes_on::<F>(squares[image as usize]) {
+        if round.runs(image, plots.images()) && goes_on::<F>(squares[image as usize]) {
             let epsilon = round.epsilon(image, plots.images());
             let sharpness = round.constant(image, plots.images(), SCALE) / epsilon;
             let ruler = round.ruler(image, plots.images());
-            let centre = plots.centre(i);
-            let potential = cells[(all + i) as usize] / epsilon;
+            let cell = cells[i as usize];
+            let centre = Point::<F> { x: cell[0], y: cell[1] };
+            let potential = cells[(all + i) as usize][0] / epsilon;
             let mut sum = F::new(0.0);
             for n in plots.before(image, Count::Gaussians)..plots.before(image + 1u32, Count::Gaussians) {
                 let near = points[n as usize];
@@ -65,7 +66,7 @@ pub(super) fn average<F: Real>(
 pub(super) fn multiply<F: Real>(
     plots: &Plots<F>,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
     means: &Array<F>,
     masses: &Array<F>,
@@ -80,30 +81,20 @@ pub(super) fn multiply<F: Real>(
     let mut runs = false.runtime();
     if n < plots.total(Count::Gaussians) {
         image = plots.holding(n, Count::Gaussians);
-        runs = round.runs(image) && goes_on::<F>(squares[image as usize]);
+        runs = round.runs(image, plots.images()) && goes_on::<F>(squares[image as usize]);
     }
     let mut sum = F::new(0.0);
     if runs {
         let sharpness = round.constant(image, images, SCALE) / round.epsilon(image, images);
         let ruler = round.ruler(image, images);
-        let (lattice, first) = (plots.lattice(image), plots.before(image, Count::Cells));
         let near = points[n as usize];
         let place = Point::<F> { x: near[0], y: near[1] };
-        // Steps through the cells without a division each.
-        let (steps, rows) = (lanes % lattice.columns, lanes / lattice.columns);
-        let mut column = lane % lattice.columns;
-        let mut row = lane / lattice.columns;
-        while row < lattice.rows {
-            let centre = lattice.centre(column, row);
-            let i = (first + row * lattice.columns + column) as usize;
-            let distance = cost::<F>(&place, centre.x, centre.y, &ruler, ground);
-            sum += portion::<F>(near[2] + cells[i] - distance * sharpness) * means[i];
-            column += steps;
-            row += rows;
-            if column >= lattice.columns {
-                column -= lattice.columns;
-                row += 1u32;
-            }
+        let mut i = plots.before(image, Count::Cells) + lane;
+        while i < plots.before(image + 1u32, Count::Cells) {
+            let cell = cells[i as usize];
+            let distance = cost::<F>(&place, cell[0], cell[1], &ruler, ground);
+            sum += portion::<F>(near[2] + cell[2] - distance * sharpness) * means[i as usize];
+            i += lanes;
         }
     }
     let sum = sum_lanes::<F>(sum, lanes);

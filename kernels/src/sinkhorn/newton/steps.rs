@@ -8,34 +8,12 @@ use crate::{
     real::{Quad, Real},
     sinkhorn::{
         judge::received,
-        sides::{Round, Side, sum_lanes},
+        sides::{Round, Side, share_of, sum_lanes},
     },
 };
 
 /// Of what a point should receive: the preconditioner divides by no less.
 const LEAST: f32 = 1e-3;
-
-/// The points of a cube's image that one of its lanes looks at: every `lanes`-th from `first` on.
-#[derive(CubeType, Clone, Copy)]
-struct Share {
-    image: u32,
-    lane: u32,
-    first: u32,
-    end: u32,
-}
-
-#[cube]
-fn share_of<F: Real>(plots: &Plots<F>, round: &Round<F>, #[comptime] lanes: u32) -> Share {
-    let image = u32::min(ABSOLUTE_POS as u32 / lanes, plots.images() - 1u32);
-    let mut end = 0u32.runtime();
-    if ABSOLUTE_POS as u32 / lanes < plots.images() {
-        if round.runs(image) {
-            end = plots.before(image + 1u32, Count::Gaussians);
-        }
-    }
-    let lane = ABSOLUTE_POS as u32 % lanes;
-    Share { image, lane, first: plots.before(image, Count::Gaussians) + lane, end }
-}
 
 #[cube]
 fn preconditioned<F: Real>(residual: F, mass: F, due: F) -> F {
