@@ -183,11 +183,21 @@ impl<F: Real> Plots<F> {
 
     /// The image whose columns hold number `column`.
     pub fn image_of_column(&self, column: u32) -> u32 {
+        self.holding_group(column, Count::Gaussians, 1u32)
+    }
+
+    /// Groups before the image, where `size` elements of an image make one and every image has at least one.
+    pub fn groups_before(&self, image: u32, #[comptime] count: Count, #[comptime] size: u32) -> u32 {
+        self.before(image, count) / size + image
+    }
+
+    /// The image that has group `group`.
+    pub fn holding_group(&self, group: u32, #[comptime] count: Count, #[comptime] size: u32) -> u32 {
         let mut low = 0u32;
         let mut high = self.images;
         while low + 1u32 < high {
             let middle = (low + high) / 2u32;
-            if self.before(middle, Count::Gaussians) + middle <= column {
+            if self.groups_before(middle, count, size) <= group {
                 low = middle;
             } else {
                 high = middle;

@@ -2,9 +2,11 @@
 //!
 //! Both are `p_r = epsilon (offset_r - ln sum_c exp(charge_c - C_rc / epsilon)) / (1 + epsilon damping)`. A side's charge is
 //! what the other side needs of it: `share ln(mass) + (1 / epsilon - less) p`. Costs are recomputed from coordinate
-//! differences; nothing of the size of the plan is stored. One unit per row where units run one after the other. Else a row's
-//! sum is kept in lanes, which are joined in a tree, and as many units share them as keep the device busy. Lanes and tree are the
-//! same for any number of units, so an image has the same bits alone and among others.
+//! differences; nothing of the size of the plan is stored.
+//!
+//! Where units run one after the other a unit has four rows, and loads every column once for all of them. On a GPU a row's sum is
+//! kept in lanes, which are joined in a tree, and as many units share them as keep the device busy. Lanes and tree are the same for
+//! any number of rows and units, so an image has the same bits alone and among others.
 
 use cubecl::prelude::*;
 
@@ -22,8 +24,11 @@ use crate::{
 /// Lanes per point and per cell: a sum runs over many cells, but sometimes over few points.
 const POINT_LANES: u32 = 512;
 const CELL_LANES: u32 = 16;
-/// Units that keep the largest devices busy.
+/// Units that keep the largest GPUs busy.
 const BUSY: usize = 1 << 16;
+/// Rows of a unit, and units of a cube, where they run one after the other: eight fill a vector register of software Vulkan.
+const ROWS: u32 = 4;
+const FEW: u32 = 8;
 
 /// One half of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,22 +39,24 @@ struct Half {
     /// Leaves potentials as they are and notes what they would become.
     probe: bool,
     lanes: u32,
-    /// Per row; a divisor of the lanes.
+    /// Per row; a divisor of the lanes. 1 where a unit has several rows.
     units: u32,
+    /// Of a unit.
+    rows: u32,
 }
 
 impl Half {
-    fn rows(self) -> Count {
+    fn of_rows(self) -> Count {
         if self.cells { Count::Cells } else { Count::Gaussians }
     }
 
-    fn columns(self) -> Count {
+    fn of_columns(self) -> Count {
         if self.cells { Count::Gaussians } else { Count::Cells }
     }
 
-    /// Lanes of a unit.
-    fn own(self) -> u32 {
-        self.lanes / self.units
+    /// Sums of a unit: its lanes of every row.
+    fn sums(self) -> usize {
+        (self.lanes / self.units * self.rows) as usize
     }
 }
 
@@ -68,12 +75,16 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
 
     fn half(&self, device: &Device<R, P>, state: &State<R, P::Real>, rounds: [usize; 2], cells: bool, probe: bool) {
         let (count, lanes) = if cells { (Count::Cells, CELL_LANES) } else { (Count::Gaussians, POINT_LANES) };
-        let rows = self.mosaic.total(count);
-        let (lanes, units) = match device.shape() {
-            Shape::Tiled => (lanes, units(rows, lanes)),
-            Shape::Gathered => (1, 1),
+        let total = self.mosaic.total(count);
+        let one = Half { ground: self.rules.ground, cells, probe, lanes: 1, units: 1, rows: 1 };
+        let (half, cube) = match device.shape() {
+            Shape::Tiled => (Half { lanes, units: units(total, lanes), ..one }, CUBE),
+            Shape::Gathered if total < (ROWS * FEW) as usize => (one, FEW),
+            Shape::Gathered => (Half { rows: ROWS, ..one }, FEW),
         };
-        let (cubes, dim) = spread(device, rows, units);
+        // See `Plots::groups_before`.
+        let groups = total / half.rows as usize + self.mosaic.images().len();
+        let (cubes, dim) = device.per_cube(groups * half.units as usize, cube);
         let (columns, rows, side) = match cells {
             true => (&state.points, &state.cells, self.cells_side()),
             false => (&state.cells, &state.points, self.points_side()),
@@ -87,7 +98,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             columns.arg(),
             rows.arg(),
             side,
-            Half { ground: self.rules.ground, cells, probe, lanes, units },
+            half,
         );
     }
 
@@ -122,115 +133,147 @@ fn update<F: Real>(
     side: &Side<F>,
     #[comptime] half: Half,
 ) {
-    let (of_rows, of_columns) = comptime!((half.rows(), half.columns()));
-    let (r, unit) = (ABSOLUTE_POS as u32 / half.units, ABSOLUTE_POS as u32 % half.units);
-    let all = plots.total(of_rows);
-    let images = plots.images();
-    let mut image = 0u32.runtime();
-    let mut first = 0u32.runtime();
-    let mut end = 0u32.runtime();
-    if r < all {
-        image = plots.holding(r, of_rows);
+    let (of_rows, of_columns) = comptime!((half.of_rows(), half.of_columns()));
+    let (group, unit) = (ABSOLUTE_POS as u32 / half.units, ABSOLUTE_POS as u32 % half.units);
+    let (all, images) = (plots.total(of_rows), plots.images());
+    let image = plots.holding_group(group, of_rows, half.rows);
+    let before = plots.before(image, of_rows);
+    let first = before + (group - plots.groups_before(image, of_rows, half.rows)) * half.rows;
+    let last = plots.before(image + 1u32, of_rows);
+    let mut columns_first = 0u32.runtime();
+    let mut columns_end = 0u32.runtime();
+    if first < last {
         if round.runs(image, images) {
-            first = plots.before(image, of_columns);
-            end = plots.before(image + 1u32, of_columns);
+            columns_first = plots.before(image, of_columns);
+            columns_end = plots.before(image + 1u32, of_columns);
         }
     }
+    // Rows without columns keep what they started with.
+    let end = select(columns_first < columns_end, last, 0u32);
     let epsilon = round.epsilon(image, images);
     let sharpness = round.constant(image, images, SCALE) / epsilon;
-    let mut place = Point::<F> { x: F::new(0.0), y: F::new(0.0) };
-    if first < end {
-        place.x = rows[r as usize][0];
-        place.y = rows[r as usize][1];
-    }
     let ruler = round.ruler(image, images);
-    let sum = sum_of::<F>(columns, first + unit, end, &Row::<F> { place, sharpness, ruler }, half);
-    let total = join::<F>(sum, half.units);
-    // A row without columns keeps what it started with.
-    if first < end {
-        if unit == 0u32 {
-            let mut near = rows[r as usize];
-            let mut far = rows[(all + r) as usize];
-            let potential = side.potential(total, far[1], epsilon);
-            if comptime!(half.probe) {
-                far[2] = potential;
-                far[3] = select(total > F::new(NOTHING) / F::new(8.0), F::new(1.0), F::new(0.0));
-            } else {
-                far[2] = far[0];
-                far[0] = potential;
-                near[2] = side.charge(potential, far[1], round.next_epsilon(image, images));
-                rows[r as usize] = near;
+    let mut x = Array::<F>::new(comptime!(half.rows as usize));
+    let mut y = Array::<F>::new(comptime!(half.rows as usize));
+    #[unroll]
+    for k in 0..comptime!(half.rows as usize) {
+        let r = first + k as u32;
+        x[k] = F::new(0.0);
+        y[k] = F::new(0.0);
+        if r < end {
+            x[k] = rows[r as usize][0];
+            y[k] = rows[r as usize][1];
+        }
+    }
+    let mut sums = Sums::<F> { largest: Array::new(comptime!(half.sums())), sums: Array::new(comptime!(half.sums())) };
+    let spots = Spots::<F> { x, y, sharpness, ruler };
+    add_columns::<F>(&mut sums, columns, columns_first + unit, columns_end, &spots, half);
+    #[unroll]
+    for k in 0..comptime!(half.rows as usize) {
+        let r = first + k as u32;
+        let total = join::<F>(LogSum::<F> { largest: sums.largest[k], sum: sums.sums[k] }, half.units);
+        if r < end {
+            if unit == 0u32 {
+                let mut near = rows[r as usize];
+                let mut far = rows[(all + r) as usize];
+                let potential = side.potential(total, far[1], epsilon);
+                if comptime!(half.probe) {
+                    far[2] = potential;
+                    far[3] = select(total > F::new(NOTHING) / F::new(8.0), F::new(1.0), F::new(0.0));
+                } else {
+                    far[2] = far[0];
+                    far[0] = potential;
+                    near[2] = side.charge(potential, far[1], round.next_epsilon(image, images));
+                    rows[r as usize] = near;
+                }
+                rows[(all + r) as usize] = far;
             }
-            rows[(all + r) as usize] = far;
         }
     }
 }
 
-/// What a row's exponents are made of.
-#[derive(CubeType, Clone, Copy)]
-struct Row<F: Real> {
-    place: Point<F>,
+/// Where the rows of a unit are, and what a cost is in an exponent.
+#[derive(CubeType)]
+struct Spots<F: Real> {
+    x: Array<F>,
+    y: Array<F>,
     sharpness: F,
     ruler: Ruler<F>,
 }
 
-/// `ln sum_c exp(charge_c - C_rc / epsilon)` over a unit's lanes: every `units`-th column from `first` on, below `end`.
+/// `sum_c exp(charge_c - C_rc / epsilon)` for a unit's lanes and its rows `r`, of which all have lane 0, then all lane 1.
+#[derive(CubeType)]
+struct Sums<F: Real> {
+    largest: Array<F>,
+    sums: Array<F>,
+}
+
 #[cube]
-fn sum_of<F: Real>(columns: &Array<Quad<F>>, first: u32, end: u32, row: &Row<F>, #[comptime] half: Half) -> LogSum<F> {
-    let own = comptime!(half.own() as usize);
-    let mut largest = Array::<F>::new(own);
-    let mut sums = Array::<F>::new(own);
+impl<F: Real> Sums<F> {
+    /// Adds `exp(exponent) times`.
+    fn grow(&mut self, at: usize, exponent: F, times: F) {
+        let grown = extend::<F>(LogSum::<F> { largest: self.largest[at], sum: self.sums[at] }, exponent, times);
+        self.largest[at] = grown.largest;
+        self.sums[at] = grown.sum;
+    }
+}
+
+/// Over every `units`-th column from `first` on, below `end`; the lanes of a row are joined into the first.
+#[cube]
+fn add_columns<F: Real>(
+    sums: &mut Sums<F>,
+    columns: &Array<Quad<F>>,
+    first: u32,
+    end: u32,
+    spots: &Spots<F>,
+    #[comptime] half: Half,
+) {
+    let own = comptime!((half.lanes / half.units) as usize);
     #[unroll]
-    for lane in 0..own {
-        largest[lane] = F::new(NOTHING);
-        sums[lane] = F::new(0.0);
+    for at in 0..comptime!(half.sums()) {
+        sums.largest[at] = F::new(NOTHING);
+        sums.sums[at] = F::new(0.0);
     }
     let mut at = first;
-    // Lanes do not wait for each other: their loads and exponentials overlap.
+    // Lanes and rows do not wait for each other: their loads and exponentials overlap.
     while at + comptime!(half.lanes - half.units) < end {
         #[unroll]
         for lane in 0..own {
-            let column = columns[(at + lane as u32 * half.units) as usize];
-            grow::<F>(&mut largest, &mut sums, lane, exponent::<F>(row, column, half.ground), F::new(1.0));
+            add_column::<F>(sums, lane, columns[(at + lane as u32 * half.units) as usize], spots, half);
         }
         at += half.lanes;
     }
     if comptime!(own > 1) {
         #[unroll]
         for lane in 0..own {
-            let column = at + lane as u32 * half.units;
-            if column < end {
-                let exponent = exponent::<F>(row, columns[column as usize], half.ground);
-                grow::<F>(&mut largest, &mut sums, lane, exponent, F::new(1.0));
+            if at + lane as u32 * half.units < end {
+                add_column::<F>(sums, lane, columns[(at + lane as u32 * half.units) as usize], spots, half);
             }
         }
-        fold::<F>(&mut largest, &mut sums, comptime!(own / 2));
+        fold::<F>(sums, comptime!(half.sums() / 2), half.rows);
     }
-    LogSum::<F> { largest: largest[0], sum: sums[0] }
 }
 
 #[cube]
-fn exponent<F: Real>(row: &Row<F>, column: Quad<F>, #[comptime] ground: Ground) -> F {
-    column[2] - cost::<F>(&row.place, column[0], column[1], &row.ruler, ground) * row.sharpness
-}
-
-/// Adds `exp(exponent) times` to a lane.
-#[cube]
-fn grow<F: Real>(largest: &mut Array<F>, sums: &mut Array<F>, lane: usize, exponent: F, times: F) {
-    let grown = extend::<F>(LogSum::<F> { largest: largest[lane], sum: sums[lane] }, exponent, times);
-    largest[lane] = grown.largest;
-    sums[lane] = grown.sum;
-}
-
-/// Joins a unit's lanes into the first, in the order of the tree.
-#[cube]
-fn fold<F: Real>(largest: &mut Array<F>, sums: &mut Array<F>, #[comptime] half: usize) {
+fn add_column<F: Real>(sums: &mut Sums<F>, lane: usize, column: Quad<F>, spots: &Spots<F>, #[comptime] half: Half) {
+    let rows = comptime!(half.rows as usize);
     #[unroll]
-    for lane in 0..half {
-        let (other, times) = (largest[lane + half], sums[lane + half]);
-        grow::<F>(largest, sums, lane, other, times);
+    for k in 0..rows {
+        let place = Point::<F> { x: spots.x[k], y: spots.y[k] };
+        let cost = cost::<F>(&place, column[0], column[1], &spots.ruler, half.ground);
+        sums.grow(lane * rows + k, column[2] - cost * spots.sharpness, F::new(1.0));
     }
-    if comptime!(half > 1) {
-        fold::<F>(largest, sums, comptime!(half / 2));
+}
+
+/// Joins lanes pair by pair, in the order of the tree.
+#[cube]
+fn fold<F: Real>(sums: &mut Sums<F>, #[comptime] half: usize, #[comptime] rows: u32) {
+    #[unroll]
+    for at in 0..half {
+        let (other, times) = (sums.largest[at + half], sums.sums[at + half]);
+        sums.grow(at, other, times);
+    }
+    if comptime!(half > rows as usize) {
+        fold::<F>(sums, comptime!(half / 2), rows);
     }
 }

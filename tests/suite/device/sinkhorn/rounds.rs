@@ -11,7 +11,7 @@ use crate::device::{device, once, property, tally::Tally};
 /// Measured: 0.02 of it.
 #[test]
 fn equal_rounds_give_equal_potentials() {
-    property("potentials", 24, (vec(images(0, 9), 1..4), any_rules(), 1..25usize), |(images, rules, limit), tally| {
+    property("potentials", 24, (vec(images(0, 25), 1..4), any_rules(), 1..25usize), |(images, rules, limit), tally| {
         let images: Vec<Image> = images.iter().map(|image| prepared(image, rules)).collect();
         let solved = solve(&images, *rules, exactly(*limit));
         for ((image, [cells, points]), report) in images.iter().zip(&solved.potentials()).zip(solved.reports()) {
@@ -33,7 +33,7 @@ fn equal_rounds_give_equal_potentials() {
 /// Both shapes, twice, alone and in a batch. Measured: 0.008 of the tolerance.
 #[test]
 fn shapes_agree_and_bits_repeat() {
-    property("shapes", 6, (vec(images(0, 9), 2..4), any_rules()), |(images, rules), tally| {
+    property("shapes", 6, (vec(images(0, 25), 2..4), any_rules()), |(images, rules), tally| {
         let images: Vec<Image> = images.iter().map(|image| prepared(image, rules)).collect();
         let limit = 12;
         let [one, other] = [Shape::Gathered, Shape::Tiled].map(|shape| {
