@@ -133,23 +133,10 @@ fn update<F: Real>(
     side: &Side<F>,
     #[comptime] half: Half,
 ) {
-    let (of_rows, of_columns) = comptime!((half.of_rows(), half.of_columns()));
-    let (group, unit) = (ABSOLUTE_POS as u32 / half.units, ABSOLUTE_POS as u32 % half.units);
-    let (all, images) = (plots.total(of_rows), plots.images());
-    let image = plots.holding_group(group, of_rows, half.rows);
-    let before = plots.before(image, of_rows);
-    let first = before + (group - plots.groups_before(image, of_rows, half.rows)) * half.rows;
-    let last = plots.before(image + 1u32, of_rows);
-    let mut columns_first = 0u32.runtime();
-    let mut columns_end = 0u32.runtime();
-    if first < last {
-        if round.runs(image, images) {
-            columns_first = plots.before(image, of_columns);
-            columns_end = plots.before(image + 1u32, of_columns);
-        }
-    }
-    // Rows without columns keep what they started with.
-    let end = select(columns_first < columns_end, last, 0u32);
+    let (all, images) = (plots.total(comptime!(half.of_rows())), plots.images());
+    let unit = ABSOLUTE_POS as u32 % half.units;
+    let reach = reach_of::<F>(plots, round, half);
+    let (image, first, end) = (reach.image, reach.first, reach.end);
     let epsilon = round.epsilon(image, images);
     let sharpness = round.constant(image, images, SCALE) / epsilon;
     let ruler = round.ruler(image, images);
@@ -167,7 +154,7 @@ fn update<F: Real>(
     }
     let mut sums = Sums::<F> { largest: Array::new(comptime!(half.sums())), sums: Array::new(comptime!(half.sums())) };
     let spots = Spots::<F> { x, y, sharpness, ruler };
-    add_columns::<F>(&mut sums, columns, columns_first + unit, columns_end, &spots, half);
+    add_columns::<F>(&mut sums, columns, reach.columns + unit, reach.columns_end, &spots, half);
     #[unroll]
     for k in 0..comptime!(half.rows as usize) {
         let r = first + k as u32;
@@ -190,6 +177,35 @@ fn update<F: Real>(
             }
         }
     }
+}
+
+/// Rows of a unit and their columns; none of either where the image has stopped or has no columns: rows then stay as they are.
+#[derive(CubeType, Clone, Copy)]
+struct Reach {
+    image: u32,
+    first: u32,
+    /// Behind the last row of the image.
+    end: u32,
+    columns: u32,
+    columns_end: u32,
+}
+
+#[cube]
+fn reach_of<F: Real>(plots: &Plots<F>, round: &Round<F>, #[comptime] half: Half) -> Reach {
+    let (of_rows, of_columns) = comptime!((half.of_rows(), half.of_columns()));
+    let group = ABSOLUTE_POS as u32 / half.units;
+    let image = plots.holding_group(group, of_rows, half.rows);
+    let in_image = group - plots.groups_before(image, of_rows, half.rows);
+    let first = plots.before(image, of_rows) + in_image * half.rows;
+    let last = plots.before(image + 1u32, of_rows);
+    let columns = plots.before(image, of_columns);
+    let mut columns_end = columns;
+    if first < last {
+        if round.runs(image, plots.images()) {
+            columns_end = plots.before(image + 1u32, of_columns);
+        }
+    }
+    Reach { image, first, end: select(columns < columns_end, last, 0u32), columns, columns_end }
 }
 
 /// Where the rows of a unit are, and what a cost is in an exponent.

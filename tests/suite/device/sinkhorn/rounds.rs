@@ -1,11 +1,17 @@
 //! Potentials: those of as many rounds of the oracle, in both shapes.
 
 use proptest::collection::vec;
-use splatport::kernels::{Shape, sinkhorn::Rules};
+use splatport::kernels::{
+    Shape,
+    sinkhorn::{Problem, Rules},
+};
 use splatport::reference::sinkhorn as oracle;
+use splatport::{Buffer, Device, Single};
 
-use super::{Image, any_rules, balanced, exactly, half_error, image, images, prepared, solve, solve_on, theirs};
-use crate::device::{device, once, property, tally::Tally};
+use super::{
+    Image, any_rules, balanced, exactly, half_error, image, images, prepared, solve, solve_by, solve_on, theirs,
+};
+use crate::device::{R, Tally, device, once, property};
 
 /// Updates never move two sets of potentials further apart, so errors of rounds add: 2 halves a round and a first one.
 /// Measured: 0.02 of it.
@@ -83,5 +89,21 @@ fn units_of_a_row_do_not_change_its_bits() {
             got
         });
         all_close(&images, [&one, &other], limit, &balanced(), tally);
+    });
+}
+
+/// Ten rounds, and ten more from where they ended, are twenty, to the bit: what points remember is their potentials alone.
+#[test]
+fn potentials_are_all_that_rounds_remember() {
+    property("warm", 8, (vec(images(0, 25), 1..4), any_rules()), |(images, rules), tally| {
+        let mut images: Vec<Image> = images.iter().map(|image| prepared(image, rules)).collect();
+        images.iter_mut().for_each(|image| image.place.epsilons = vec![image.place.epsilons[0]]);
+        let first = solve(&images, *rules, exactly(10));
+        let from = first.problem.potentials(&first.on, &first.solution).1;
+        let method = |problem: &Problem<R, Single>, on: &Device<R>, density: &Buffer<R, f32>| {
+            problem.solve(on, density, Some(&from))
+        };
+        let second = solve_by(device(), &images, (*rules, exactly(10)), method);
+        tally.equal("potentials", &second.potentials(), &solve(&images, *rules, exactly(20)).potentials());
     });
 }

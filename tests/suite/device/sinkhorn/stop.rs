@@ -108,6 +108,29 @@ fn extremes_stay_finite() {
         }
     }
 }
+/// Potentials that are none start from 0, however large they are no sum overflows, and the length is checked.
+#[test]
+fn any_potentials_may_be_given() {
+    let image = image(6, 6, &[[6.0, 6.0], [18.5, 9.0], [11.0, 21.0]], vec![30.0]);
+    let stop = Stop { limit: 400, tolerance: 1e-4 };
+    let problem = Problem::new(device(), std::slice::from_ref(&image.place), balanced(), stop).expect("a problem");
+    let density = device().upload_f64(&image.density);
+    for bad in [f32::NAN, f32::INFINITY, f32::MAX, -f32::MAX, 1e18, -1e18] {
+        let from = device().upload(&[0.0, bad, 1.0]);
+        let solution = problem.solve(device(), &density, Some(&from)).expect("a solution");
+        let report = solution.reports()[0];
+        let outcome = problem.outcome(device(), &solution);
+        let numbers = wide(outcome.slope.read().expect("slopes"));
+        assert!(report.residual.is_finite() && numbers.iter().all(|v| v.is_finite()), "{bad}: {report:?}");
+    }
+    let short = device().filled(0.0f32, 2);
+    for refused in
+        [problem.solve(device(), &density, Some(&short)), problem.solve_newton(device(), &density, Some(&short))]
+    {
+        assert!(matches!(refused, Err(Error::Length { what: "potentials", expected: 3, got: 2 })), "{refused:?}");
+    }
+}
+
 #[test]
 fn bad_input_is_refused() {
     let stop = exactly(1);
