@@ -15,6 +15,7 @@ mod rounds;
 mod rows;
 mod rules;
 mod sides;
+mod spread;
 mod start;
 
 use cubecl::prelude::*;

@@ -4,9 +4,9 @@ use cubecl::prelude::*;
 
 use super::{
     NOTHING, Problem, State,
-    halves::spread,
     rules::Criterion,
     sides::{BOUND, CUBE, ERROR, MADE, RESIDUAL, RUNS, Round, STAGES, Side, share_of, total_lanes},
+    spread::per_image,
 };
 use crate::{
     device::{Device, Shape},
@@ -45,7 +45,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             // Not looked at.
             _ => state.sums.clone(),
         };
-        let (cubes, dim) = spread(device, self.mosaic.images().len(), lanes);
+        let (cubes, dim) = per_image(device, self.mosaic.images().len(), lanes);
         decide::launch::<P::Real, R>(
             device.client(),
             cubes,

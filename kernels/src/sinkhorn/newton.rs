@@ -15,7 +15,12 @@ use self::{
     products::{average, multiply},
     steps::{advance, aim, turn},
 };
-use super::{Problem, Solution, State, sides::CUBE};
+use super::{
+    Problem, Solution, State,
+    halves::CELL_LANES,
+    sides::CUBE,
+    spread::{Spread, per_image},
+};
 use crate::{
     Result,
     buffer::Buffer,
@@ -90,10 +95,11 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let tiled = device.shape() == Shape::Tiled;
         let lanes = if tiled { CUBE } else { 1 };
         let (client, ground) = (device.client(), self.rules.ground);
-        let (cells, points) = (self.mosaic.total(Count::Cells), self.mosaic.total(Count::Gaussians));
-        let (per_image, image_dim) = super::halves::spread(device, self.mosaic.images().len(), lanes);
-        let (per_point, point_dim) = super::halves::spread(device, points, lanes);
-        let (per_cell, cell_dim) = device.per_unit(cells);
+        let (per_image, image_dim) = per_image(device, self.mosaic.images().len(), lanes);
+        let of_cells = Spread::own(device, &self.mosaic, true, CELL_LANES);
+        let of_points = Spread::own(device, &self.mosaic, false, CUBE);
+        let [(per_cell, cell_dim), (per_point, point_dim)] =
+            [of_cells, of_points].map(|spread| spread.launch(device, &self.mosaic));
         let (plots, round) = (|| self.mosaic.arg(), |next| self.round(state, [made, next]));
         let [vectors, masses] = [&search.vectors, &search.masses];
         let squares = || search.squares.arg();
@@ -123,6 +129,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 squares(),
                 search.means.arg(),
                 ground,
+                of_cells,
             );
             multiply::launch::<P::Real, R>(
                 client,
@@ -137,7 +144,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 squares(),
                 vectors.arg(),
                 ground,
-                lanes,
+                of_points,
             );
             turn::launch::<P::Real, R>(
                 client,

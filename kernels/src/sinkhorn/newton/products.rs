@@ -3,12 +3,12 @@
 use cubecl::prelude::*;
 
 use crate::{
-    gaussian::Point,
     grid::{Count, Plots},
     real::{Quad, Real},
     sinkhorn::{
         Ground,
-        sides::{Round, SCALE, cost, sum_lanes},
+        sides::{Round, sum_lanes},
+        spread::{Spread, reach_of, spots_of},
     },
 };
 
@@ -38,25 +38,40 @@ pub(super) fn average<F: Real>(
     squares: &Array<Quad<F>>,
     means: &mut Array<F>,
     #[comptime] ground: Ground,
+    #[comptime] spread: Spread,
 ) {
-    let i = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Cells);
-    if i < all {
-        let image = plots.holding(i, Count::Cells);
-        if round.runs(image, plots.images()) && goes_on::<F>(squares[image as usize]) {
-            let epsilon = round.epsilon(image, plots.images());
-            let sharpness = round.constant(image, plots.images(), SCALE) / epsilon;
-            let ruler = round.ruler(image, plots.images());
-            let cell = cells[i as usize];
-            let centre = Point::<F> { x: cell[0], y: cell[1] };
-            let potential = cells[(all + i) as usize][0] / epsilon;
-            let mut sum = F::new(0.0);
-            for n in plots.before(image, Count::Gaussians)..plots.before(image + 1u32, Count::Gaussians) {
-                let near = points[n as usize];
-                let distance = cost::<F>(&centre, near[0], near[1], &ruler, ground);
-                sum += portion::<F>(near[2] + potential - distance * sharpness) * vectors[n as usize][2];
+    let (all, images) = (plots.total(Count::Cells), plots.images());
+    let reach = reach_of::<F>(plots, round, spread);
+    let goes = goes_on::<F>(squares[reach.image as usize]);
+    let spots = spots_of::<F>(cells, &reach, round, images, spread);
+    let epsilon = round.epsilon(reach.image, images);
+    let count = comptime!(spread.rows as usize);
+    let mut own = Array::<F>::new(count);
+    let mut sums = Array::<F>::new(count);
+    #[unroll]
+    for k in 0..count {
+        let i = u32::min(reach.first + k as u32, all - 1u32);
+        own[k] = cells[(all + i) as usize][0] / epsilon;
+        sums[k] = F::new(0.0);
+    }
+    let mut n = reach.columns + reach.unit;
+    let end = select(goes, reach.columns_end, 0u32);
+    while n < end {
+        let (near, along) = (points[n as usize], vectors[n as usize][2]);
+        #[unroll]
+        for k in 0..count {
+            sums[k] += portion::<F>(spots.exponent(k, near, ground) + own[k]) * along;
+        }
+        n += spread.units;
+    }
+    #[unroll]
+    for k in 0..count {
+        let mean = sum_lanes::<F>(sums[k], spread.units);
+        let i = reach.first + k as u32;
+        if i < reach.end {
+            if goes && reach.unit == 0u32 {
+                means[i as usize] = mean;
             }
-            means[i as usize] = sum;
         }
     }
 }
@@ -73,36 +88,41 @@ pub(super) fn multiply<F: Real>(
     squares: &Array<Quad<F>>,
     vectors: &mut Array<Quad<F>>,
     #[comptime] ground: Ground,
-    #[comptime] lanes: u32,
+    #[comptime] spread: Spread,
 ) {
-    let (n, lane) = (ABSOLUTE_POS as u32 / lanes, ABSOLUTE_POS as u32 % lanes);
-    let images = plots.images();
-    let mut image = 0u32.runtime();
-    let mut runs = false.runtime();
-    if n < plots.total(Count::Gaussians) {
-        image = plots.holding(n, Count::Gaussians);
-        runs = round.runs(image, plots.images()) && goes_on::<F>(squares[image as usize]);
+    let (all, images) = (plots.total(Count::Gaussians), plots.images());
+    let reach = reach_of::<F>(plots, round, spread);
+    let goes = goes_on::<F>(squares[reach.image as usize]);
+    let spots = spots_of::<F>(points, &reach, round, images, spread);
+    let count = comptime!(spread.rows as usize);
+    let mut own = Array::<F>::new(count);
+    let mut sums = Array::<F>::new(count);
+    #[unroll]
+    for k in 0..count {
+        let n = u32::min(reach.first + k as u32, all - 1u32);
+        own[k] = points[n as usize][2];
+        sums[k] = F::new(0.0);
     }
-    let mut sum = F::new(0.0);
-    if runs {
-        let sharpness = round.constant(image, images, SCALE) / round.epsilon(image, images);
-        let ruler = round.ruler(image, images);
-        let near = points[n as usize];
-        let place = Point::<F> { x: near[0], y: near[1] };
-        let mut i = plots.before(image, Count::Cells) + lane;
-        while i < plots.before(image + 1u32, Count::Cells) {
-            let cell = cells[i as usize];
-            let distance = cost::<F>(&place, cell[0], cell[1], &ruler, ground);
-            sum += portion::<F>(near[2] + cell[2] - distance * sharpness) * means[i as usize];
-            i += lanes;
+    let mut i = reach.columns + reach.unit;
+    let end = select(goes, reach.columns_end, 0u32);
+    while i < end {
+        let (near, mean) = (cells[i as usize], means[i as usize]);
+        #[unroll]
+        for k in 0..count {
+            sums[k] += portion::<F>(spots.exponent(k, near, ground) + own[k]) * mean;
         }
+        i += spread.units;
     }
-    let sum = sum_lanes::<F>(sum, lanes);
-    if runs {
-        if lane == 0u32 {
-            let mut vector = vectors[n as usize];
-            vector[3] = masses[n as usize] * vector[2] - sum;
-            vectors[n as usize] = vector;
+    #[unroll]
+    for k in 0..count {
+        let sum = sum_lanes::<F>(sums[k], spread.units);
+        let n = reach.first + k as u32;
+        if n < reach.end {
+            if goes && reach.unit == 0u32 {
+                let mut vector = vectors[n as usize];
+                vector[3] = masses[n as usize] * vector[2] - sum;
+                vectors[n as usize] = vector;
+            }
         }
     }
 }
