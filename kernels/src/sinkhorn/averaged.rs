@@ -10,7 +10,7 @@ use crate::{
     Result,
     buffer::Buffer,
     device::Device,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, real},
 };
 
@@ -43,7 +43,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             self.round(state, stages),
             state.cells.arg(),
             state.points.arg(),
@@ -70,7 +70,7 @@ fn way<F: Real>(made: F, stages: F) -> F {
 /// Moves both sides from what they were to what a probe of the points and an update of the cells have found.
 #[cube(launch)]
 fn settle<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     cells: &mut Array<Quad<F>>,
     points: &mut Array<Quad<F>>,
@@ -79,10 +79,10 @@ fn settle<F: Real>(
     made: F,
 ) {
     let at = ABSOLUTE_POS as u32;
-    let images = plots.images();
-    let all = plots.total(Count::Cells);
+    let images = counts.images();
+    let all = counts.total(Count::Cells);
     if at < all {
-        let image = plots.holding(at, Count::Cells);
+        let image = counts.holding(at, Count::Cells);
         let mut near = cells[at as usize];
         let mut far = cells[(all + at) as usize];
         far[0] = far[2] + way::<F>(made, round.constant(image, images, STAGES)) * (far[0] - far[2]);
@@ -90,9 +90,9 @@ fn settle<F: Real>(
         cells[at as usize] = near;
         cells[(all + at) as usize] = far;
     }
-    let all_points = plots.total(Count::Gaussians);
+    let all_points = counts.total(Count::Gaussians);
     if at < all_points {
-        let image = plots.holding(at, Count::Gaussians);
+        let image = counts.holding(at, Count::Gaussians);
         let mut near = points[at as usize];
         let mut far = points[(all_points + at) as usize];
         far[0] = far[0] + way::<F>(made, round.constant(image, images, STAGES)) * (far[2] - far[0]);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     device::Device,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, real},
     totals::totals,
 };
@@ -60,7 +60,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             client,
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             round(),
             state.cells.arg(),
             worths.arg(),
@@ -80,7 +80,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 client,
                 cubes,
                 dim,
-                self.mosaic.arg(),
+                self.mosaic.counts(),
                 round(),
                 state.points.arg(),
                 worths.arg(),
@@ -127,7 +127,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             self.round(&solution.state, [self.stages; 2]),
             self.rows(solution),
             costs.arg(),
@@ -173,7 +173,7 @@ fn worth<F: Real>(potential: F, softness: F) -> F {
 
 #[cube(launch)]
 fn cell_worths<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     cells: &Array<Quad<F>>,
     worths: &mut Array<Quad<F>>,
@@ -185,17 +185,17 @@ fn cell_worths<F: Real>(
     #[comptime] kind: Kind,
 ) {
     let i = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Cells);
+    let all = counts.total(Count::Cells);
     if i < all {
-        let image = plots.holding(i, Count::Cells);
-        let epsilon = round.epsilon(image, plots.images());
+        let image = counts.holding(i, Count::Cells);
+        let epsilon = round.epsilon(image, counts.images());
         let (near, far) = (cells[i as usize], cells[(all + i) as usize]);
         let (mass, potential) = (near[3], far[0]);
         let mut slope = worth::<F>(potential, softness);
         let mut total = mass * slope;
         match comptime!(kind) {
             Kind::Joint => {
-                let ratio = round.constant(image, plots.images(), RATIO);
+                let ratio = round.constant(image, counts.images(), RATIO);
                 slope -= epsilon * (bounded_exp::<F>(-softness * potential) - ratio);
             }
             Kind::Conditional => {}
@@ -215,7 +215,7 @@ fn cell_worths<F: Real>(
                 total = mass * slope;
             }
         }
-        if plots.before(image, Count::Gaussians) == plots.before(image + 1u32, Count::Gaussians) {
+        if counts.before(image, Count::Gaussians) == counts.before(image + 1u32, Count::Gaussians) {
             slope = alone;
             total = mass * alone;
         }
@@ -229,7 +229,7 @@ fn cell_worths<F: Real>(
 
 #[cube(launch)]
 fn point_worths<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     points: &Array<Quad<F>>,
     worths: &mut Array<Quad<F>>,
@@ -238,9 +238,9 @@ fn point_worths<F: Real>(
     #[comptime] kind: Kind,
 ) {
     let n = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Gaussians);
+    let all = counts.total(Count::Gaussians);
     if n < all {
-        let epsilon = round.epsilon(plots.holding(n, Count::Gaussians), plots.images());
+        let epsilon = round.epsilon(counts.holding(n, Count::Gaussians), counts.images());
         let (near, far) = (points[n as usize], points[(all + n) as usize]);
         let (mass, _due) = received::<F>(near, far, side, epsilon);
         let mut potential = worth::<F>(far[0], side.damping);
@@ -278,20 +278,20 @@ fn add_worths<F: Real>(
 
 #[cube(launch)]
 fn cell_costs<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     rows: &Rows<F>,
     costs: &mut Array<Quad<F>>,
     #[comptime] ground: Ground,
 ) {
     let i = ABSOLUTE_POS as u32;
-    if i < plots.total(Count::Cells) {
-        let image = plots.holding(i, Count::Cells);
-        let scale = round.constant(image, plots.images(), SCALE);
-        let row = rows.row(plots, round, i);
+    if i < counts.total(Count::Cells) {
+        let image = counts.holding(i, Count::Cells);
+        let scale = round.constant(image, counts.images(), SCALE);
+        let row = rows.row(counts, round, i);
         let mut sum = F::new(0.0);
         let mut mass = F::new(0.0);
-        for n in plots.before(image, Count::Gaussians)..plots.before(image + 1u32, Count::Gaussians) {
+        for n in counts.before(image, Count::Gaussians)..counts.before(image + 1u32, Count::Gaussians) {
             let near = rows.points[n as usize];
             let (moved, distance) = share_of_plan::<F>(&row, near, ground);
             sum += moved * scale * distance;

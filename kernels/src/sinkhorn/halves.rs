@@ -16,12 +16,12 @@ use super::{
 };
 use crate::{
     device::Device,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, real},
 };
 
 /// Lanes per point and per cell: a sum runs over many cells, but sometimes over few points.
-const POINT_LANES: u32 = 512;
+const POINT_LANES: u32 = 256;
 pub(super) const CELL_LANES: u32 = 16;
 impl<R: Runtime, P: Precision> Problem<R, P> {
     /// Every running image's points; a `probe` leaves them as they are and notes what they would become.
@@ -47,7 +47,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             self.round(state, rounds),
             columns.arg(),
             rows.arg(),
@@ -72,7 +72,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
 
 #[cube(launch)]
 fn update<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     columns: &Array<Quad<F>>,
     rows: &mut Array<Quad<F>>,
@@ -81,8 +81,8 @@ fn update<F: Real>(
     #[comptime] spread: Spread,
     #[comptime] probe: bool,
 ) {
-    let (all, images) = (plots.total(comptime!(spread.of_rows())), plots.images());
-    let reach = reach_of::<F>(plots, round, spread);
+    let (all, images) = (counts.total(comptime!(spread.of_rows())), counts.images());
+    let reach = reach_of::<F>(counts, round, spread);
     let epsilon = round.epsilon(reach.image, images);
     let count = comptime!(spread.own_lanes() * spread.rows as usize);
     let mut sums = Sums::<F> { largest: Array::new(count), sums: Array::new(count) };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     device::{Device, Shape},
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, quad, real},
     totals::{add_totals, totals},
 };
@@ -50,7 +50,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             self.round(state, [made, made]),
             state.points.arg(),
             of_cells.arg(),
@@ -79,7 +79,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             self.round(state, [made, made]),
             state.cells.arg(),
             errors.arg(),
@@ -92,16 +92,16 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
 /// `(b_i - (P1)_i)²` of the cells' last potentials but one against the points' last, as published code measures it.
 #[cube(launch)]
 fn cell_squares<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     cells: &Array<Quad<F>>,
     errors: &mut Array<Quad<F>>,
     side: &Side<F>,
 ) {
     let i = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Cells);
+    let all = counts.total(Count::Cells);
     if i < all {
-        let epsilon = round.epsilon(plots.holding(i, Count::Cells), plots.images());
+        let epsilon = round.epsilon(counts.holding(i, Count::Cells), counts.images());
         let (mass, far) = (cells[i as usize][3], cells[(all + i) as usize]);
         let (before, after) = (far[2], far[0]);
         let mut error = Quad::<F>::new(F::new(0.0));
@@ -127,7 +127,7 @@ struct Verdict<F: Real> {
 
 #[cube(launch)]
 fn decide<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &mut Round<F>,
     points: &Array<Quad<F>>,
     of_cells: &Array<Quad<F>>,
@@ -135,8 +135,8 @@ fn decide<F: Real>(
     #[comptime] criterion: Criterion,
     #[comptime] lanes: u32,
 ) {
-    let share = share_of::<F>(plots, round, lanes);
-    let (image, images, all) = (share.image, plots.images(), plots.total(Count::Gaussians));
+    let share = share_of::<F>(counts, round, lanes);
+    let (image, images, all) = (share.image, counts.images(), counts.total(Count::Gaussians));
     let epsilon = round.epsilon(image, images);
     // Distance from what points should receive, the latter, and how far one would move.
     let mut errors = Quad::<F>::new(F::new(0.0));

@@ -100,14 +100,14 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let of_points = Spread::own(device, &self.mosaic, false, CUBE);
         let [(per_cell, cell_dim), (per_point, point_dim)] =
             [of_cells, of_points].map(|spread| spread.launch(device, &self.mosaic));
-        let (plots, round) = (|| self.mosaic.arg(), |next| self.round(state, [made, next]));
+        let (counts, round) = (|| self.mosaic.counts(), |next| self.round(state, [made, next]));
         let [vectors, masses] = [&search.vectors, &search.masses];
         let squares = || search.squares.arg();
         aim::launch::<P::Real, R>(
             client,
             per_image.clone(),
             image_dim,
-            plots(),
+            counts(),
             round(made),
             state.points.arg(),
             vectors.arg(),
@@ -121,7 +121,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 client,
                 per_cell.clone(),
                 cell_dim,
-                plots(),
+                counts(),
                 round(made),
                 state.cells.arg(),
                 state.points.arg(),
@@ -135,7 +135,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 client,
                 per_point.clone(),
                 point_dim,
-                plots(),
+                counts(),
                 round(made),
                 state.cells.arg(),
                 state.points.arg(),
@@ -150,7 +150,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 client,
                 per_image.clone(),
                 image_dim,
-                plots(),
+                counts(),
                 round(made),
                 state.points.arg(),
                 masses.arg(),
@@ -163,7 +163,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             client,
             per_image,
             image_dim,
-            plots(),
+            counts(),
             round(made + 1),
             state.points.arg(),
             vectors.arg(),

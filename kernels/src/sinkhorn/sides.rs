@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 use super::{Ground, NOTHING};
 use crate::{
     gaussian::Point,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Quad, Real, quad},
     totals::add_totals,
 };
@@ -215,12 +215,12 @@ pub(super) struct Share {
 
 /// The share of a unit where every image has a cube of `lanes` units.
 #[cube]
-pub(super) fn share_of<F: Real>(plots: &Plots<F>, round: &Round<F>, #[comptime] lanes: u32) -> Share {
-    let images = plots.images();
+pub(super) fn share_of<F: Real>(counts: &Counts, round: &Round<F>, #[comptime] lanes: u32) -> Share {
+    let images = counts.images();
     let image = u32::min(ABSOLUTE_POS as u32 / lanes, images - 1u32);
     let lane = ABSOLUTE_POS as u32 % lanes;
     let runs = ABSOLUTE_POS as u32 / lanes < images && round.runs(image, images);
-    let first = plots.before(image, Count::Gaussians) + lane;
-    let end = select(runs, plots.before(image + 1u32, Count::Gaussians), 0u32);
+    let first = counts.before(image, Count::Gaussians) + lane;
+    let end = select(runs, counts.before(image + 1u32, Count::Gaussians), 0u32);
     Share { image, runs, lane, first, end }
 }

@@ -1,7 +1,7 @@
 //! How the rows of one side are spread over a device's units.
 //!
 //! Where units run one after the other a unit has four rows, and loads every column once for all of them. On a GPU several units
-//! share a row.
+//! share a row, fewer the more rows there are, until a unit has two.
 
 use cubecl::prelude::*;
 
@@ -12,12 +12,14 @@ use super::{
 use crate::{
     device::{Device, Shape},
     gaussian::Point,
-    grid::{Count, Mosaic, Plots},
+    grid::{Count, Counts, Mosaic},
     real::{Precision, Quad, Real},
 };
 
-/// Units that keep the largest GPUs busy.
+/// Units that keep the largest GPUs busy; lanes of two rows that fit a unit's registers; rows of a unit where there are more than enough.
 const BUSY: usize = 1 << 16;
+const MOST_LANES: u32 = 16;
+const PAIR: u32 = 2;
 /// Rows of a unit, and units of a cube, where they run one after the other: eight fill a vector register of software Vulkan.
 const ROWS: u32 = 4;
 const FEW: u32 = 8;
@@ -29,7 +31,7 @@ pub(super) struct Spread {
     pub cells: bool,
     /// Parts in which a row's sum is kept, whatever number of units shares them.
     pub lanes: u32,
-    /// Of a row; a divisor of the lanes. 1 where a unit has several rows.
+    /// Of a row, or of as many as a unit has; a divisor of the lanes.
     pub units: u32,
     /// Of a unit.
     pub rows: u32,
@@ -44,13 +46,13 @@ impl Spread {
         lanes: u32,
     ) -> Self {
         let own = Self::own(device, mosaic, cells, lanes);
-        match device.shape() {
-            Shape::Gathered => own,
-            Shape::Tiled => {
-                let enough = BUSY / mosaic.total(own.of_rows()).max(1);
-                Self { units: 1 << enough.clamp(1, lanes.min(CUBE) as usize).ilog2(), ..own }
-            }
+        if device.shape() == Shape::Gathered {
+            return own;
         }
+        let total = mosaic.total(own.of_rows()).max(1);
+        let [least, most] = [lanes.div_ceil(MOST_LANES), lanes.min(CUBE)].map(|units| units as usize);
+        let units = 1 << (BUSY / total).clamp(least, most).ilog2();
+        Self { units, rows: if total * least >= BUSY { PAIR } else { 1 }, ..own }
     }
 
     /// Every lane of a row is a unit.
@@ -74,7 +76,7 @@ impl Spread {
         device: &Device<R, P>,
         mosaic: &Mosaic<R, P::Real>,
     ) -> (CubeCount, CubeDim) {
-        // See `Plots::groups_before`.
+        // See `Counts::groups_before`.
         let groups = mosaic.total(self.of_rows()) / self.rows as usize + mosaic.images().len();
         let cube = if device.shape() == Shape::Tiled { CUBE } else { FEW };
         device.per_cube(groups * self.units as usize, cube)
@@ -117,18 +119,18 @@ pub(super) struct Reach {
 }
 
 #[cube]
-pub(super) fn reach_of<F: Real>(plots: &Plots<F>, round: &Round<F>, #[comptime] spread: Spread) -> Reach {
+pub(super) fn reach_of<F: Real>(counts: &Counts, round: &Round<F>, #[comptime] spread: Spread) -> Reach {
     let (of_rows, of_columns) = comptime!((spread.of_rows(), spread.of_columns()));
     let (group, unit) = (ABSOLUTE_POS as u32 / spread.units, ABSOLUTE_POS as u32 % spread.units);
-    let image = plots.holding_group(group, of_rows, spread.rows);
-    let in_image = group - plots.groups_before(image, of_rows, spread.rows);
-    let first = plots.before(image, of_rows) + in_image * spread.rows;
-    let last = plots.before(image + 1u32, of_rows);
-    let columns = plots.before(image, of_columns);
+    let image = counts.holding_group(group, of_rows, spread.rows);
+    let in_image = group - counts.groups_before(image, of_rows, spread.rows);
+    let first = counts.before(image, of_rows) + in_image * spread.rows;
+    let last = counts.before(image + 1u32, of_rows);
+    let columns = counts.before(image, of_columns);
     let mut columns_end = columns;
     if first < last {
-        if round.runs(image, plots.images()) {
-            columns_end = plots.before(image + 1u32, of_columns);
+        if round.runs(image, counts.images()) {
+            columns_end = counts.before(image + 1u32, of_columns);
         }
     }
     Reach { image, unit, first, end: select(columns < columns_end, last, 0u32), columns, columns_end }

@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 
 use crate::{
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Quad, Real},
     sinkhorn::{
         Ground,
@@ -30,7 +30,7 @@ fn portion<F: Real>(exponent: F) -> F {
 /// The mean of the direction over the points that a cell's mass goes to.
 #[cube(launch)]
 pub(super) fn average<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
@@ -40,8 +40,8 @@ pub(super) fn average<F: Real>(
     #[comptime] ground: Ground,
     #[comptime] spread: Spread,
 ) {
-    let (all, images) = (plots.total(Count::Cells), plots.images());
-    let reach = reach_of::<F>(plots, round, spread);
+    let (all, images) = (counts.total(Count::Cells), counts.images());
+    let reach = reach_of::<F>(counts, round, spread);
     let goes = goes_on::<F>(squares[reach.image as usize]);
     let spots = spots_of::<F>(cells, &reach, round, images, spread);
     let epsilon = round.epsilon(reach.image, images);
@@ -79,7 +79,7 @@ pub(super) fn average<F: Real>(
 /// `m_n p_n - sum_i P_in u_i`, with the cells' means `u`.
 #[cube(launch)]
 pub(super) fn multiply<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
@@ -90,8 +90,8 @@ pub(super) fn multiply<F: Real>(
     #[comptime] ground: Ground,
     #[comptime] spread: Spread,
 ) {
-    let (all, images) = (plots.total(Count::Gaussians), plots.images());
-    let reach = reach_of::<F>(plots, round, spread);
+    let (all, images) = (counts.total(Count::Gaussians), counts.images());
+    let reach = reach_of::<F>(counts, round, spread);
     let goes = goes_on::<F>(squares[reach.image as usize]);
     let spots = spots_of::<F>(points, &reach, round, images, spread);
     let count = comptime!(spread.rows as usize);

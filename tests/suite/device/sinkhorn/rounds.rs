@@ -70,13 +70,14 @@ fn all_close(images: &[Image], [one, other]: [&[[Vec<f64>; 2]]; 2], limit: usize
     }
 }
 
-/// Beside a large image and beside many points a row has fewer units, with the same lanes and the same tree. Measured:
+/// Beside large images and beside many points a row has fewer units and a unit two rows, with the same lanes and the same tree. Measured:
 #[test]
 fn units_of_a_row_do_not_change_its_bits() {
     once("units", |tally| {
-        let many: Vec<[f64; 2]> = (0..3000).map(|n| [f64::from(n % 50) * 0.16, f64::from(n / 50) * 0.13]).collect();
+        let many: Vec<[f64; 2]> = (0..4200).map(|n| [f64::from(n % 50) * 0.16, f64::from(n / 50) * 0.1]).collect();
         let points = [[6.0, 6.0], [18.5, 9.0], [211.0, 21.0]];
-        let sizes: [(u32, u32, &[[f64; 2]]); 3] = [(6, 6, &points), (256, 128, &points), (2, 2, &many)];
+        let sizes: [(u32, u32, &[[f64; 2]]); 4] =
+            [(6, 6, &points), (256, 128, &points), (2, 2, &many), (128, 256, &points)];
         let images = sizes.map(|(columns, rows, points)| image(columns, rows, points, vec![5000.0, 900.0]));
         let limit = 3;
         let [one, other] = [Shape::Gathered, Shape::Tiled].map(|shape| {
