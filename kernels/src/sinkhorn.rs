@@ -6,6 +6,7 @@
 //! the device, so that an image has the same bits alone and in a batch.
 
 mod averaged;
+mod demand;
 mod finish;
 mod generalized;
 mod halves;

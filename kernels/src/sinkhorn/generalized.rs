@@ -104,7 +104,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let of_cells = totals(device, &self.mosaic, &of_cells, Count::Cells);
         let of_points = totals(device, &self.mosaic, &of_points, Count::Gaussians);
         let sums = arithmetic::combine(device, &of_cells, &of_points, 1.0, 1.0)?;
-        Ok(Terms { values: super::finish::pick(device, &sums, 0, 4, self.mosaic.images().len()), gradient })
+        Ok(Terms { values: super::demand::pick(device, &sums, 0, 4, self.mosaic.images().len()), gradient })
     }
 }
 
