@@ -16,10 +16,11 @@ use crate::{
     real::{Precision, Quad, Real},
 };
 
-/// Units that keep the largest GPUs busy; lanes of two rows that fit a unit's registers; rows of a unit where there are more than enough.
+/// Units that keep the largest GPUs busy.
 const BUSY: usize = 1 << 16;
-const MOST_LANES: u32 = 16;
+/// Rows of a unit on a GPU where there are more than enough, and how many lanes of each fit its registers.
 const PAIR: u32 = 2;
+const MOST_LANES: u32 = 16;
 /// Rows of a unit, and units of a cube, where they run one after the other: eight fill a vector register of software Vulkan.
 const ROWS: u32 = 4;
 const FEW: u32 = 8;
