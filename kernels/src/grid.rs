@@ -1,11 +1,15 @@
 //! A grid of cells over an image, and the tiles that cover it.
 
+mod counts;
 mod mosaic;
 
 use cubecl::prelude::*;
 
 pub use self::mosaic::Mosaic;
-pub(crate) use self::mosaic::{BLOCK, BUNDLE, Count, Place, Plots};
+pub(crate) use self::{
+    counts::{Count, Counts},
+    mosaic::{BLOCK, BUNDLE, Place, Plots},
+};
 use crate::{
     gaussian::{Area, Point},
     real::Real,

@@ -26,13 +26,13 @@ pub(crate) fn totals<R: Runtime, P: Precision>(
     let (cubes, dim) = device.per_unit(images * PARTS as usize);
     add_parts::launch::<P::Real, R>(device.client(), cubes, dim, values.arg(), mosaic.arg(), parts.arg(), of);
     let (cubes, dim) = device.per_unit(images);
-    add_totals::launch::<P::Real, R>(device.client(), cubes, dim, parts.arg(), totals.arg(), images as u32);
+    add_parts_up::launch::<P::Real, R>(device.client(), cubes, dim, parts.arg(), totals.arg(), images as u32);
     totals
 }
 
 /// Three sums and a largest.
 #[cube]
-fn join<F: Real>(a: Quad<F>, b: Quad<F>) -> Quad<F> {
+pub(crate) fn add_totals<F: Real>(a: Quad<F>, b: Quad<F>) -> Quad<F> {
     let mut joined = a + b;
     joined[3] = max(a[3], b[3]);
     joined
@@ -46,7 +46,7 @@ fn add_parts<F: Real>(values: &Array<Quad<F>>, plots: &Plots<F>, parts: &mut Arr
         let end = plots.before(image + 1u32, of);
         let mut sum = Quad::<F>::new(F::new(0.0));
         while at < end {
-            sum = join::<F>(sum, values[at as usize]);
+            sum = add_totals::<F>(sum, values[at as usize]);
             at += PARTS;
         }
         parts[ABSOLUTE_POS] = sum;
@@ -54,12 +54,12 @@ fn add_parts<F: Real>(values: &Array<Quad<F>>, plots: &Plots<F>, parts: &mut Arr
 }
 
 #[cube(launch)]
-fn add_totals<F: Real>(parts: &Array<Quad<F>>, totals: &mut Array<Quad<F>>, images: u32) {
+fn add_parts_up<F: Real>(parts: &Array<Quad<F>>, totals: &mut Array<Quad<F>>, images: u32) {
     let image = ABSOLUTE_POS as u32;
     if image < images {
         let mut sum = Quad::<F>::new(F::new(0.0));
         for part in image * PARTS..(image + 1u32) * PARTS {
-            sum = join::<F>(sum, parts[part as usize]);
+            sum = add_totals::<F>(sum, parts[part as usize]);
         }
         totals[ABSOLUTE_POS] = sum;
     }

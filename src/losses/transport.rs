@@ -7,15 +7,18 @@ use splatport_kernels::{
     cubecl::Runtime,
     dm_count::{Terms, Weights, terms},
     relu::{relu, relu_backward},
-    sinkhorn::{GeneralizedWeights, Place, Problem, Rules, Stop},
+    sinkhorn::{Form, GeneralizedWeights, Place, Problem, Rules, Stop},
 };
 
 use super::{
     Step,
     scenes::Solver,
-    step::{refused, without_mass},
+    step::{refused, wide, without_mass},
 };
-use crate::{Error, Result, error::check_length};
+use crate::{
+    Error, Result,
+    error::{check_finite, check_length},
+};
 
 /// A loss of a batch that solves a transport problem for every density, on a device. Made by `on` of
 /// [`Sinkhorn`](super::Sinkhorn), [`DmCount`](super::DmCount), [`Unbalanced`](super::Unbalanced),
@@ -66,14 +69,51 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
     /// the image with annotations and without mass, where the loss has no value; [`Error::Device`], also with the lengths when they
     /// disagree.
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
+        self.step(density, None)
+    }
+
+    /// The same, with the solver starting where it ended for a density nearby, as at the last step of a training: from the
+    /// annotations' [`potentials`](Step::potentials), `[annotations of all images]`, in the unit of the costs. The schedule of epsilon is
+    /// left out, and where the tolerance is met already not a single round is made. The result is that of [`evaluate`](Self::evaluate) up to
+    /// the tolerance, not to the bit: hence nothing is kept from step to step unless it is asked for.
+    ///
+    /// ```
+    /// use splatport::{Annotations, Grid, Vulkan, losses::Sinkhorn};
+    ///
+    /// let device = Vulkan::best()?;
+    /// let points = Annotations::new(vec![[12.0, 20.0], [50.5, 33.0], [40.0, 8.0]])?;
+    /// let loss = Sinkhorn::default().on(&device, &[(Grid::over(64, 48, 8), &points)])?;
+    /// let mut density = vec![0.05f32; 8 * 6];
+    /// let first = loss.evaluate(&device.upload(&density))?;
+    /// density[20] = 0.06;
+    /// let next = loss.evaluate_from(&device.upload(&density), &first.potentials().1)?;
+    /// assert!(next.reports()[0].converged && next.reports()[0].rounds < first.reports()[0].rounds);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate); [`Error::Length`] or [`Error::NotFinite`] for potentials of other annotations or none;
+    /// [`Error::Device`] where the rounds are published code's, which start from nothing.
+    pub fn evaluate_from(&self, density: &Buffer<R, P::Real>, potentials: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
+        let floored = matches!(self.problem.rules().form, Form::Floored { .. });
+        if floored || matches!(self.ending, Ending::Generalized { published: true, .. }) {
+            return Err(splatport_kernels::Error::Unsupported { what: "warm starts of published rounds" }.into());
+        }
+        let annotations = self.problem.images().iter().map(|image| image.1).sum();
+        check_length("potentials", annotations, potentials.len())?;
+        check_finite("potentials", 1, &wide(potentials)?)?;
+        self.step(density, Some(potentials))
+    }
+
+    fn step(&self, density: &Buffer<R, P::Real>, from: Option<&Buffer<R, P::Real>>) -> Result<Step<R, P>> {
         let (device, problem) = (&self.device, &self.problem);
         let maps = matches!(self.ending, Ending::Maps { .. }).then(|| relu(device, density));
         let masses = maps.as_ref().unwrap_or(density);
         let solution = match self.ending {
             Ending::Generalized { published: true, .. } => problem.solve_averaged(device, masses)?,
             Ending::Maps { single: true, .. } => problem.solve_single(device, masses)?,
-            _ if self.solver == Solver::Newton => problem.solve_newton(device, masses)?,
-            _ => problem.solve(device, masses)?,
+            _ if self.solver == Solver::Newton => problem.solve_newton(device, masses, from)?,
+            _ => problem.solve(device, masses, from)?,
         };
         if solution.reports().iter().any(|report| report.refused > 0) {
             return Err(refused(masses)?);

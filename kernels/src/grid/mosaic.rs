@@ -2,7 +2,10 @@
 
 use cubecl::prelude::*;
 
-use super::{Cells, Lattice};
+use super::{
+    Cells, Lattice,
+    counts::{COLUMNS, Count, Counts, CountsLaunch, ROW},
+};
 use crate::{
     Error, Result,
     bins::{COARSE, TILE},
@@ -21,22 +24,6 @@ pub struct Mosaic<R: Runtime, F: Real> {
     /// Left, top, stride: `[images, 3]`.
     corners: Buffer<R, F>,
     totals: [u32; ROW as usize],
-}
-
-/// Numbers per image in the table: what comes before it (as [`Count`] numbers them), then its columns and rows.
-const ROW: u32 = 7;
-const COLUMNS: u32 = 5;
-
-/// What is numbered through a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Count {
-    Cells = 0,
-    Tiles = 1,
-    /// Pairs of a coarse tile and a block of Gaussians.
-    Roots = 2,
-    Gaussians = 3,
-    /// Bundles of tiles.
-    Bundles = 4,
 }
 
 /// Gaussians that one unit looks at for a coarse tile.
@@ -92,7 +79,11 @@ impl<R: Runtime, F: Real> Mosaic<R, F> {
     }
 
     pub(crate) fn arg(&self) -> PlotsLaunch<F, R> {
-        PlotsLaunch::new(self.table.arg(), self.corners.arg(), self.images.len() as u32)
+        PlotsLaunch::new(self.counts(), self.corners.arg())
+    }
+
+    pub(crate) fn counts(&self) -> CountsLaunch<R> {
+        CountsLaunch::new(self.table.arg(), self.images.len() as u32)
     }
 }
 
@@ -110,9 +101,8 @@ impl<R: Runtime, F: Real> Clone for Mosaic<R, F> {
 /// [`Mosaic`] as device functions see it.
 #[derive(CubeType, CubeLaunch)]
 pub(crate) struct Plots<F: Real> {
-    table: Array<u32>,
+    pub counts: Counts,
     corners: Array<F>,
-    images: u32,
 }
 
 /// A tile, by its top-left cell.
@@ -128,32 +118,22 @@ pub(crate) struct Place<F: Real> {
 
 #[cube]
 impl<F: Real> Plots<F> {
-    /// What comes before the image; `image` may be the number of images.
+    /// See [`Counts::before`].
     pub fn before(&self, image: u32, #[comptime] count: Count) -> u32 {
-        self.table[(image * ROW + comptime!(count as u32)) as usize]
+        self.counts.before(image, count)
     }
 
     pub fn images(&self) -> u32 {
-        self.images
+        self.counts.images
     }
 
     pub fn total(&self, #[comptime] count: Count) -> u32 {
-        self.before(self.images, count)
+        self.counts.total(count)
     }
 
-    /// The image that has number `index`: the last one that does not start after it.
+    /// See [`Counts::holding`].
     pub fn holding(&self, index: u32, #[comptime] count: Count) -> u32 {
-        let mut low = 0u32;
-        let mut high = self.images;
-        while low + 1u32 < high {
-            let middle = (low + high) / 2u32;
-            if self.before(middle, count) <= index {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        self.counts.holding(index, count)
     }
 
     pub fn lattice(&self, image: u32) -> Lattice<F> {
@@ -163,8 +143,8 @@ impl<F: Real> Plots<F> {
             left: self.corners[at],
             top: self.corners[at + 1],
             stride: self.corners[at + 2],
-            columns: self.table[row],
-            rows: self.table[row + 1],
+            columns: self.counts.table[row],
+            rows: self.counts.table[row + 1],
         }
     }
 
@@ -183,17 +163,7 @@ impl<F: Real> Plots<F> {
 
     /// The image whose columns hold number `column`.
     pub fn image_of_column(&self, column: u32) -> u32 {
-        let mut low = 0u32;
-        let mut high = self.images;
-        while low + 1u32 < high {
-            let middle = (low + high) / 2u32;
-            if self.before(middle, Count::Gaussians) + middle <= column {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        self.counts.holding_group(column, Count::Gaussians, 1u32)
     }
 
     /// Number of an image's background column.

@@ -10,7 +10,7 @@ use crate::{
     Result,
     buffer::Buffer,
     device::Device,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, real},
 };
 
@@ -22,15 +22,12 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     /// # Errors
     /// [`crate::Error::Length`] when the density has not one element per cell; [`crate::Error::Device`].
     pub fn solve_averaged(&self, device: &Device<R, P>, density: &Buffer<R, P::Real>) -> Result<Solution<R, P::Real>> {
-        density.expect("density", self.mosaic.total(Count::Cells))?;
-        let state = self.begin(device, density)?;
+        let state = self.begin(device, density, None)?;
         for made in -1..=self.stages as i32 {
             self.both_halves(device, &state, made);
         }
-        self.points_half(device, &state, self.stages, true);
-        self.judge(device, &state, self.stages);
-        let (status, sums) = state.status.read_with(&state.sums)?;
-        let mut solution = self.conclude(state, &status, &sums);
+        self.look(device, &state, self.stages);
+        let mut solution = self.finish(state)?;
         let own = solution.reports.iter_mut().zip(&self.schedules);
         own.for_each(|(report, &rounds)| report.rounds = rounds);
         Ok(solution)
@@ -46,7 +43,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             self.round(state, stages),
             state.cells.arg(),
             state.points.arg(),
@@ -73,29 +70,29 @@ fn way<F: Real>(made: F, stages: F) -> F {
 /// Moves both sides from what they were to what a probe of the points and an update of the cells have found.
 #[cube(launch)]
 fn settle<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
-    cells: &mut Array<F>,
+    cells: &mut Array<Quad<F>>,
     points: &mut Array<Quad<F>>,
     of_cells: &Side<F>,
     of_points: &Side<F>,
     made: F,
 ) {
     let at = ABSOLUTE_POS as u32;
-    let images = plots.images();
-    let all = plots.total(Count::Cells);
+    let images = counts.images();
+    let all = counts.total(Count::Cells);
     if at < all {
-        let image = plots.holding(at, Count::Cells);
-        let before = cells[(3u32 * all + at) as usize];
-        let found = cells[(all + at) as usize];
-        let potential = before + way::<F>(made, round.constant(image, images, STAGES)) * (found - before);
-        let log_mass = cells[(2u32 * all + at) as usize];
-        cells[(all + at) as usize] = potential;
-        cells[at as usize] = of_cells.charge(potential, log_mass, round.next_epsilon(image, images));
+        let image = counts.holding(at, Count::Cells);
+        let mut near = cells[at as usize];
+        let mut far = cells[(all + at) as usize];
+        far[0] = far[2] + way::<F>(made, round.constant(image, images, STAGES)) * (far[0] - far[2]);
+        near[2] = of_cells.charge(far[0], far[1], round.next_epsilon(image, images));
+        cells[at as usize] = near;
+        cells[(all + at) as usize] = far;
     }
-    let all_points = plots.total(Count::Gaussians);
+    let all_points = counts.total(Count::Gaussians);
     if at < all_points {
-        let image = plots.holding(at, Count::Gaussians);
+        let image = counts.holding(at, Count::Gaussians);
         let mut near = points[at as usize];
         let mut far = points[(all_points + at) as usize];
         far[0] = far[0] + way::<F>(made, round.constant(image, images, STAGES)) * (far[2] - far[0]);

@@ -1,17 +1,16 @@
-//! What potentials come to: value, slope by every cell's mass, mass that the points receive, cost of the plan.
+//! What potentials come to: value, slope by every cell's mass, mass that the points receive.
 
 use cubecl::prelude::*;
 
 use super::{
-    Form, Ground, LEAST_SHARE, Problem, Solution,
+    Form, LEAST_SHARE, Problem, Solution,
     judge::{bounded_exp, received},
-    rows::{Rows, share_of_plan},
-    sides::{RATIO, Round, SCALE, Side},
+    sides::{RATIO, Round, Side},
 };
 use crate::{
     buffer::Buffer,
     device::Device,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, real},
     totals::totals,
 };
@@ -60,7 +59,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             client,
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             round(),
             state.cells.arg(),
             worths.arg(),
@@ -80,7 +79,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 client,
                 cubes,
                 dim,
-                self.mosaic.arg(),
+                self.mosaic.counts(),
                 round(),
                 state.points.arg(),
                 worths.arg(),
@@ -106,59 +105,6 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         );
         Outcome { values, slope, received }
     }
-
-    /// The two sides' potentials, `[cells]` and `[points]`, in the unit of the costs.
-    pub fn potentials(
-        &self,
-        device: &Device<R, P>,
-        solution: &Solution<R, P::Real>,
-    ) -> (Buffer<R, P::Real>, Buffer<R, P::Real>) {
-        let state = &solution.state;
-        let (cells, points) = (self.mosaic.total(Count::Cells), self.mosaic.total(Count::Gaussians));
-        (pick(device, &state.cells, cells, 1, cells), pick(device, &state.points, 4 * points, 4, points))
-    }
-
-    /// `<C, P>` of every image, `[images, 4]`, in the first of four numbers; the second is the plan's mass.
-    pub fn cost(&self, device: &Device<R, P>, solution: &Solution<R, P::Real>) -> Buffer<R, P::Real> {
-        let cells = self.mosaic.total(Count::Cells);
-        let costs = device.uninit(4 * cells);
-        let (cubes, dim) = device.per_unit(cells);
-        cell_costs::launch::<P::Real, R>(
-            device.client(),
-            cubes,
-            dim,
-            self.mosaic.arg(),
-            self.round(&solution.state, [self.stages; 2]),
-            self.rows(solution),
-            costs.arg(),
-            self.rules.ground,
-        );
-        totals(device, &self.mosaic, &costs, Count::Cells)
-    }
-}
-
-/// `len` elements, every `step`-th from `first` on.
-pub(super) fn pick<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    from: &Buffer<R, P::Real>,
-    first: usize,
-    step: usize,
-    len: usize,
-) -> Buffer<R, P::Real> {
-    let picked = device.uninit(len);
-    if len > 0 {
-        let (cubes, dim) = device.per_unit(len);
-        let (first, step) = (first as u32, step as u32);
-        pick_every::launch::<P::Real, R>(device.client(), cubes, dim, from.arg(), picked.arg(), first, step);
-    }
-    picked
-}
-
-#[cube(launch)]
-fn pick_every<F: Real>(from: &Array<F>, picked: &mut Array<F>, first: u32, step: u32) {
-    if ABSOLUTE_POS < picked.len() {
-        picked[ABSOLUTE_POS] = from[(first + ABSOLUTE_POS as u32 * step) as usize];
-    }
 }
 
 /// `-phi*(-x)`: what a unit of mass with potential `x` adds to the dual.
@@ -173,9 +119,9 @@ fn worth<F: Real>(potential: F, softness: F) -> F {
 
 #[cube(launch)]
 fn cell_worths<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     worths: &mut Array<Quad<F>>,
     slopes: &mut Array<F>,
     softness: F,
@@ -185,17 +131,17 @@ fn cell_worths<F: Real>(
     #[comptime] kind: Kind,
 ) {
     let i = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Cells);
+    let all = counts.total(Count::Cells);
     if i < all {
-        let image = plots.holding(i, Count::Cells);
-        let epsilon = round.epsilon(image, plots.images());
-        let mass = cells[(4u32 * all + i) as usize];
-        let potential = cells[(all + i) as usize];
+        let image = counts.holding(i, Count::Cells);
+        let epsilon = round.epsilon(image, counts.images());
+        let (near, far) = (cells[i as usize], cells[(all + i) as usize]);
+        let (mass, potential) = (near[3], far[0]);
         let mut slope = worth::<F>(potential, softness);
         let mut total = mass * slope;
         match comptime!(kind) {
             Kind::Joint => {
-                let ratio = round.constant(image, plots.images(), RATIO);
+                let ratio = round.constant(image, counts.images(), RATIO);
                 slope -= epsilon * (bounded_exp::<F>(-softness * potential) - ratio);
             }
             Kind::Conditional => {}
@@ -209,13 +155,13 @@ fn cell_worths<F: Real>(
             }
             Kind::Floored => {
                 // The potentials that the points' last ones answered.
-                let log_share = cells[(3u32 * all + i) as usize] / epsilon;
+                let log_share = far[2] / epsilon;
                 let larger = max(log_share, floor);
                 slope = epsilon * (larger + (F::new(1.0) + (-(log_share - floor).abs()).exp()).ln());
                 total = mass * slope;
             }
         }
-        if plots.before(image, Count::Gaussians) == plots.before(image + 1u32, Count::Gaussians) {
+        if counts.before(image, Count::Gaussians) == counts.before(image + 1u32, Count::Gaussians) {
             slope = alone;
             total = mass * alone;
         }
@@ -229,7 +175,7 @@ fn cell_worths<F: Real>(
 
 #[cube(launch)]
 fn point_worths<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     points: &Array<Quad<F>>,
     worths: &mut Array<Quad<F>>,
@@ -238,9 +184,9 @@ fn point_worths<F: Real>(
     #[comptime] kind: Kind,
 ) {
     let n = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Gaussians);
+    let all = counts.total(Count::Gaussians);
     if n < all {
-        let epsilon = round.epsilon(plots.holding(n, Count::Gaussians), plots.images());
+        let epsilon = round.epsilon(counts.holding(n, Count::Gaussians), counts.images());
         let (near, far) = (points[n as usize], points[(all + n) as usize]);
         let (mass, _due) = received::<F>(near, far, side, epsilon);
         let mut potential = worth::<F>(far[0], side.damping);
@@ -273,33 +219,5 @@ fn add_worths<F: Real>(
             value -= round.epsilon(image, images) * (points[1] - reference);
         }
         values[ABSOLUTE_POS] = value;
-    }
-}
-
-#[cube(launch)]
-fn cell_costs<F: Real>(
-    plots: &Plots<F>,
-    round: &Round<F>,
-    rows: &Rows<F>,
-    costs: &mut Array<Quad<F>>,
-    #[comptime] ground: Ground,
-) {
-    let i = ABSOLUTE_POS as u32;
-    if i < plots.total(Count::Cells) {
-        let image = plots.holding(i, Count::Cells);
-        let scale = round.constant(image, plots.images(), SCALE);
-        let row = rows.row(plots, round, i);
-        let mut sum = F::new(0.0);
-        let mut mass = F::new(0.0);
-        for n in plots.before(image, Count::Gaussians)..plots.before(image + 1u32, Count::Gaussians) {
-            let near = rows.points[n as usize];
-            let (moved, distance) = share_of_plan::<F>(&row, near, ground);
-            sum += moved * scale * distance;
-            mass += moved;
-        }
-        let mut cost = Quad::<F>::new(F::new(0.0));
-        cost[0] = sum;
-        cost[1] = mass;
-        costs[i as usize] = cost;
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     buffer::Buffer,
     device::Device,
     dm_count::{Terms, sign},
-    grid::{Count, Plots},
+    gaussian::Point,
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, real},
     totals::totals,
 };
@@ -75,7 +76,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             client,
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             round(),
             state.cells.arg(),
             state.points.arg(),
@@ -92,7 +93,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 client,
                 cubes,
                 dim,
-                self.mosaic.arg(),
+                self.mosaic.counts(),
                 round(),
                 state.points.arg(),
                 received.arg(),
@@ -103,7 +104,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let of_cells = totals(device, &self.mosaic, &of_cells, Count::Cells);
         let of_points = totals(device, &self.mosaic, &of_points, Count::Gaussians);
         let sums = arithmetic::combine(device, &of_cells, &of_points, 1.0, 1.0)?;
-        Ok(Terms { values: super::finish::pick(device, &sums, 0, 4, self.mosaic.images().len()), gradient })
+        Ok(Terms { values: super::demand::pick(device, &sums, 0, 4, self.mosaic.images().len()), gradient })
     }
 }
 
@@ -115,9 +116,9 @@ fn price<F: Real>(potential: F, rho: F, epsilon: F) -> F {
 
 #[cube(launch)]
 fn cell_terms<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
     received: &Array<F>,
     parts: &mut Array<Quad<F>>,
@@ -126,15 +127,16 @@ fn cell_terms<F: Real>(
     #[comptime] ground: Ground,
 ) {
     let i = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Cells);
+    let all = counts.total(Count::Cells);
     if i < all {
-        let image = plots.holding(i, Count::Cells);
-        let (first, end) = (plots.before(image, Count::Gaussians), plots.before(image + 1u32, Count::Gaussians));
-        let epsilon = round.epsilon(image, plots.images());
-        let sharpness = round.constant(image, plots.images(), SCALE) / epsilon;
-        let ruler = round.ruler(image, plots.images());
-        let centre = plots.centre(i);
-        let (potential, z) = (cells[(all + i) as usize], cells[(4u32 * all + i) as usize]);
+        let image = counts.holding(i, Count::Cells);
+        let (first, end) = (counts.before(image, Count::Gaussians), counts.before(image + 1u32, Count::Gaussians));
+        let epsilon = round.epsilon(image, counts.images());
+        let sharpness = round.constant(image, counts.images(), SCALE) / epsilon;
+        let ruler = round.ruler(image, counts.images());
+        let cell = cells[i as usize];
+        let (potential, z) = (cells[(all + i) as usize][0], cell[3]);
+        let centre = Point::<F> { x: cell[0], y: cell[1] };
         let exponent = potential / epsilon;
         let mut mass = F::new(0.0);
         let mut signed = F::new(0.0);
@@ -150,7 +152,7 @@ fn cell_terms<F: Real>(
             entropy += (z * k + F::new(TINY)) * log;
             by_entropy += k * (log + F::new(1.0));
         }
-        let in_image = plots.before(image + 1u32, Count::Cells) - plots.before(image, Count::Cells);
+        let in_image = counts.before(image + 1u32, Count::Cells) - counts.before(image, Count::Cells);
         let pairs = F::cast_from(u32::max(end - first, 1u32)) * F::cast_from(in_image);
         let per_pair = shares.entropy * epsilon / pairs;
         let paid = price::<F>(potential, shares.rho, epsilon);
@@ -171,7 +173,7 @@ fn cell_terms<F: Real>(
 
 #[cube(launch)]
 fn point_terms<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     points: &Array<Quad<F>>,
     received: &Array<F>,
@@ -179,9 +181,9 @@ fn point_terms<F: Real>(
     shares: &Shares<F>,
 ) {
     let n = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Gaussians);
+    let all = counts.total(Count::Gaussians);
     if n < all {
-        let epsilon = round.epsilon(plots.holding(n, Count::Gaussians), plots.images());
+        let epsilon = round.epsilon(counts.holding(n, Count::Gaussians), counts.images());
         let (due, potential) = (points[n as usize][3], points[(all + n) as usize][0]);
         let missed = (received[n as usize] - due).abs();
         let mut part = Quad::<F>::new(F::new(0.0));

@@ -2,64 +2,59 @@
 //!
 //! Both are `p_r = epsilon (offset_r - ln sum_c exp(charge_c - C_rc / epsilon)) / (1 + epsilon damping)`. A side's charge is
 //! what the other side needs of it: `share ln(mass) + (1 / epsilon - less) p`. Costs are recomputed from coordinate
-//! differences; nothing of the size of the plan is stored. One unit per row where units run one after the other, else
-//! several units per row, whose sums are joined in a tree. Lanes do not depend on the batch, so an image has the same
-//! bits alone and among others.
+//! differences; nothing of the size of the plan is stored.
+//!
+//! On a GPU a row's sum is kept in lanes, which are joined in a tree, and as many units share them as keep the device busy. Lanes and
+//! tree are the same for any number of rows and units, so an image has the same bits alone and among others.
 
 use cubecl::prelude::*;
 
 use super::{
     Ground, NOTHING, Problem, State,
-    sides::{CUBE, LogSum, Round, SCALE, Side, SideLaunch, cost, extend, join_lanes},
+    sides::{LogSum, Round, Side, SideLaunch, extend, join},
+    spread::{Spots, Spread, reach_of, spots_of},
 };
 use crate::{
-    device::{Device, Shape},
-    gaussian::Point,
-    grid::{Count, Plots},
+    device::Device,
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, real},
 };
 
-/// Units per cell: few, because there are many cells and sometimes few points.
-const CELL_LANES: u32 = 16;
-
+/// Lanes per point and per cell: a sum runs over many cells, but sometimes over few points.
+const POINT_LANES: u32 = 256;
+pub(super) const CELL_LANES: u32 = 32;
 impl<R: Runtime, P: Precision> Problem<R, P> {
     /// Every running image's points; a `probe` leaves them as they are and notes what they would become.
     pub(super) fn points_half(&self, device: &Device<R, P>, state: &State<R, P::Real>, round: usize, probe: bool) {
-        if self.mosaic.total(Count::Gaussians) == 0 {
-            return;
+        if self.mosaic.total(Count::Gaussians) > 0 {
+            self.half(device, state, [round; 2], false, probe);
         }
-        let lanes = if device.shape() == Shape::Tiled { CUBE } else { 1 };
-        let (cubes, dim) = spread(device, self.mosaic.total(Count::Gaussians), lanes);
-        to_points::launch::<P::Real, R>(
-            device.client(),
-            cubes,
-            dim,
-            self.mosaic.arg(),
-            self.round(state, [round, round]),
-            state.cells.arg(),
-            state.points.arg(),
-            self.points_side(),
-            self.rules.ground,
-            lanes,
-            probe,
-        );
     }
 
     /// Every running image's cells.
-    pub(super) fn cells_half(&self, device: &Device<R, P>, state: &State<R, P::Real>, [round, next]: [usize; 2]) {
-        let lanes = if device.shape() == Shape::Tiled { CELL_LANES } else { 1 };
-        let (cubes, dim) = spread(device, self.mosaic.total(Count::Cells), lanes);
-        to_cells::launch::<P::Real, R>(
+    pub(super) fn cells_half(&self, device: &Device<R, P>, state: &State<R, P::Real>, rounds: [usize; 2]) {
+        self.half(device, state, rounds, true, false);
+    }
+
+    fn half(&self, device: &Device<R, P>, state: &State<R, P::Real>, rounds: [usize; 2], cells: bool, probe: bool) {
+        let spread = Spread::shared(device, &self.mosaic, cells, if cells { CELL_LANES } else { POINT_LANES });
+        let (cubes, dim) = spread.launch(device, &self.mosaic);
+        let (columns, rows, side) = match cells {
+            true => (&state.points, &state.cells, self.cells_side()),
+            false => (&state.cells, &state.points, self.points_side()),
+        };
+        update::launch::<P::Real, R>(
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
-            self.round(state, [round, next]),
-            state.points.arg(),
-            state.cells.arg(),
-            self.cells_side(),
+            self.mosaic.counts(),
+            self.round(state, rounds),
+            columns.arg(),
+            rows.arg(),
+            side,
             self.rules.ground,
-            lanes,
+            spread,
+            probe,
         );
     }
 
@@ -75,132 +70,127 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     }
 }
 
-pub(super) fn spread<R: Runtime, P: Precision>(device: &Device<R, P>, rows: usize, lanes: u32) -> (CubeCount, CubeDim) {
-    if lanes == 1 { device.per_unit(rows) } else { device.per_cube(rows * lanes as usize, CUBE) }
-}
-
 #[cube(launch)]
-fn to_points<F: Real>(
-    plots: &Plots<F>,
+fn update<F: Real>(
+    counts: &Counts,
     round: &Round<F>,
-    cells: &Array<F>,
-    points: &mut Array<Quad<F>>,
+    columns: &Array<Quad<F>>,
+    rows: &mut Array<Quad<F>>,
     side: &Side<F>,
     #[comptime] ground: Ground,
-    #[comptime] lanes: u32,
+    #[comptime] spread: Spread,
     #[comptime] probe: bool,
 ) {
-    let (n, lane) = (ABSOLUTE_POS as u32 / lanes, ABSOLUTE_POS as u32 % lanes);
-    let all = plots.total(Count::Gaussians);
-    let images = plots.images();
-    let mut image = 0u32.runtime();
-    let mut runs = false.runtime();
-    if n < all {
-        image = plots.holding(n, Count::Gaussians);
-        runs = round.runs(image);
-    }
-    let lattice = plots.lattice(image);
-    let first = plots.before(image, Count::Cells);
-    let epsilon = round.epsilon(image, images);
-    let sharpness = round.constant(image, images, SCALE) / epsilon;
-    let ruler = round.ruler(image, images);
-    let mut place = Point::<F> { x: F::new(0.0), y: F::new(0.0) };
-    let mut log_sum = LogSum::<F> { largest: F::new(NOTHING), sum: F::new(0.0) };
-    if runs {
-        let near = points[n as usize];
-        place.x = near[0];
-        place.y = near[1];
-        // Steps through the cells without a division each.
-        let (steps, rows) = (lanes % lattice.columns, lanes / lattice.columns);
-        let mut column = lane % lattice.columns;
-        let mut row = lane / lattice.columns;
-        let mut largest = F::new(NOTHING);
-        let mut sum = F::new(0.0);
-        while row < lattice.rows {
-            let centre = lattice.centre(column, row);
-            let charge = cells[(first + row * lattice.columns + column) as usize];
-            let exponent = charge - cost::<F>(&place, centre.x, centre.y, &ruler, ground) * sharpness;
-            let grown = extend::<F>(LogSum::<F> { largest, sum }, exponent, F::new(1.0));
-            largest = grown.largest;
-            sum = grown.sum;
-            column += steps;
-            row += rows;
-            if column >= lattice.columns {
-                column -= lattice.columns;
-                row += 1u32;
+    let (all, images) = (counts.total(comptime!(spread.of_rows())), counts.images());
+    let reach = reach_of::<F>(counts, round, spread);
+    let epsilon = round.epsilon(reach.image, images);
+    let count = comptime!(spread.own_lanes() * spread.rows as usize);
+    let mut sums = Sums::<F> { largest: Array::new(count), sums: Array::new(count) };
+    let spots = spots_of::<F>(rows, &reach, round, images, spread);
+    add_columns::<F>(&mut sums, columns, reach.columns + reach.unit, reach.columns_end, &spots, ground, spread);
+    #[unroll]
+    for k in 0..comptime!(spread.rows as usize) {
+        let r = reach.first + k as u32;
+        let total = join::<F>(LogSum::<F> { largest: sums.largest[k], sum: sums.sums[k] }, spread.units);
+        if r < reach.end {
+            if reach.unit == 0u32 {
+                let mut near = rows[r as usize];
+                let mut far = rows[(all + r) as usize];
+                let potential = side.potential(total, far[1], epsilon);
+                if comptime!(probe) {
+                    far[2] = potential;
+                    far[3] = select(total > F::new(NOTHING) / F::new(8.0), F::new(1.0), F::new(0.0));
+                } else {
+                    far[2] = far[0];
+                    far[0] = potential;
+                    near[2] = side.charge(potential, far[1], round.next_epsilon(reach.image, images));
+                    rows[r as usize] = near;
+                }
+                rows[(all + r) as usize] = far;
             }
-        }
-        log_sum.largest = largest;
-        log_sum.sum = sum;
-    }
-    let total = join_lanes::<F>(log_sum, lanes);
-    if runs {
-        if lane == 0u32 {
-            let mut near = points[n as usize];
-            let mut far = points[(all + n) as usize];
-            let potential = side.potential(total, far[1], epsilon);
-            if comptime!(probe) {
-                far[2] = potential;
-                far[3] = select(total > F::new(NOTHING) / F::new(8.0), F::new(1.0), F::new(0.0));
-            } else {
-                far[0] = potential;
-                near[2] = side.charge(potential, far[1], epsilon);
-                points[n as usize] = near;
-            }
-            points[(all + n) as usize] = far;
         }
     }
 }
 
-#[cube(launch)]
-fn to_cells<F: Real>(
-    plots: &Plots<F>,
-    round: &Round<F>,
-    points: &Array<Quad<F>>,
-    cells: &mut Array<F>,
-    side: &Side<F>,
+/// `sum_c exp(charge_c - C_rc / epsilon)` for a unit's lanes and its rows `r`, of which all have lane 0, then all lane 1.
+#[derive(CubeType)]
+struct Sums<F: Real> {
+    largest: Array<F>,
+    sums: Array<F>,
+}
+
+#[cube]
+impl<F: Real> Sums<F> {
+    /// Adds `exp(exponent) times`.
+    fn grow(&mut self, at: usize, exponent: F, times: F) {
+        let grown = extend::<F>(LogSum::<F> { largest: self.largest[at], sum: self.sums[at] }, exponent, times);
+        self.largest[at] = grown.largest;
+        self.sums[at] = grown.sum;
+    }
+}
+
+/// Over every `units`-th column from `first` on, below `end`; the lanes of a row are joined into the first.
+#[cube]
+fn add_columns<F: Real>(
+    sums: &mut Sums<F>,
+    columns: &Array<Quad<F>>,
+    first: u32,
+    end: u32,
+    spots: &Spots<F>,
     #[comptime] ground: Ground,
-    #[comptime] lanes: u32,
+    #[comptime] spread: Spread,
 ) {
-    let (i, lane) = (ABSOLUTE_POS as u32 / lanes, ABSOLUTE_POS as u32 % lanes);
-    let all = plots.total(Count::Cells);
-    let images = plots.images();
-    let mut image = 0u32.runtime();
-    let mut end = 0u32.runtime();
-    let mut at = 0u32.runtime();
-    if i < all {
-        image = plots.holding(i, Count::Cells);
-        if round.runs(image) {
-            at = plots.before(image, Count::Gaussians);
-            end = plots.before(image + 1u32, Count::Gaussians);
+    let own = comptime!(spread.own_lanes());
+    #[unroll]
+    for at in 0..comptime!(own * spread.rows as usize) {
+        sums.largest[at] = F::new(NOTHING);
+        sums.sums[at] = F::new(0.0);
+    }
+    let mut at = first;
+    // Lanes and rows do not wait for each other: their loads and exponentials overlap.
+    while at + comptime!(spread.lanes - spread.units) < end {
+        #[unroll]
+        for lane in 0..own {
+            add_column::<F>(sums, lane, columns[(at + lane as u32 * spread.units) as usize], spots, ground, spread);
         }
+        at += spread.lanes;
     }
-    // A cell without points keeps what it started with.
-    let writes = at < end && lane == 0u32;
-    let lattice = plots.lattice(image);
-    let local = i - plots.before(image, Count::Cells);
-    let centre = lattice.centre(local % lattice.columns, local / lattice.columns);
-    let epsilon = round.epsilon(image, images);
-    let sharpness = round.constant(image, images, SCALE) / epsilon;
-    let ruler = round.ruler(image, images);
-    let mut largest = F::new(NOTHING);
-    let mut sum = F::new(0.0);
-    at += lane;
-    while at < end {
-        let near = points[at as usize];
-        let exponent = near[2] - cost::<F>(&centre, near[0], near[1], &ruler, ground) * sharpness;
-        let grown = extend::<F>(LogSum::<F> { largest, sum }, exponent, F::new(1.0));
-        largest = grown.largest;
-        sum = grown.sum;
-        at += lanes;
+    if comptime!(own > 1) {
+        #[unroll]
+        for lane in 0..own {
+            if at + lane as u32 * spread.units < end {
+                add_column::<F>(sums, lane, columns[(at + lane as u32 * spread.units) as usize], spots, ground, spread);
+            }
+        }
+        fold::<F>(sums, comptime!(own * spread.rows as usize / 2), spread.rows);
     }
-    let total = join_lanes::<F>(LogSum::<F> { largest, sum }, lanes);
-    if writes {
-        let log_mass = cells[(2u32 * all + i) as usize];
-        let potential = side.potential(total, log_mass, epsilon);
-        let next = round.next_epsilon(image, images);
-        cells[(3u32 * all + i) as usize] = cells[(all + i) as usize];
-        cells[(all + i) as usize] = potential;
-        cells[i as usize] = side.charge(potential, log_mass, next);
+}
+
+#[cube]
+fn add_column<F: Real>(
+    sums: &mut Sums<F>,
+    lane: usize,
+    column: Quad<F>,
+    spots: &Spots<F>,
+    #[comptime] ground: Ground,
+    #[comptime] spread: Spread,
+) {
+    let rows = comptime!(spread.rows as usize);
+    #[unroll]
+    for k in 0..rows {
+        sums.grow(lane * rows + k, spots.exponent(k, column, ground), F::new(1.0));
+    }
+}
+
+/// Joins lanes pair by pair, in the order of the tree.
+#[cube]
+fn fold<F: Real>(sums: &mut Sums<F>, #[comptime] half: usize, #[comptime] rows: u32) {
+    #[unroll]
+    for at in 0..half {
+        let (other, times) = (sums.largest[at + half], sums.sums[at + half]);
+        sums.grow(at, other, times);
+    }
+    if comptime!(half > rows as usize) {
+        fold::<F>(sums, comptime!(half / 2), rows);
     }
 }

@@ -2,12 +2,17 @@
 
 use cubecl::prelude::*;
 
-use super::{NOTHING, Problem, State, rules::Criterion, sides, sides::Round, sides::Side};
+use super::{
+    NOTHING, Problem, State,
+    rules::Criterion,
+    sides::{BOUND, CUBE, ERROR, MADE, RESIDUAL, RUNS, Round, STAGES, Side, share_of, total_lanes},
+    spread::per_image,
+};
 use crate::{
-    device::Device,
-    grid::{Count, Plots},
-    real::{Precision, Quad, Real, real},
-    totals::totals,
+    device::{Device, Shape},
+    grid::{Count, Counts},
+    real::{Precision, Quad, Real, quad, real},
+    totals::{add_totals, totals},
 };
 
 /// Largest exponent: its exponential, 2e17, times masses and epsilons up to 1e9 stays in `f32`.
@@ -32,46 +37,32 @@ pub(super) fn received<F: Real>(near: Quad<F>, far: Quad<F>, side: &Side<F>, eps
 }
 
 impl<R: Runtime, P: Precision> Problem<R, P> {
-    /// Writes every image's error and residual, and whether it goes on.
+    /// Writes every image's error and residual, and whether it goes on: one launch, except for the published criterion.
     pub(super) fn judge(&self, device: &Device<R, P>, state: &State<R, P::Real>, made: usize) {
-        let points = self.mosaic.total(Count::Gaussians);
-        let errors = device.uninit(4 * points);
-        if points > 0 {
-            let (cubes, dim) = device.per_unit(points);
-            point_errors::launch::<P::Real, R>(
-                device.client(),
-                cubes,
-                dim,
-                self.mosaic.arg(),
-                self.round(state, [made, made]),
-                state.points.arg(),
-                errors.arg(),
-                self.points_side(),
-            );
-        }
-        let of_points = totals(device, &self.mosaic, &errors, Count::Gaussians);
+        let lanes = if device.shape() == Shape::Tiled { CUBE } else { 1 };
         let of_cells = match self.rules.criterion() {
             Criterion::Squares => self.squares(device, state, made),
-            _ => of_points.clone(),
+            // Not looked at.
+            _ => state.sums.clone(),
         };
-        let images = self.mosaic.images().len();
-        let (cubes, dim) = device.per_unit(images);
+        let (cubes, dim) = per_image(device, self.mosaic.images().len(), lanes);
         decide::launch::<P::Real, R>(
             device.client(),
             cubes,
             dim,
-            self.table.arg(),
-            of_points.arg(),
+            self.mosaic.counts(),
+            self.round(state, [made, made]),
+            state.points.arg(),
             of_cells.arg(),
-            state.status.arg(),
             VerdictLaunch::new(
-                images as u32,
-                self.stages as u32,
+                self.points_side(),
                 real(made as f64),
+                real((made + state.skipped) as f64),
                 real(self.stop.limit as f64),
                 real(self.stop.tolerance),
             ),
             self.rules.criterion(),
+            lanes,
         );
     }
 
@@ -88,7 +79,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             self.round(state, [made, made]),
             state.cells.arg(),
             errors.arg(),
@@ -98,45 +89,21 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     }
 }
 
-/// Per point: distance from what it should receive, the latter, what it receives, and how far it would move.
-#[cube(launch)]
-fn point_errors<F: Real>(
-    plots: &Plots<F>,
-    round: &Round<F>,
-    points: &Array<Quad<F>>,
-    errors: &mut Array<Quad<F>>,
-    side: &Side<F>,
-) {
-    let n = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Gaussians);
-    if n < all {
-        let epsilon = round.epsilon(plots.holding(n, Count::Gaussians), plots.images());
-        let far = points[(all + n) as usize];
-        let (mass, due) = received::<F>(points[n as usize], far, side, epsilon);
-        let mut error = Quad::<F>::new(F::new(0.0));
-        error[0] = (mass - due).abs();
-        error[1] = due;
-        error[2] = mass;
-        error[3] = (far[2] - far[0]).abs();
-        errors[n as usize] = error;
-    }
-}
-
 /// `(b_i - (P1)_i)²` of the cells' last potentials but one against the points' last, as published code measures it.
 #[cube(launch)]
 fn cell_squares<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     errors: &mut Array<Quad<F>>,
     side: &Side<F>,
 ) {
     let i = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Cells);
+    let all = counts.total(Count::Cells);
     if i < all {
-        let epsilon = round.epsilon(plots.holding(i, Count::Cells), plots.images());
-        let mass = cells[(4u32 * all + i) as usize];
-        let (before, after) = (cells[(3u32 * all + i) as usize], cells[(all + i) as usize]);
+        let epsilon = round.epsilon(counts.holding(i, Count::Cells), counts.images());
+        let (mass, far) = (cells[i as usize][3], cells[(all + i) as usize]);
+        let (before, after) = (far[2], far[0]);
         let mut error = Quad::<F>::new(F::new(0.0));
         if mass > F::new(0.0) {
             let floor = bounded_exp::<F>(before / epsilon + side.floor);
@@ -149,27 +116,40 @@ fn cell_squares<F: Real>(
 
 #[derive(CubeType, CubeLaunch)]
 struct Verdict<F: Real> {
-    images: u32,
-    constants: u32,
+    /// Of the points.
+    side: Side<F>,
     made: F,
+    /// The same with stages that were left out.
+    behind: F,
     limit: F,
     tolerance: F,
 }
 
 #[cube(launch)]
 fn decide<F: Real>(
-    table: &Array<F>,
-    of_points: &Array<Quad<F>>,
+    counts: &Counts,
+    round: &mut Round<F>,
+    points: &Array<Quad<F>>,
     of_cells: &Array<Quad<F>>,
-    status: &mut Array<Quad<F>>,
     verdict: &Verdict<F>,
     #[comptime] criterion: Criterion,
+    #[comptime] lanes: u32,
 ) {
-    let image = ABSOLUTE_POS as u32;
-    if image < verdict.images {
-        let mut now = status[image as usize];
-        if now[0] > F::new(0.5) {
-            let errors = of_points[image as usize];
+    let share = share_of::<F>(counts, round, lanes);
+    let (image, images, all) = (share.image, counts.images(), counts.total(Count::Gaussians));
+    let epsilon = round.epsilon(image, images);
+    // Distance from what points should receive, the latter, and how far one would move.
+    let mut errors = Quad::<F>::new(F::new(0.0));
+    let mut n = share.first;
+    while n < share.end {
+        let far = points[(all + n) as usize];
+        let (mass, due) = received::<F>(points[n as usize], far, &verdict.side, epsilon);
+        errors = add_totals::<F>(errors, quad::<F>((mass - due).abs(), due, F::new(0.0), (far[2] - far[0]).abs()));
+        n += lanes;
+    }
+    let errors = total_lanes::<F>(errors, lanes);
+    if share.runs {
+        if share.lane == 0u32 {
             let mut residual = F::new(0.0);
             if errors[1] > F::new(0.0) {
                 residual = errors[0] / errors[1];
@@ -178,18 +158,17 @@ fn decide<F: Real>(
                 Criterion::Residual => residual,
                 Criterion::Squares => of_cells[image as usize][0],
                 Criterion::Contraction => {
-                    let bound = table[((verdict.constants + sides::BOUND) * verdict.images + image) as usize];
+                    let bound = round.constant(image, images, BOUND);
                     // Where no factor is known, what is seen counts.
                     select(bound < F::new(0.0), residual, bound * errors[3])
                 }
             };
-            let stages = table[((verdict.constants + sides::STAGES) * verdict.images + image) as usize];
             let ends = error <= verdict.tolerance || verdict.made >= verdict.limit;
-            now[0] = select(ends && verdict.made >= stages, F::new(0.0), F::new(1.0));
-            now[1] = verdict.made;
-            now[2] = error;
-            now[3] = residual;
-            status[image as usize] = now;
+            let stops = ends && verdict.behind >= round.constant(image, images, STAGES);
+            round.note(image, images, RUNS, select(stops, F::new(0.0), F::new(1.0)));
+            round.note(image, images, MADE, verdict.made);
+            round.note(image, images, ERROR, error);
+            round.note(image, images, RESIDUAL, residual);
         }
     }
 }

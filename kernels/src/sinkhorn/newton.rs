@@ -15,13 +15,18 @@ use self::{
     products::{average, multiply},
     steps::{advance, aim, turn},
 };
-use super::{Problem, Solution, State, sides::CUBE};
+use super::{
+    Problem, Solution, State,
+    halves::CELL_LANES,
+    sides::CUBE,
+    spread::{Spread, per_image},
+};
 use crate::{
     Result,
     buffer::Buffer,
     device::{Device, Shape},
     grid::Count,
-    real::{HostReal, Precision, Real},
+    real::{Precision, Real},
 };
 
 /// Conjugate gradients a step: more find a better step, but a step costs as much as two of them.
@@ -42,20 +47,25 @@ struct Search<R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, P: Precision> Problem<R, P> {
-    /// Solves by Newton's method, one step for every epsilon of the image's schedule and more with the last one, until the stop. A
-    /// round of the [`Report`](super::Report) is a step.
+    /// Solves by Newton's method, one step for every epsilon of the image's schedule and more with the last one, until the stop; from
+    /// the points' potentials of a solution nearby, as [`solve`](Self::solve), only with the last one. A round of the
+    /// [`Report`](super::Report) is a step.
     ///
     /// # Errors
     /// [`crate::Error::Unsupported`] unless both marginals are exact and nothing is added to sums; [`crate::Error::Length`] when the density
-    /// has not one element per cell; [`crate::Error::Device`].
-    pub fn solve_newton(&self, device: &Device<R, P>, density: &Buffer<R, P::Real>) -> Result<Solution<R, P::Real>> {
+    /// has not one element per cell or `from` one per point; [`crate::Error::Device`].
+    pub fn solve_newton(
+        &self,
+        device: &Device<R, P>,
+        density: &Buffer<R, P::Real>,
+        from: Option<&Buffer<R, P::Real>>,
+    ) -> Result<Solution<R, P::Real>> {
         if !self.rules.is_balanced() {
             return Err(crate::Error::Unsupported { what: "Newton's steps for marginals that are not exact" });
         }
-        density.expect("density", self.mosaic.total(Count::Cells))?;
         let most = self.images().iter().map(|image| image.1).max().unwrap_or(0);
         device.check_rounds("points of an image, three times over", 3 * most as u32)?;
-        let state = self.begin(device, density)?;
+        let state = self.begin(device, density, from)?;
         let points = self.mosaic.total(Count::Gaussians);
         let search = Search {
             vectors: device.uninit(4 * points),
@@ -63,15 +73,15 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             means: device.uninit(density.len()),
             squares: device.uninit(4 * self.mosaic.images().len()),
         };
-        let last = self.stop.limit.max(self.stages);
+        let scheduled = self.stages - state.skipped;
+        let last = self.stop.limit.max(scheduled);
         for made in 0..=last {
             self.cells_half(device, &state, [made; 2]);
-            self.points_half(device, &state, made, true);
-            self.judge(device, &state, made);
-            if made == last || (made >= self.stages && (made - self.stages).is_multiple_of(STEPS)) {
-                let (status, sums) = state.status.read_with(&state.sums)?;
-                if made == last || status.chunks_exact(4).all(|s| s[0].cast_to_f64() == 0.0) {
-                    return Ok(self.conclude(state, &status, &sums));
+            self.look(device, &state, made);
+            if made == last || (made >= scheduled && (made - scheduled).is_multiple_of(STEPS)) {
+                let (table, sums) = state.table.read_with(&state.sums)?;
+                if made == last || self.all_stopped(&table) {
+                    return Ok(self.conclude(state, &table, &sums));
                 }
             }
             if points > 0 {
@@ -85,18 +95,19 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let tiled = device.shape() == Shape::Tiled;
         let lanes = if tiled { CUBE } else { 1 };
         let (client, ground) = (device.client(), self.rules.ground);
-        let (cells, points) = (self.mosaic.total(Count::Cells), self.mosaic.total(Count::Gaussians));
-        let (per_image, image_dim) = super::halves::spread(device, self.mosaic.images().len(), lanes);
-        let (per_point, point_dim) = super::halves::spread(device, points, lanes);
-        let (per_cell, cell_dim) = device.per_unit(cells);
-        let (plots, round) = (|| self.mosaic.arg(), |next| self.round(state, [made, next]));
+        let (per_image, image_dim) = per_image(device, self.mosaic.images().len(), lanes);
+        let of_cells = Spread::own(device, &self.mosaic, true, CELL_LANES);
+        let of_points = Spread::own(device, &self.mosaic, false, CUBE);
+        let [(per_cell, cell_dim), (per_point, point_dim)] =
+            [of_cells, of_points].map(|spread| spread.launch(device, &self.mosaic));
+        let (counts, round) = (|| self.mosaic.counts(), |next| self.round(state, [made, next]));
         let [vectors, masses] = [&search.vectors, &search.masses];
         let squares = || search.squares.arg();
         aim::launch::<P::Real, R>(
             client,
             per_image.clone(),
             image_dim,
-            plots(),
+            counts(),
             round(made),
             state.points.arg(),
             vectors.arg(),
@@ -110,7 +121,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 client,
                 per_cell.clone(),
                 cell_dim,
-                plots(),
+                counts(),
                 round(made),
                 state.cells.arg(),
                 state.points.arg(),
@@ -118,12 +129,13 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 squares(),
                 search.means.arg(),
                 ground,
+                of_cells,
             );
             multiply::launch::<P::Real, R>(
                 client,
                 per_point.clone(),
                 point_dim,
-                plots(),
+                counts(),
                 round(made),
                 state.cells.arg(),
                 state.points.arg(),
@@ -132,13 +144,13 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 squares(),
                 vectors.arg(),
                 ground,
-                lanes,
+                of_points,
             );
             turn::launch::<P::Real, R>(
                 client,
                 per_image.clone(),
                 image_dim,
-                plots(),
+                counts(),
                 round(made),
                 state.points.arg(),
                 masses.arg(),
@@ -151,7 +163,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             client,
             per_image,
             image_dim,
-            plots(),
+            counts(),
             round(made + 1),
             state.points.arg(),
             vectors.arg(),

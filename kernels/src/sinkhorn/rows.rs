@@ -12,7 +12,7 @@ use crate::{
     buffer::Buffer,
     device::Device,
     gaussian::Point,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Quad, Real, real},
     scan,
 };
@@ -32,10 +32,9 @@ pub struct PlanRows<R: Runtime, F: Real> {
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Rows<F: Real> {
     pub points: Array<Quad<F>>,
-    cells: Array<F>,
-    /// Which of the cells' planes holds the potentials.
-    plane: u32,
+    cells: Array<Quad<F>>,
     less: F,
+    /// 0 where the points' last potentials answered the cells' last but one.
     share: F,
 }
 
@@ -51,16 +50,15 @@ pub(super) struct Row<F: Real> {
 
 #[cube]
 impl<F: Real> Rows<F> {
-    pub fn row(&self, plots: &Plots<F>, round: &Round<F>, i: u32) -> Row<F> {
-        let all = plots.total(Count::Cells);
-        let image = plots.holding(i, Count::Cells);
-        let lattice = plots.lattice(image);
-        let local = i - plots.before(image, Count::Cells);
-        let epsilon = round.epsilon(image, plots.images());
-        let potential = self.cells[(self.plane * all + i) as usize];
-        let mass = self.cells[(4u32 * all + i) as usize];
+    pub fn row(&self, counts: &Counts, round: &Round<F>, i: u32) -> Row<F> {
+        let all = counts.total(Count::Cells);
+        let image = counts.holding(i, Count::Cells);
+        let epsilon = round.epsilon(image, counts.images());
+        let (near, far) = (self.cells[i as usize], self.cells[(all + i) as usize]);
+        let potential = select(self.share > F::new(0.5), far[0], far[2]);
+        let mass = near[3];
         Row::<F> {
-            centre: lattice.centre(local % lattice.columns, local / lattice.columns),
+            centre: Point::<F> { x: near[0], y: near[1] },
             // An empty cell has a row of zeros in every form.
             mass: select(
                 mass > F::new(0.0),
@@ -68,8 +66,8 @@ impl<F: Real> Rows<F> {
                 F::new(0.0),
             ),
             exponent: potential / epsilon,
-            sharpness: round.constant(image, plots.images(), SCALE) / epsilon,
-            ruler: round.ruler(image, plots.images()),
+            sharpness: round.constant(image, counts.images(), SCALE) / epsilon,
+            ruler: round.ruler(image, counts.images()),
         }
     }
 }
@@ -83,11 +81,10 @@ pub(super) fn share_of_plan<F: Real>(row: &Row<F>, near: Quad<F>, #[comptime] gr
 
 impl<R: Runtime, P: Precision> Problem<R, P> {
     pub(super) fn rows(&self, solution: &Solution<R, P::Real>) -> RowsLaunch<P::Real, R> {
-        let offsets = self.rules.offsets_cells();
-        let (plane, share) = if offsets { (3, 0.0) } else { (1, 1.0) };
+        let share = if self.rules.offsets_cells() { 0.0 } else { 1.0 };
         let state = &solution.state;
         let less = self.rules.cell_softness().1;
-        RowsLaunch::new(state.points.arg(), state.cells.arg(), plane, real(less), real(share))
+        RowsLaunch::new(state.points.arg(), state.cells.arg(), real(less), real(share))
     }
 
     /// The plan without entries below `tau / points` of their row's mass: a row loses at most `tau` of its mass.
@@ -101,22 +98,22 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         tau: f64,
     ) -> Result<PlanRows<R, P::Real>> {
         let cells = self.mosaic.total(Count::Cells);
-        let (counts, least) = (device.uninit(cells), device.uninit::<P::Real>(cells));
+        let (lengths, least) = (device.uninit(cells), device.uninit::<P::Real>(cells));
         let round = || self.round(&solution.state, [self.stages; 2]);
         let (cubes, dim) = device.per_unit(cells);
         count_entries::launch::<P::Real, R>(
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             round(),
             self.rows(solution),
-            counts.arg(),
+            lengths.arg(),
             least.arg(),
             real(tau),
             self.rules.ground,
         );
-        let starts = scan::starts(device, &counts);
+        let starts = scan::starts(device, &lengths);
         let entries = starts.total("plan")?;
         let (columns, masses) = (device.room("plan", entries)?, device.room("plan", entries)?);
         let (cubes, dim) = device.per_unit(cells);
@@ -124,7 +121,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             device.client(),
             cubes,
             dim,
-            self.mosaic.arg(),
+            self.mosaic.counts(),
             round(),
             self.rows(solution),
             starts.starts.arg(),
@@ -139,19 +136,19 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
 
 #[cube(launch)]
 fn count_entries<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     rows: &Rows<F>,
-    counts: &mut Array<u32>,
+    lengths: &mut Array<u32>,
     least: &mut Array<F>,
     tau: F,
     #[comptime] ground: Ground,
 ) {
     let i = ABSOLUTE_POS as u32;
-    if i < plots.total(Count::Cells) {
-        let image = plots.holding(i, Count::Cells);
-        let (first, end) = (plots.before(image, Count::Gaussians), plots.before(image + 1u32, Count::Gaussians));
-        let row = rows.row(plots, round, i);
+    if i < counts.total(Count::Cells) {
+        let image = counts.holding(i, Count::Cells);
+        let (first, end) = (counts.before(image, Count::Gaussians), counts.before(image + 1u32, Count::Gaussians));
+        let row = rows.row(counts, round, i);
         let mut total = F::new(0.0);
         for n in first..end {
             let (moved, _distance) = share_of_plan::<F>(&row, rows.points[n as usize], ground);
@@ -165,14 +162,14 @@ fn count_entries<F: Real>(
                 count += 1u32;
             }
         }
-        counts[i as usize] = count;
+        lengths[i as usize] = count;
         least[i as usize] = cut;
     }
 }
 
 #[cube(launch)]
 fn fill_entries<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     rows: &Rows<F>,
     starts: &Array<u32>,
@@ -182,14 +179,14 @@ fn fill_entries<F: Real>(
     #[comptime] ground: Ground,
 ) {
     let i = ABSOLUTE_POS as u32;
-    if i < plots.total(Count::Cells) {
-        let image = plots.holding(i, Count::Cells);
-        let first = plots.before(image, Count::Gaussians);
-        let row = rows.row(plots, round, i);
+    if i < counts.total(Count::Cells) {
+        let image = counts.holding(i, Count::Cells);
+        let first = counts.before(image, Count::Gaussians);
+        let row = rows.row(counts, round, i);
         let cut = least[i as usize];
         let mut at = starts[i as usize];
         let end = starts[i as usize + 1];
-        for n in first..plots.before(image + 1u32, Count::Gaussians) {
+        for n in first..counts.before(image + 1u32, Count::Gaussians) {
             let (moved, _distance) = share_of_plan::<F>(&row, rows.points[n as usize], ground);
             if moved > F::new(0.0) && moved >= cut {
                 // The compiler may round a little differently here than in the count.

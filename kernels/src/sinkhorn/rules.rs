@@ -210,7 +210,9 @@ impl Rules {
     /// See `Problem::table`.
     pub(super) fn table(&self, places: &[Place], stages: usize) -> Vec<f64> {
         let epsilon = |stage: usize| places.iter().map(move |p| p.epsilons[stage.min(p.epsilons.len() - 1)]);
-        let mut table: Vec<f64> = (0..stages).flat_map(epsilon).collect();
+        let mut table = vec![0.0; sides::STATUS as usize * places.len()];
+        table[..places.len()].fill(1.0);
+        table.extend((0..stages).flat_map(epsilon));
         let constants = |row: u32, place: &Place| match row {
             sides::SCALE => place.scale,
             sides::LOG_MEASURE => self.measure(place).ln(),

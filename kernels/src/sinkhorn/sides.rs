@@ -5,7 +5,9 @@ use cubecl::prelude::*;
 use super::{Ground, NOTHING};
 use crate::{
     gaussian::Point,
-    real::{Quad, Real},
+    grid::{Count, Counts},
+    real::{Quad, Real, quad},
+    totals::add_totals,
 };
 
 /// Units of a cube where several share a row.
@@ -14,17 +16,25 @@ pub(super) const CUBE: u32 = 128;
 /// Where the rounds are in the table of the problem.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Round<F: Real> {
+    /// `[rows, images]`: the rows of the status, the epsilons of every stage, the constants.
     pub table: Array<F>,
-    /// `[images]` of (1 while running, rounds made, error, residual).
-    pub status: Array<Quad<F>>,
+    /// Row of the round's epsilon.
     pub stage: u32,
-    /// Stage of the next round.
+    /// That of the next round.
     pub next: u32,
-    /// First row behind the stages.
+    /// First row behind the epsilons.
     pub constants: u32,
 }
 
-/// Rows behind the stages.
+/// The first rows, of every image: 1 while it runs, rounds made, error, residual.
+pub(super) const RUNS: u32 = 0;
+pub(super) const MADE: u32 = 1;
+pub(super) const ERROR: u32 = 2;
+pub(super) const RESIDUAL: u32 = 3;
+/// Rows before the epsilons.
+pub(super) const STATUS: u32 = 4;
+
+/// Rows behind the epsilons.
 pub(super) const SCALE: u32 = 0;
 pub(super) const LOG_MEASURE: u32 = 1;
 pub(super) const RATIO: u32 = 2;
@@ -51,8 +61,12 @@ impl<F: Real> Round<F> {
         Ruler::<F> { base: self.constant(image, images, BASE), slope: self.constant(image, images, SLOPE) }
     }
 
-    pub fn runs(&self, image: u32) -> bool {
-        self.status[image as usize][0] > F::new(0.5)
+    pub fn note(&mut self, image: u32, images: u32, #[comptime] row: u32, value: F) {
+        self.table[(row * images + image) as usize] = value;
+    }
+
+    pub fn runs(&self, image: u32, images: u32) -> bool {
+        self.table[(RUNS * images + image) as usize] > F::new(0.5)
     }
 }
 
@@ -130,28 +144,28 @@ pub(super) fn extend<F: Real>(so_far: LogSum<F>, exponent: F, times: F) -> LogSu
     }
 }
 
-/// Joins the lanes of a row; lane 0 has the result. Every unit of the cube must come here.
+/// The logarithm of the sum of a row's units; unit 0 of them has it. Every unit of the cube must come here.
 #[cube]
-pub(super) fn join_lanes<F: Real>(own: LogSum<F>, #[comptime] lanes: u32) -> F {
+pub(super) fn join<F: Real>(own: LogSum<F>, #[comptime] units: u32) -> F {
     let mut largest = own.largest;
     let mut sum = own.sum;
-    if comptime!(lanes > 1) {
+    if comptime!(units > 1) {
         let mut all_largest = SharedMemory::<F>::new(comptime!(CUBE as usize));
         let mut all_sums = SharedMemory::<F>::new(comptime!(CUBE as usize));
-        let (unit, lane) = (UNIT_POS as usize, UNIT_POS % lanes);
-        all_largest[unit] = largest;
-        all_sums[unit] = sum;
-        let mut half = comptime!(lanes / 2).runtime();
+        let (at, unit) = (UNIT_POS as usize, UNIT_POS % units);
+        all_largest[at] = largest;
+        all_sums[at] = sum;
+        let mut half = comptime!(units / 2).runtime();
         while half > 0u32 {
             sync_cube();
-            if lane < half {
-                let other = unit + half as usize;
+            if unit < half {
+                let other = at + half as usize;
                 let so_far = LogSum::<F> { largest, sum };
                 let joined = extend::<F>(so_far, all_largest[other], all_sums[other]);
                 largest = joined.largest;
                 sum = joined.sum;
-                all_largest[unit] = largest;
-                all_sums[unit] = sum;
+                all_largest[at] = largest;
+                all_sums[at] = sum;
             }
             half /= 2u32;
         }
@@ -159,25 +173,54 @@ pub(super) fn join_lanes<F: Real>(own: LogSum<F>, #[comptime] lanes: u32) -> F {
     largest + sum.ln()
 }
 
-/// The sum over the lanes of a row, for all of them. Every unit of the cube must come here.
+/// The three sums and the largest of the lanes of a row, for all of them. Every unit of the cube must come here.
 #[cube]
-pub(super) fn sum_lanes<F: Real>(own: F, #[comptime] lanes: u32) -> F {
-    let mut sum = own;
+pub(super) fn total_lanes<F: Real>(own: Quad<F>, #[comptime] lanes: u32) -> Quad<F> {
+    let mut total = own;
     if comptime!(lanes > 1) {
-        let mut all = SharedMemory::<F>::new(comptime!(CUBE as usize));
+        let mut all = SharedMemory::<Quad<F>>::new(comptime!(CUBE as usize));
         let (unit, lane) = (UNIT_POS as usize, UNIT_POS % lanes);
-        all[unit] = sum;
+        all[unit] = total;
         let mut half = comptime!(lanes / 2).runtime();
         while half > 0u32 {
             sync_cube();
             if lane < half {
-                sum += all[unit + half as usize];
-                all[unit] = sum;
+                total = add_totals::<F>(total, all[unit + half as usize]);
+                all[unit] = total;
             }
             half /= 2u32;
         }
         sync_cube();
-        sum = all[unit - lane as usize];
+        total = all[unit - lane as usize];
     }
-    sum
+    total
+}
+
+/// The sum over the lanes of a row, for all of them. Every unit of the cube must come here.
+#[cube]
+pub(super) fn sum_lanes<F: Real>(own: F, #[comptime] lanes: u32) -> F {
+    let zero = F::new(0.0);
+    total_lanes::<F>(quad::<F>(own, zero, zero, zero), lanes)[0]
+}
+
+/// The points of a cube's image that one of its lanes looks at: every `lanes`-th from `first` on; none of an image that has stopped.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Share {
+    pub image: u32,
+    pub runs: bool,
+    pub lane: u32,
+    pub first: u32,
+    pub end: u32,
+}
+
+/// The share of a unit where every image has a cube of `lanes` units.
+#[cube]
+pub(super) fn share_of<F: Real>(counts: &Counts, round: &Round<F>, #[comptime] lanes: u32) -> Share {
+    let images = counts.images();
+    let image = u32::min(ABSOLUTE_POS as u32 / lanes, images - 1u32);
+    let lane = ABSOLUTE_POS as u32 % lanes;
+    let runs = ABSOLUTE_POS as u32 / lanes < images && round.runs(image, images);
+    let first = counts.before(image, Count::Gaussians) + lane;
+    let end = select(runs, counts.before(image + 1u32, Count::Gaussians), 0u32);
+    Share { image, runs, lane, first, end }
 }

@@ -1,14 +1,16 @@
 //! Newton's method on balanced transport against the oracle's rounds.
 
 use proptest::collection::vec;
+use splatport::Device;
 use splatport::kernels::{
     Error, Shape,
     sinkhorn::{Form, Marginal, Problem, Rules, Stop},
 };
 use splatport::reference::sinkhorn as oracle;
-use splatport::{Device, Single};
 
-use super::sinkhorn::{Image, Solved, balanced, half_error, images, largest_cost, prepared, size, solve_by, theirs};
+use super::sinkhorn::{
+    Image, Solved, balanced, half_error, images, largest_cost, prepared, size, solve_by, solve_on, theirs,
+};
 use super::{R, device, once, property};
 
 /// Every epsilon is taken for two steps.
@@ -24,7 +26,7 @@ fn twice(images: &[Image]) -> Vec<Image> {
 }
 
 fn solve(on: &Device<R>, images: &[Image], stop: Stop) -> Solved {
-    solve_by(on, images, (balanced(), stop), Problem::<R, Single>::solve_newton)
+    solve_by(on, images, (balanced(), stop), |problem, on, density| problem.solve_newton(on, density, None))
 }
 
 /// The residual is met and as reported, and the dual is no lower than after the oracle's rounds, up to what both miss: the largest
@@ -93,8 +95,7 @@ fn it_needs_fewer_passes_than_rounds() {
         let stop = Stop { limit: 4000, tolerance: 1e-3 };
         let epsilons = oracle::schedule(6000.0, 0.5, 4.0);
         let newton = solve(device(), &[image(epsilons.iter().flat_map(|&e| [e; 2]).collect())], stop);
-        let rounds =
-            solve_by(device(), &[image(oracle::schedule(6000.0, 0.8, 4.0))], (balanced(), stop), Problem::solve);
+        let rounds = solve_on(device(), &[image(oracle::schedule(6000.0, 0.8, 4.0))], balanced(), stop);
         // Two passes to look, and two for each of ten products.
         let [newton, rounds] = [newton.reports()[0].rounds * 22, rounds.reports()[0].rounds * 2];
         println!("passes: {newton} of Newton's steps, {rounds} of rounds");
@@ -115,7 +116,7 @@ fn relaxed_marginals_are_refused() {
         let problem =
             Problem::new(device(), std::slice::from_ref(&image.place), rules, Stop { limit: 9, tolerance: 1e-3 });
         let density = device().upload_f64(&image.density);
-        let refused = problem.expect("a problem").solve_newton(device(), &density).map(|_| ());
+        let refused = problem.expect("a problem").solve_newton(device(), &density, None).map(|_| ());
         assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
     }
 }

@@ -8,6 +8,7 @@ mod heatmap;
 mod l2;
 mod sinkhorn;
 mod unbalanced;
+mod warm;
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -29,7 +29,7 @@ fn costs(scene: &Scene, coordinates: Coordinates, ground: Ground) -> Vec<Vec<f64
 }
 
 /// The balanced problem of shares, px².
-fn problem(scene: &Scene) -> Problem<f64> {
+pub fn problem(scene: &Scene) -> Problem<f64> {
     Problem {
         cost: scene.costs(),
         cells: scene.density.iter().map(|z| z / scene.mass()).collect(),

@@ -3,12 +3,12 @@
 use cubecl::prelude::*;
 
 use crate::{
-    gaussian::Point,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Quad, Real},
     sinkhorn::{
         Ground,
-        sides::{Round, SCALE, cost, sum_lanes},
+        sides::{Round, sum_lanes},
+        spread::{Spread, reach_of, spots_of},
     },
 };
 
@@ -30,32 +30,48 @@ fn portion<F: Real>(exponent: F) -> F {
 /// The mean of the direction over the points that a cell's mass goes to.
 #[cube(launch)]
 pub(super) fn average<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
     vectors: &Array<Quad<F>>,
     squares: &Array<Quad<F>>,
     means: &mut Array<F>,
     #[comptime] ground: Ground,
+    #[comptime] spread: Spread,
 ) {
-    let i = ABSOLUTE_POS as u32;
-    let all = plots.total(Count::Cells);
-    if i < all {
-        let image = plots.holding(i, Count::Cells);
-        if round.runs(image) && goes_on::<F>(squares[image as usize]) {
-            let epsilon = round.epsilon(image, plots.images());
-            let sharpness = round.constant(image, plots.images(), SCALE) / epsilon;
-            let ruler = round.ruler(image, plots.images());
-            let centre = plots.centre(i);
-            let potential = cells[(all + i) as usize] / epsilon;
-            let mut sum = F::new(0.0);
-            for n in plots.before(image, Count::Gaussians)..plots.before(image + 1u32, Count::Gaussians) {
-                let near = points[n as usize];
-                let distance = cost::<F>(&centre, near[0], near[1], &ruler, ground);
-                sum += portion::<F>(near[2] + potential - distance * sharpness) * vectors[n as usize][2];
+    let (all, images) = (counts.total(Count::Cells), counts.images());
+    let reach = reach_of::<F>(counts, round, spread);
+    let goes = goes_on::<F>(squares[reach.image as usize]);
+    let spots = spots_of::<F>(cells, &reach, round, images, spread);
+    let epsilon = round.epsilon(reach.image, images);
+    let count = comptime!(spread.rows as usize);
+    let mut own = Array::<F>::new(count);
+    let mut sums = Array::<F>::new(count);
+    #[unroll]
+    for k in 0..count {
+        let i = u32::min(reach.first + k as u32, all - 1u32);
+        own[k] = cells[(all + i) as usize][0] / epsilon;
+        sums[k] = F::new(0.0);
+    }
+    let mut n = reach.columns + reach.unit;
+    let end = select(goes, reach.columns_end, 0u32);
+    while n < end {
+        let (near, along) = (points[n as usize], vectors[n as usize][2]);
+        #[unroll]
+        for k in 0..count {
+            sums[k] += portion::<F>(spots.exponent(k, near, ground) + own[k]) * along;
+        }
+        n += spread.units;
+    }
+    #[unroll]
+    for k in 0..count {
+        let mean = sum_lanes::<F>(sums[k], spread.units);
+        let i = reach.first + k as u32;
+        if i < reach.end {
+            if goes && reach.unit == 0u32 {
+                means[i as usize] = mean;
             }
-            means[i as usize] = sum;
         }
     }
 }
@@ -63,55 +79,50 @@ pub(super) fn average<F: Real>(
 /// `m_n p_n - sum_i P_in u_i`, with the cells' means `u`.
 #[cube(launch)]
 pub(super) fn multiply<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
-    cells: &Array<F>,
+    cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
     means: &Array<F>,
     masses: &Array<F>,
     squares: &Array<Quad<F>>,
     vectors: &mut Array<Quad<F>>,
     #[comptime] ground: Ground,
-    #[comptime] lanes: u32,
+    #[comptime] spread: Spread,
 ) {
-    let (n, lane) = (ABSOLUTE_POS as u32 / lanes, ABSOLUTE_POS as u32 % lanes);
-    let images = plots.images();
-    let mut image = 0u32.runtime();
-    let mut runs = false.runtime();
-    if n < plots.total(Count::Gaussians) {
-        image = plots.holding(n, Count::Gaussians);
-        runs = round.runs(image) && goes_on::<F>(squares[image as usize]);
+    let (all, images) = (counts.total(Count::Gaussians), counts.images());
+    let reach = reach_of::<F>(counts, round, spread);
+    let goes = goes_on::<F>(squares[reach.image as usize]);
+    let spots = spots_of::<F>(points, &reach, round, images, spread);
+    let count = comptime!(spread.rows as usize);
+    let mut own = Array::<F>::new(count);
+    let mut sums = Array::<F>::new(count);
+    #[unroll]
+    for k in 0..count {
+        let n = u32::min(reach.first + k as u32, all - 1u32);
+        own[k] = points[n as usize][2];
+        sums[k] = F::new(0.0);
     }
-    let mut sum = F::new(0.0);
-    if runs {
-        let sharpness = round.constant(image, images, SCALE) / round.epsilon(image, images);
-        let ruler = round.ruler(image, images);
-        let (lattice, first) = (plots.lattice(image), plots.before(image, Count::Cells));
-        let near = points[n as usize];
-        let place = Point::<F> { x: near[0], y: near[1] };
-        // Steps through the cells without a division each.
-        let (steps, rows) = (lanes % lattice.columns, lanes / lattice.columns);
-        let mut column = lane % lattice.columns;
-        let mut row = lane / lattice.columns;
-        while row < lattice.rows {
-            let centre = lattice.centre(column, row);
-            let i = (first + row * lattice.columns + column) as usize;
-            let distance = cost::<F>(&place, centre.x, centre.y, &ruler, ground);
-            sum += portion::<F>(near[2] + cells[i] - distance * sharpness) * means[i];
-            column += steps;
-            row += rows;
-            if column >= lattice.columns {
-                column -= lattice.columns;
-                row += 1u32;
-            }
+    let mut i = reach.columns + reach.unit;
+    let end = select(goes, reach.columns_end, 0u32);
+    while i < end {
+        let (near, mean) = (cells[i as usize], means[i as usize]);
+        #[unroll]
+        for k in 0..count {
+            sums[k] += portion::<F>(spots.exponent(k, near, ground) + own[k]) * mean;
         }
+        i += spread.units;
     }
-    let sum = sum_lanes::<F>(sum, lanes);
-    if runs {
-        if lane == 0u32 {
-            let mut vector = vectors[n as usize];
-            vector[3] = masses[n as usize] * vector[2] - sum;
-            vectors[n as usize] = vector;
+    #[unroll]
+    for k in 0..count {
+        let sum = sum_lanes::<F>(sums[k], spread.units);
+        let n = reach.first + k as u32;
+        if n < reach.end {
+            if goes && reach.unit == 0u32 {
+                let mut vector = vectors[n as usize];
+                vector[3] = masses[n as usize] * vector[2] - sum;
+                vectors[n as usize] = vector;
+            }
         }
     }
 }

@@ -4,38 +4,16 @@ use cubecl::prelude::*;
 
 use super::products::goes_on;
 use crate::{
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Quad, Real},
     sinkhorn::{
         judge::received,
-        sides::{Round, Side, sum_lanes},
+        sides::{Round, Side, share_of, sum_lanes},
     },
 };
 
 /// Of what a point should receive: the preconditioner divides by no less.
 const LEAST: f32 = 1e-3;
-
-/// The points of a cube's image that one of its lanes looks at: every `lanes`-th from `first` on.
-#[derive(CubeType, Clone, Copy)]
-struct Share {
-    image: u32,
-    lane: u32,
-    first: u32,
-    end: u32,
-}
-
-#[cube]
-fn share_of<F: Real>(plots: &Plots<F>, round: &Round<F>, #[comptime] lanes: u32) -> Share {
-    let image = u32::min(ABSOLUTE_POS as u32 / lanes, plots.images() - 1u32);
-    let mut end = 0u32.runtime();
-    if ABSOLUTE_POS as u32 / lanes < plots.images() {
-        if round.runs(image) {
-            end = plots.before(image + 1u32, Count::Gaussians);
-        }
-    }
-    let lane = ABSOLUTE_POS as u32 % lanes;
-    Share { image, lane, first: plots.before(image, Count::Gaussians) + lane, end }
-}
 
 #[cube]
 fn preconditioned<F: Real>(residual: F, mass: F, due: F) -> F {
@@ -45,7 +23,7 @@ fn preconditioned<F: Real>(residual: F, mass: F, due: F) -> F {
 /// The first direction: what every point misses.
 #[cube(launch)]
 pub(super) fn aim<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     points: &Array<Quad<F>>,
     vectors: &mut Array<Quad<F>>,
@@ -54,9 +32,9 @@ pub(super) fn aim<F: Real>(
     side: &Side<F>,
     #[comptime] lanes: u32,
 ) {
-    let share = share_of::<F>(plots, round, lanes);
-    let all = plots.total(Count::Gaussians);
-    let epsilon = round.epsilon(share.image, plots.images());
+    let share = share_of::<F>(counts, round, lanes);
+    let all = counts.total(Count::Gaussians);
+    let epsilon = round.epsilon(share.image, counts.images());
     let mut square = F::new(0.0);
     let mut n = share.first;
     while n < share.end {
@@ -83,7 +61,7 @@ pub(super) fn aim<F: Real>(
 /// One conjugate gradient.
 #[cube(launch)]
 pub(super) fn turn<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     points: &Array<Quad<F>>,
     masses: &Array<F>,
@@ -91,7 +69,7 @@ pub(super) fn turn<F: Real>(
     squares: &mut Array<Quad<F>>,
     #[comptime] lanes: u32,
 ) {
-    let share = share_of::<F>(plots, round, lanes);
+    let share = share_of::<F>(counts, round, lanes);
     let mut curvature = F::new(0.0);
     let mut n = share.first;
     while n < share.end {
@@ -137,19 +115,19 @@ pub(super) fn turn<F: Real>(
 /// Goes as far as the dual is sure not to fall.
 #[cube(launch)]
 pub(super) fn advance<F: Real>(
-    plots: &Plots<F>,
+    counts: &Counts,
     round: &Round<F>,
     points: &mut Array<Quad<F>>,
     vectors: &Array<Quad<F>>,
     side: &Side<F>,
     #[comptime] lanes: u32,
 ) {
-    let share = share_of::<F>(plots, round, lanes);
-    let all = plots.total(Count::Gaussians);
-    let images = plots.images();
+    let share = share_of::<F>(counts, round, lanes);
+    let all = counts.total(Count::Gaussians);
+    let images = counts.images();
     // Every lane looks at all, which is quicker than telling the others.
     let mut largest = F::new(0.0);
-    for n in plots.before(share.image, Count::Gaussians)..share.end {
+    for n in counts.before(share.image, Count::Gaussians)..share.end {
         largest = max(largest, vectors[n as usize][0].abs());
     }
     let reach = max(largest * F::new(2.0), F::new(1e-3));
