@@ -15,10 +15,10 @@ use splatport::Pixels;
 use crate::scene::{answer, failure, folder, run, scene, splatport, write_scene};
 
 /// Few steps, a kernel too, one photo at a time.
-const RUN: [&str; 8] = ["run", "--manifest", "m.jsonl", "--steps", "3", "--stride", "8", "--batch"];
+pub const RUN: [&str; 8] = ["run", "--manifest", "m.jsonl", "--steps", "3", "--stride", "8", "--batch"];
 
 /// Writes `count` scenes of several sizes, and their manifest.
-fn data_set(folder: &Path, count: u32) {
+pub fn data_set(folder: &Path, count: u32) {
     fs::create_dir_all(folder.join("photos/Straße 7")).expect("a folder");
     for n in 0..count {
         let name = if n % 4 == 3 { format!("photos/Straße 7/{n}") } else { format!("photos/scene {n}") };
@@ -238,38 +238,6 @@ fn a_bad_photo_does_not_stop_the_others() {
     }
     assert_eq!(records.values().filter(|record| record["status"] == "written").count(), 3);
     assert_eq!(results(&folder.join("out")).len(), 6);
-}
-
-#[test]
-fn wrong_manifests_are_refused() {
-    let folder = folder("manifests");
-    data_set(&folder, 2);
-    let lines = fs::read_to_string(folder.join("m.jsonl")).expect("a manifest");
-    let first = lines.lines().next().expect("a line");
-    let told = |text: &str| {
-        fs::write(folder.join("m.jsonl"), text).expect("a file");
-        let (code, told) = failure(&folder, &[&RUN[..], &["1", "--out", "out"]].concat());
-        assert_eq!(code, 1, "{told}");
-        told
-    };
-    let twice = told(&format!("{lines}\n{first}\n"));
-    assert_eq!(twice, "error: m.jsonl: line 4: the id `scene 0` comes twice: give each photo its own\n");
-    let other = told(&first.replace("\"version\":1", "\"version\":2"));
-    assert_eq!(other, "error: m.jsonl: line 1: version 2, this program reads 1\n");
-    for id in ["../scene 0", "/scene 0", "", "a/../b"] {
-        let outside = told(&first.replace("scene 0\",\"photo\"", &format!("{id}\",\"photo\"")));
-        assert!(
-            outside.starts_with(&format!("error: m.jsonl: line 1: the id `{id}` is no relative path")),
-            "{outside}"
-        );
-    }
-    assert!(told("{\"id\": 1}").starts_with("error: m.jsonl: line 1: "));
-    assert!(!folder.join("out").exists());
-    // Photos whose results would have one name.
-    fs::copy(folder.join("photos/scene 0.png"), folder.join("photos/scene 0.jpg")).expect("a file");
-    let (code, same) = failure(&folder, &["manifest", "photos", "-o", "m2.jsonl"]);
-    assert!(code == 1 && same.contains("the id `scene 0` comes twice"), "{same}");
-    assert!(!folder.join("m2.jsonl").exists());
 }
 
 #[test]

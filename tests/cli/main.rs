@@ -2,6 +2,7 @@
 
 mod dataset;
 mod disk;
+mod manifest;
 mod one_photo;
 mod report;
 mod scene;

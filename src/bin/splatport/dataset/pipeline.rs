@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use serde::Serialize;
 use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat};
 
 use super::manifest::Entry;
@@ -19,6 +18,7 @@ use super::prepare::Ready;
 use super::record::{Outcome, Record};
 use super::run::Plan;
 use super::shard::cost;
+use super::times::{Clocks, Times};
 
 /// Threads that write: each mostly waits for the disk.
 const WRITERS: usize = 4;
@@ -30,52 +30,6 @@ pub struct Stop {
     pub asked: Arc<AtomicBool>,
     /// Nothing can be written any more.
     pub failure: Mutex<Option<Error>>,
-}
-
-/// Seconds that the parts of a run took, over all threads.
-#[derive(Debug, Default, Serialize)]
-pub struct Times {
-    /// Looking for results, reading, decoding.
-    pub decode: f64,
-    /// Fitting.
-    pub fit: f64,
-    /// Building kernels, and copying results from the device.
-    pub kernel: f64,
-    /// Writing.
-    pub write: f64,
-    /// The devices' threads had nothing to do.
-    pub waiting: f64,
-    /// From beginning to end.
-    pub total: f64,
-    /// Photos that each device took.
-    pub shares: Vec<usize>,
-}
-
-/// A clock that many threads add to.
-#[derive(Default)]
-struct Clock(AtomicU64);
-
-impl Clock {
-    fn time<T>(&self, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let result = work();
-        self.0.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        result
-    }
-
-    fn seconds(&self) -> f64 {
-        self.0.load(Ordering::Relaxed) as f64 * 1e-9
-    }
-}
-
-/// The clocks of [`Times`].
-#[derive(Default)]
-struct Clocks {
-    decode: Clock,
-    fit: Clock,
-    kernel: Clock,
-    write: Clock,
-    waiting: Clock,
 }
 
 /// Results on their way to the disk.
@@ -151,16 +105,8 @@ pub fn run<R: Runtime, P: Precision>(
         recorder.join().unwrap_or_else(|_| Err(Error::msg("the report's thread failed")))
     });
     written?;
-    let Pipeline { clocks: Clocks { decode, fit, kernel, write, waiting }, shares, .. } = pipeline;
-    Ok(Times {
-        decode: decode.seconds(),
-        fit: fit.seconds(),
-        kernel: kernel.seconds(),
-        write: write.seconds(),
-        waiting: waiting.seconds(),
-        total: start.elapsed().as_secs_f64(),
-        shares: shares.into_iter().map(AtomicUsize::into_inner).collect(),
-    })
+    let shares = pipeline.shares.into_iter().map(AtomicUsize::into_inner).collect();
+    Ok(pipeline.clocks.read(start.elapsed(), shares))
 }
 
 /// A line for a photo without results.

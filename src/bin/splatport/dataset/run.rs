@@ -15,9 +15,10 @@ use splatport::{Device, Precision, Runtime, SplatRecipe, write_whole};
 
 use super::manifest::{Entry, Manifest};
 use super::outputs::Outputs;
-use super::pipeline::{self, Stop, Times};
+use super::pipeline::{self, Stop};
 use super::record::{Outcome, Record};
 use super::shard::Shard;
+use super::times::Times;
 use crate::answer::Answer;
 use crate::device::{DevicesArgs, SharedJob};
 use crate::options::{FitArgs, KernelArgs};
