@@ -3,6 +3,7 @@
 mod dataset;
 mod disk;
 mod manifest;
+mod memory;
 mod one_photo;
 mod report;
 mod scene;
