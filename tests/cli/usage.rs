@@ -15,7 +15,7 @@ fn wrong_usage_ends_with_2() {
         (&["splat", "p.png", "p.csv", "-o", "g.txt"], "the name must end in .npz or .safetensors"),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--profile", "best"], "use recommended, paper or reference"),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--device", "tpu"], "this program was built with "),
-        (&["splat", "p.png", "p.csv", "-o", "g.npz", "--device", "wgpu,wgpu"], "this program was built with "),
+        (&["splat", "p.png", "p.csv", "-o", "g.npz", "--device", "wgpu,wgpu"], "only `splatport run` takes several"),
         (&["run", "-m", "m.jsonl", "-o", "out", "--device", "wgpu,tpu"], "this program was built with "),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--precision", "quarter"], "[possible values: single, half"),
     ];

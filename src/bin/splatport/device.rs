@@ -85,6 +85,9 @@ impl FromStr for Backend {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(',') {
+            return Err("one device: only `splatport run` takes several".to_owned());
+        }
         match text {
             #[cfg(feature = "vulkan")]
             "vulkan" => return Ok(Self::Wgpu),
@@ -192,4 +195,34 @@ fn in_precision<R: Runtime, J: SharedJob>(devices: &[Device<R>], numbers: Number
 
 fn with<R: Runtime, P: Precision>(devices: &[Device<R>], precision: P) -> Result<Vec<Device<R, P>>> {
     Ok(devices.iter().map(|device| device.with_precision(precision)).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_a_list_of_one_kind() {
+        let workers = |text: &str| match text.parse() {
+            Ok(Backends::Wgpu(workers)) => Ok(workers),
+            #[cfg(feature = "cuda")]
+            Ok(_) => Err("CUDA".to_owned()),
+            Err(error) => Err(error),
+        };
+        assert_eq!((workers("wgpu"), workers("wgpu,wgpu,wgpu")), (Ok(1), Ok(3)));
+        for wrong in ["", "wgpu,", "wgpu,tpu", "wgpu;wgpu"] {
+            assert!(workers(wrong).is_err_and(|error| error.contains("built with")), "{wrong}");
+        }
+        assert!("wgpu,wgpu".parse::<Backend>().is_err());
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn cuda_devices_are_named_by_index_or_all() {
+        assert!(matches!("cuda:all".parse(), Ok(Backends::EveryCuda)));
+        assert!(matches!("cuda,cuda:3,cuda:1".parse(), Ok(Backends::Cuda(indices)) if indices == [0, 3, 1]));
+        for wrong in ["cuda:0,wgpu", "cuda:all,cuda:0", "cuda:x"] {
+            assert!(wrong.parse::<Backends>().is_err(), "{wrong}");
+        }
+    }
 }
