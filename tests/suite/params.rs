@@ -145,12 +145,34 @@ fn wrong_files_are_named() {
     ]);
 }
 
+/// A header that promises more than there is must not be followed.
+#[test]
+fn absurd_sizes_are_refused() {
+    let (real, whole) = ([3_u64, 8].map(u64::to_le_bytes).concat(), shipped("params.h5"));
+    let promised = |rows: u64| {
+        let mut bytes = whole.clone();
+        let places: Vec<usize> = (0..bytes.len() - 16).filter(|&at| bytes[at..at + 16] == real).collect();
+        assert!(!places.is_empty(), "no shape in the header");
+        for at in places {
+            bytes[at..at + 8].copy_from_slice(&rows.to_le_bytes());
+        }
+        let path = file("params-absurd", "p.h5", bytes);
+        message(&open(&path).unwrap_err(), &path)
+    };
+    let expected = |rows: u64| {
+        format!("p.h5: array `params`: [{rows}, 8] values are more than a file of {} bytes can hold", whole.len())
+    };
+    for rows in [1 << 18, 1 << 40, 1 << 61, u64::MAX] {
+        assert_eq!(promised(rows), expected(rows));
+    }
+}
+
 #[test]
 fn every_truncation_is_an_error() {
     for name in ["params.h5", "params_v114.h5"] {
-        let whole = shipped(name);
+        let (whole, path) = (shipped(name), folder("params-truncated").join(name));
         for length in 0..whole.len() {
-            let path = file("params-truncated", name, &whole[..length]);
+            fs::write(&path, &whole[..length]).unwrap();
             let text = message(&open(&path).expect_err("a part of a file"), &path);
             assert!(text.contains(name), "{text}");
         }

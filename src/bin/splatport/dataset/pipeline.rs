@@ -63,15 +63,7 @@ pub fn run<R: Runtime, P: Precision>(
     mut tell: impl FnMut(&Record) + Send,
 ) -> Result<Times> {
     let start = Instant::now();
-    let pipeline = Pipeline {
-        plan,
-        entries,
-        stop,
-        next: AtomicUsize::new(0),
-        left: entries.iter().map(|entry| cost(entry)).sum::<u64>().into(),
-        shares: devices.iter().map(|_| AtomicUsize::new(0)).collect(),
-        clocks: Default::default(),
-    };
+    let pipeline = Pipeline::new(plan, entries, stop, devices.len());
     let mean = entries.iter().map(|entry| entry.pixels()).sum::<u64>() / entries.len().max(1) as u64;
     // A batch is decoded while another is computed.
     let waiting = plan.threads + devices.len() * (plan.batch / mean.max(1)).min(256) as usize;
@@ -120,6 +112,18 @@ fn send<T>(channel: &Sender<T>, value: T) -> bool {
 }
 
 impl<'a> Pipeline<'a> {
+    fn new(plan: &'a Plan, entries: &'a [&'a Entry], stop: &'a Stop, devices: usize) -> Self {
+        Self {
+            plan,
+            entries,
+            stop,
+            next: AtomicUsize::new(0),
+            left: entries.iter().map(|entry| cost(entry)).sum::<u64>().into(),
+            shares: (0..devices).map(|_| AtomicUsize::new(0)).collect(),
+            clocks: Clocks::default(),
+        }
+    }
+
     fn stopped(&self) -> bool {
         self.stop.asked.load(Ordering::Relaxed)
     }
