@@ -168,10 +168,11 @@ fn absurd_sizes_are_refused() {
 }
 
 #[test]
-fn every_truncation_is_an_error() {
+fn truncations_are_errors() {
     for name in ["params.h5", "params_v114.h5"] {
         let (whole, path) = (shipped(name), folder("params-truncated").join(name));
-        for length in 0..whole.len() {
+        // Coprime to the size of every number, so that each of their bytes has its turn.
+        for length in (0..whole.len()).step_by(5) {
             fs::write(&path, &whole[..length]).unwrap();
             let text = message(&open(&path).expect_err("a part of a file"), &path);
             assert!(text.contains(name), "{text}");
