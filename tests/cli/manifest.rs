@@ -73,9 +73,10 @@ fn a_manifest_takes_points_of_any_format() {
     for (name, count) in [("GT_{}.mat", 3), ("{}.txt", 1), ("{}.json", 2)] {
         let told = answer(&folder, &["manifest", "images", "--points", "gt", "--name", name, "-o", "m.jsonl"]);
         assert_eq!((&told["photos"], &told["points"]), (&1.into(), &count.into()), "{name}");
-        let ran = answer(&folder, &[&RUN[..], &["1", "--out", &format!("out{count}")]].concat());
-        assert_eq!((&ran["written"], &ran["failed"]), (&1.into(), &0.into()), "{name}");
     }
+    // A run reads them as a manifest does.
+    let ran = answer(&folder, &[&RUN[..], &["1", "--out", "out"]].concat());
+    assert_eq!((&ran["written"], &ran["failed"]), (&1.into(), &0.into()));
 }
 
 #[test]
