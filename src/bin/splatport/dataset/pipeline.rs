@@ -1,7 +1,7 @@
 //! Photos are decoded on some threads, computed on others, one a device, and written on others again.
 //!
 //! Devices share the work as it comes: one that is free takes what is ready, but no more than its part of the cost that is left
-//! (guided self-scheduling: Polychronopoulos and Kuck, 1987), so that near the end no device has a long batch that others could help with.
+//! (guided self-scheduling: Polychronopoulos and Kuck, 1987), so that near the end none has a long batch while others wait.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
