@@ -37,7 +37,8 @@
 //! them without the stages. [`Profile`] names three complete sets of options. Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given.
 //! The features `reference` and `proptest` add the f64 oracle and the strategies that the library is tested with.
 //! The feature `data` adds data sets in folders, synthetic crowds and figures, and augmentation, all on the host. The feature
-//! `burn` makes every loss a differentiable operation on Burn tensors, and adds networks and their trainer.
+//! `burn` makes every loss a differentiable operation on Burn tensors, and adds networks and their trainer. The feature `hdf5` reads
+//! and writes the Gaussians of the authors' code.
 //!
 //! One coordinate rule: x right, y down, px, **the centre of the top-left pixel is (0.5, 0.5)**. One column rule: the background
 //! is the last.

@@ -1,6 +1,6 @@
 //! What the targets share: readers take files, fuzzers give bytes.
 //!
-//! `cargo +nightly fuzz run points fuzz/corpus/points -- -max_total_time=60` in the folder above; likewise `photo` and `table`.
+//! `scripts/fuzz 60` runs every target for a minute.
 
 use std::path::Path;
 

@@ -92,18 +92,31 @@ impl Cuda {
     /// # Errors
     /// [`crate::Error::NoDevice`] without the driver or such a device.
     pub fn device(index: usize) -> Result<Device<CudaRuntime>> {
-        use cubecl::Runtime;
-
-        let missing = || crate::Error::NoDevice {
-            kind: "CUDA",
-            hint: "it needs an NVIDIA driver and libnvrtc on the library path",
-        };
-        // cudarc loads the driver lazily and panics where there is none.
-        let count =
-            std::panic::catch_unwind(|| CudaRuntime::enumerate_all_devices(&()).len()).map_err(|_| missing())?;
-        if index >= count {
-            return Err(missing());
+        if index >= Self::count()? {
+            return Err(Self::missing());
         }
         Device::new(&cubecl_cuda::CudaDevice::new(index))
+    }
+
+    /// All CUDA devices, in the order of their indices.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoDevice`] without the driver or any device.
+    pub fn all() -> Result<Vec<Device<CudaRuntime>>> {
+        match Self::count()? {
+            0 => Err(Self::missing()),
+            count => (0..count).map(|index| Device::new(&cubecl_cuda::CudaDevice::new(index))).collect(),
+        }
+    }
+
+    fn count() -> Result<usize> {
+        use cubecl::Runtime;
+
+        // cudarc loads the driver lazily and panics where there is none.
+        std::panic::catch_unwind(|| CudaRuntime::enumerate_all_devices(&()).len()).map_err(|_| Self::missing())
+    }
+
+    fn missing() -> crate::Error {
+        crate::Error::NoDevice { kind: "CUDA", hint: "it needs an NVIDIA driver and libnvrtc on the library path" }
     }
 }

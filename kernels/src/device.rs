@@ -93,6 +93,7 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         &self.name
     }
 
+    #[cfg(feature = "wgpu")]
     pub(crate) fn named(mut self, name: String) -> Self {
         self.name = name;
         self

@@ -42,6 +42,7 @@ pub mod target;
 mod totals;
 pub mod transport;
 
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub use backend::*;
 pub use buffer::Buffer;
 pub use cubecl;

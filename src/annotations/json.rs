@@ -47,8 +47,17 @@ struct Nwpu {
     human_num: Option<usize>,
 }
 
+impl Coco {
+    /// Reads a file, its persons in the order of their photos.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let mut file: Self = json(path)?;
+        file.annotations.sort_by_key(|person| person.image_id);
+        Ok(file)
+    }
+}
+
 /// Reads a file as JSON; an error gives the line and column.
-pub(crate) fn json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+fn json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).map_err(|error| Error::read(path, error))?;
     serde_json::from_slice(&bytes).map_err(|error| Error::format(path, error.to_string()))
 }
@@ -64,7 +73,7 @@ impl Annotations {
     /// when there is no such image; [`Error::In`] around [`Error::NotFinite`] with the row.
     pub fn from_coco(path: impl AsRef<Path>, image: u64) -> Result<Self> {
         let path = path.as_ref();
-        let file: Coco = json(path)?;
+        let file = Coco::open(path)?;
         if !file.images.iter().any(|entry| entry.id == image) {
             return Err(Error::format(path, format!("no image of id {image}")));
         }
@@ -99,7 +108,8 @@ impl Coco {
     pub(crate) fn annotations(&self, path: &Path, image: u64) -> Result<Annotations> {
         let mut points = Vec::new();
         let mut columns = ["name", "visibility", "person", "box_w", "box_h"].map(|name| Column::new::<f64>(name, []));
-        for person in self.annotations.iter().filter(|person| person.image_id == image) {
+        let first = self.annotations.partition_point(|person| person.image_id < image);
+        for person in self.annotations[first..].iter().take_while(|person| person.image_id == image) {
             let wrong = |reason: String| Error::format(path, format!("annotation {}: {reason}", person.id));
             let category = self.categories.iter().find(|category| category.id == person.category_id);
             let names = category.map_or(&[][..], |category| &category.keypoints);

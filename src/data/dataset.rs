@@ -6,10 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::Sample;
-use crate::{
-    Annotations, Error, Image, Result,
-    annotations::json::{Coco, json},
-};
+use crate::{Annotations, Error, Image, Result, annotations::json::Coco};
 
 /// How a data set names its photos and the files of their points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +118,7 @@ impl Dataset {
     /// As [`Annotations::from_coco`]; [`Error::Format`] for a photo that is missing or whose name leaves the folder.
     pub fn coco(images: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<Self> {
         let (images, file) = (images.as_ref(), file.as_ref());
-        let content: Arc<Coco> = Arc::new(json(file)?);
+        let content = Arc::new(Coco::open(file)?);
         let mut entries = Vec::with_capacity(content.images.len());
         for photo in &content.images {
             let name = &photo.file_name;
@@ -178,18 +175,35 @@ impl Dataset {
     /// # Errors
     /// [`Error::OutOfRange`] when there is no such photo; those of [`Image::open`] and of the points' reader, naming the file.
     pub fn sample(&self, index: usize) -> Result<Sample> {
-        let last = self.len() as f64 - 1.0;
-        let (value, what) = (index as f64, "photo of the data set, index");
-        let none = Error::OutOfRange { what, index: 0, value, min: 0.0, max: last };
-        let entry = self.entries.get(index).ok_or(none)?;
-        let annotations = match &entry.points {
+        Ok(Sample::new(Image::open(self.photo(index)?)?, self.annotations(index)?))
+    }
+
+    /// The file of a photo.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] when there is no such photo.
+    pub fn photo(&self, index: usize) -> Result<&Path> {
+        self.entry(index).map(|entry| entry.image.as_path())
+    }
+
+    /// Reads the points of a photo, not the photo.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] when there is no such photo; those of the points' reader, naming the file.
+    pub fn annotations(&self, index: usize) -> Result<Annotations> {
+        match &self.entry(index)?.points {
             Points::Coco(content, file, image) => content.annotations(file, *image),
             Points::File(Layout::Folder, file) => Annotations::from_csv(file),
             Points::File(Layout::ShanghaiTech | Layout::UcfQnrf, file) => Annotations::from_mat(file),
             Points::File(Layout::Jhu, file) => Annotations::from_jhu(file),
             Points::File(Layout::Nwpu, file) => Annotations::from_nwpu(file),
-        };
-        Ok(Sample::new(Image::open(&entry.image)?, annotations?))
+        }
+    }
+
+    fn entry(&self, index: usize) -> Result<&Entry> {
+        let last = self.len() as f64 - 1.0;
+        let (value, what) = (index as f64, "photo of the data set, index");
+        self.entries.get(index).ok_or(Error::OutOfRange { what, index: 0, value, min: 0.0, max: last })
     }
 
     /// Reads all photos, one after the other.

@@ -9,6 +9,8 @@ mod gaussian_table;
 pub(crate) mod mat;
 pub(crate) mod npy;
 mod npz;
+#[cfg(feature = "hdf5")]
+mod params;
 pub(crate) mod safetensors;
 mod table;
 

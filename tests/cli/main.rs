@@ -2,6 +2,8 @@
 
 mod dataset;
 mod disk;
+mod manifest;
+mod memory;
 mod one_photo;
 mod report;
 mod scene;

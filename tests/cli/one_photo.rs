@@ -4,7 +4,7 @@ use std::fs;
 
 use splatport::{CsrTable, DensityTable, GaussianTable, Grid, Image, Table, Wgpu};
 
-use crate::scene::{answer, folder, run, scene, write_scene};
+use crate::scene::{answer, failure, folder, run, scene, write_scene};
 
 #[test]
 fn the_stages_give_what_the_library_gives() {
@@ -96,4 +96,41 @@ fn files_are_told_converted_and_verified() {
     // What is read is checked, whatever the command.
     assert_eq!(run(&folder, &["convert", "k.safetensors", "other.npz"]).status.code(), Some(1));
     assert!(!folder.join("other.npz").exists());
+}
+
+#[test]
+fn the_authors_files_are_converted() {
+    let folder = folder("authors");
+    write_scene(&folder, "p", &scene(40, 30, 3, 0));
+    let table = GaussianTable {
+        means: vec![[10.5, 20.25], [1.0, 2.0]],
+        scales: vec![[2.0, 1.0], [3.5, 0.1]],
+        rotations: vec![0.5, -3.0],
+        colors: vec![0.75, 0.5],
+        channels: 1,
+        opacities: vec![1.0; 2],
+        profile: "recommended".into(),
+        width: 40,
+        height: 30,
+        ..GaussianTable::default()
+    };
+    table.save(folder.join("g.npz")).expect("a file");
+    answer(&folder, &["convert", "g.npz", "p_gs_params.h5"]);
+    answer(&folder, &["convert", "p_gs_params.h5", "back.npz", "--photo", "p.png"]);
+    let back = GaussianTable::open(folder.join("back.npz")).expect("gaussians");
+    let colors = vec![0.75, 0.75, 0.75, 0.5, 0.5, 0.5];
+    assert_eq!(back, GaussianTable { colors, channels: 3, profile: "reference".into(), ..table });
+    // What comes of it is a table as any other.
+    answer(&folder, &["kernel", "back.npz", "-o", "k.npz", "--stride", "8"]);
+
+    let refused = |arguments: &[&str], expected: &str| {
+        let (code, told) = failure(&folder, &[&["convert"], arguments].concat());
+        assert_eq!((code, told), (1, format!("error: {expected}\n")), "{arguments:?}");
+    };
+    refused(&["p_gs_params.h5", "x.npz"], "p_gs_params.h5 lacks the size of its photo: give it with --photo");
+    refused(&["k.npz", "x.h5"], "x.h5: a kernel has no such format, only Gaussians");
+    fs::write(folder.join("text.h5"), "x,y\n").expect("a file");
+    let foreign = "text.h5: not an HDF5 file: HDF5 signature not found at any valid offset";
+    refused(&["text.h5", "x.npz", "--photo", "p.png"], foreign);
+    assert!(!folder.join("x.npz").exists() && !folder.join("x.h5").exists());
 }

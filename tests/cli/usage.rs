@@ -9,12 +9,14 @@ use crate::scene::{answer, failure, folder, run, scene, write_scene};
 #[test]
 fn wrong_usage_ends_with_2() {
     let folder = folder("usage");
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
         (&[], "Usage: splatport"),
         (&["fit"], "unrecognized subcommand 'fit'"),
         (&["splat", "p.png", "p.csv", "-o", "g.txt"], "the name must end in .npz or .safetensors"),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--profile", "best"], "use recommended, paper or reference"),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--device", "tpu"], "this program was built with "),
+        (&["splat", "p.png", "p.csv", "-o", "g.npz", "--device", "wgpu,wgpu"], "only `splatport run` takes several"),
+        (&["run", "-m", "m.jsonl", "-o", "out", "--device", "wgpu,tpu"], "this program was built with "),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--precision", "quarter"], "[possible values: single, half"),
     ];
     for (arguments, expected) in cases {

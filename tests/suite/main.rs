@@ -15,6 +15,7 @@ mod formats;
 mod image;
 mod losses;
 mod mutations;
+mod params;
 mod readers;
 mod safetensors;
 mod stages;

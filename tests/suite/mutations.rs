@@ -6,9 +6,10 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use splatport::{Annotations, DensityTable, Image, Table};
+use splatport::{Annotations, DensityTable, GaussianTable, Image, Table};
 
 use crate::annotations::npy;
+use crate::data::points::{CROWD, KEYPOINTS, shipped};
 use crate::device::property;
 use crate::files::folder;
 use crate::tables::{gaussians, kernel};
@@ -80,6 +81,20 @@ fn points(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// A COCO file holds the joints of many photos, hence has a function of its own.
+fn joints(path: &Path) -> Result<(), String> {
+    let points = Annotations::from_coco(path, 7).map_err(|error| error.to_string())?;
+    assert!(points.points().as_flattened().iter().all(|value| value.is_finite()));
+    Ok(())
+}
+
+/// Likewise the authors' file, which lacks the size of its photo.
+fn params(path: &Path) -> Result<(), String> {
+    let table = GaussianTable::from_params(path, [64, 48]).map_err(|error| error.to_string())?;
+    table.save_params(path).expect("a table that was read");
+    Ok(())
+}
+
 fn density(path: &Path) -> Result<(), String> {
     let density = DensityTable::open(path).map_err(|error| error.to_string())?;
     assert_eq!(density.values.len(), density.rows * density.columns);
@@ -111,7 +126,20 @@ fn whole(folder: &Path) -> Vec<(&'static str, Reader)> {
         gaussians().save(folder.join("gaussians").with_extension(ending)).unwrap();
         kernel().save(folder.join("kernel").with_extension(ending)).unwrap();
     }
+    for name in ["shanghai.mat", "qnrf.mat", "params.h5", "params_v114.h5"] {
+        fs::write(folder.join(name), shipped(name)).unwrap();
+    }
+    fs::write(folder.join("jhu.txt"), "12 30 8 10 1 0 \n\n  13  31  9  11  3  1\r\n").unwrap();
+    fs::write(folder.join("nwpu.json"), CROWD).unwrap();
+    fs::write(folder.join("coco.json"), KEYPOINTS).unwrap();
     vec![
+        ("shanghai.mat", points),
+        ("qnrf.mat", points),
+        ("jhu.txt", points),
+        ("nwpu.json", points),
+        ("coco.json", joints),
+        ("params.h5", params),
+        ("params_v114.h5", params),
         ("color.png", photo),
         ("deep.png", photo),
         ("photo.jpg", photo),

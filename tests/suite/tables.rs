@@ -114,7 +114,7 @@ fn finite() -> impl Strategy<Value = f32> {
     f32::NORMAL | f32::SUBNORMAL | f32::ZERO
 }
 
-fn any_gaussians() -> impl Strategy<Value = GaussianTable> {
+pub fn any_gaussians() -> impl Strategy<Value = GaussianTable> {
     let scale = || (f32::POSITIVE | f32::NORMAL | f32::SUBNORMAL).prop_map(f32::abs);
     let one = move || ([finite(), finite()], [scale(), scale()], finite(), [finite(), finite(), finite()], finite());
     (vec(one(), 0..6), prop_oneof![Just(1_u8), Just(3)], ".{0,9}", 1..=u32::MAX, 1..=u32::MAX).prop_map(

@@ -1,37 +1,64 @@
 //! `splatport convert`: a table in another format.
 
 use std::fmt::{self, Display};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
-use splatport::Table;
+use splatport::{GaussianTable, Image, Table};
 
 use crate::answer::Answer;
-use crate::options::{TABLES, ending};
+use crate::folder::has_ending;
+use crate::options::ending;
+
+/// Endings of tables and of the authors' files.
+const KNOWN: &[&str] = &["npz", "safetensors", "h5"];
 
 /// Write Gaussians or a kernel in another format, with every bit.
 #[derive(Args)]
 pub struct Convert {
-    /// A table: .npz or .safetensors.
+    /// A table, .npz or .safetensors; or Gaussians of the authors' code, .h5.
     input: PathBuf,
-    /// Where to write it: .npz or .safetensors.
-    #[arg(value_parser = ending(TABLES))]
+    /// Where to write it: .npz, .safetensors or, for the authors' code, Gaussians as .h5.
+    #[arg(value_parser = ending(KNOWN))]
     output: PathBuf,
+    /// The photo of an .h5 file, which lacks its size.
+    #[arg(long)]
+    photo: Option<PathBuf>,
 }
 
 impl Convert {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
-        let table = Table::open(&self.input)?;
-        table.save(&self.output)?;
+        let table = match authors(&self.input) {
+            false => Table::open(&self.input)?,
+            true => {
+                let photo = self.photo.as_ref().with_context(|| {
+                    format!("{} lacks the size of its photo: give it with --photo", self.input.display())
+                })?;
+                let image = Image::open(photo)?;
+                Table::Gaussians(GaussianTable::from_params(&self.input, [image.width(), image.height()])?)
+            }
+        };
+        match &table {
+            Table::Gaussians(gaussians) if authors(&self.output) => gaussians.save_params(&self.output)?,
+            Table::Kernel(_) if authors(&self.output) => {
+                bail!("{}: a kernel has no such format, only Gaussians", self.output.display())
+            }
+            table => table.save(&self.output)?,
+        }
         let kind = match table {
             Table::Gaussians(_) => "gaussians",
             Table::Kernel(_) => "kernel",
         };
         Answer::of(&Summary { kind, output: self.output })
     }
+}
+
+/// Whether a file is one of the authors'.
+fn authors(path: &Path) -> bool {
+    has_ending(path, &["h5"])
 }
 
 #[derive(Serialize)]

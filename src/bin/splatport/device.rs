@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use splatport::{BFloat, Device, Double, Fixed, Half, Precision, Runtime};
 
@@ -14,12 +14,48 @@ pub trait Job {
     fn run<R: Runtime, P: Precision>(self, device: &Device<R, P>) -> Result<Self::Output>;
 }
 
-/// Options of every command that computes.
+/// Work that several devices of one kind share.
+pub trait SharedJob {
+    /// What it gives.
+    type Output;
+    /// Runs it on one device or more.
+    fn run<R: Runtime, P: Precision>(self, devices: &[Device<R, P>]) -> Result<Self::Output>;
+}
+
+/// A job on the first device.
+struct Alone<J>(J);
+
+impl<J: Job> SharedJob for Alone<J> {
+    type Output = J::Output;
+
+    fn run<R: Runtime, P: Precision>(self, devices: &[Device<R, P>]) -> Result<J::Output> {
+        self.0.run(devices.first().context("no device")?)
+    }
+}
+
+/// Options of every command that computes on one device.
 #[derive(Args, Clone)]
 pub struct DeviceArgs {
     /// Where to compute: vulkan, wgpu, cuda or cuda:INDEX, as far as this program was built with them.
     #[arg(long, default_value = Backend::NAMES[0], env = "SPLATPORT_DEVICE")]
     device: Backend,
+    #[command(flatten)]
+    numbers: NumbersArg,
+}
+
+/// Options of a command that several devices can share.
+#[derive(Args, Clone)]
+pub struct DevicesArgs {
+    /// Where to compute: vulkan, wgpu, cuda or cuda:INDEX, as far as this program was built with them; several of one kind with
+    /// commas between, one for every worker, or cuda:all.
+    #[arg(long, default_value = Backend::NAMES[0], env = "SPLATPORT_DEVICE")]
+    device: Backends,
+    #[command(flatten)]
+    numbers: NumbersArg,
+}
+
+#[derive(Args, Clone)]
+struct NumbersArg {
     /// The numbers: half, bfloat and fixed store weights in 16 bits, double needs CUDA.
     #[arg(long, value_enum, default_value = "single")]
     precision: Numbers,
@@ -49,6 +85,9 @@ impl FromStr for Backend {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(',') {
+            return Err("one device: only `splatport run` takes several".to_owned());
+        }
         match text {
             #[cfg(feature = "vulkan")]
             "vulkan" => return Ok(Self::Wgpu),
@@ -66,6 +105,47 @@ impl FromStr for Backend {
     }
 }
 
+/// Ways to devices of one kind: on another the same work gives other bits.
+#[derive(Clone)]
+enum Backends {
+    /// So many workers on one device.
+    Wgpu(usize),
+    #[cfg(feature = "cuda")]
+    Cuda(Vec<usize>),
+    #[cfg(feature = "cuda")]
+    EveryCuda,
+}
+
+impl From<Backend> for Backends {
+    fn from(one: Backend) -> Self {
+        match one {
+            Backend::Wgpu => Self::Wgpu(1),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(index) => Self::Cuda(vec![index]),
+        }
+    }
+}
+
+impl FromStr for Backends {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        #[cfg(feature = "cuda")]
+        if text == "cuda:all" {
+            return Ok(Self::EveryCuda);
+        }
+        let mut parts = text.split(',').map(|one| one.parse::<Backend>().map(Self::from));
+        let first = parts.next().ok_or("no device")??;
+        parts.try_fold(first, |all, one| match (all, one?) {
+            (Self::Wgpu(all), Self::Wgpu(one)) => Ok(Self::Wgpu(all + one)),
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(all), Self::Cuda(one)) => Ok(Self::Cuda([all, one].concat())),
+            #[cfg(feature = "cuda")]
+            _ => Err("devices of different kinds give different bits: take some of one kind".to_owned()),
+        })
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Numbers {
     Single,
@@ -76,22 +156,73 @@ enum Numbers {
 }
 
 impl DeviceArgs {
-    /// Runs `job`, the only place where a device and a precision are chosen.
+    /// Runs `job`.
     pub fn run<J: Job>(&self, job: J) -> Result<J::Output> {
-        match self.device {
-            Backend::Wgpu => self.in_precision(&splatport::Wgpu::best()?, job),
-            #[cfg(feature = "cuda")]
-            Backend::Cuda(index) => self.in_precision(&splatport::Cuda::device(index)?, job),
+        run(self.device.into(), self.numbers.precision, Alone(job))
+    }
+}
+
+impl DevicesArgs {
+    /// Runs `job` on all devices.
+    pub fn run<J: SharedJob>(&self, job: J) -> Result<J::Output> {
+        run(self.device.clone(), self.numbers.precision, job)
+    }
+}
+
+/// The only place where devices and a precision are chosen.
+fn run<J: SharedJob>(backends: Backends, numbers: Numbers, job: J) -> Result<J::Output> {
+    match backends {
+        Backends::Wgpu(workers) => in_precision(&vec![splatport::Wgpu::best()?; workers], numbers, job),
+        #[cfg(feature = "cuda")]
+        Backends::Cuda(indices) => {
+            let devices = indices.into_iter().map(splatport::Cuda::device).collect::<Result<Vec<_>, _>>()?;
+            in_precision(&devices, numbers, job)
         }
+        #[cfg(feature = "cuda")]
+        Backends::EveryCuda => in_precision(&splatport::Cuda::all()?, numbers, job),
+    }
+}
+
+fn in_precision<R: Runtime, J: SharedJob>(devices: &[Device<R>], numbers: Numbers, job: J) -> Result<J::Output> {
+    match numbers {
+        Numbers::Single => job.run(devices),
+        Numbers::Half => job.run(&with(devices, Half)?),
+        Numbers::Bfloat => job.run(&with(devices, BFloat)?),
+        Numbers::Fixed => job.run(&with(devices, Fixed)?),
+        Numbers::Double => job.run(&with(devices, Double)?),
+    }
+}
+
+fn with<R: Runtime, P: Precision>(devices: &[Device<R>], precision: P) -> Result<Vec<Device<R, P>>> {
+    Ok(devices.iter().map(|device| device.with_precision(precision)).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_a_list_of_one_kind() {
+        let workers = |text: &str| match text.parse() {
+            Ok(Backends::Wgpu(workers)) => Ok(workers),
+            #[cfg(feature = "cuda")]
+            Ok(_) => Err("CUDA".to_owned()),
+            Err(error) => Err(error),
+        };
+        assert_eq!((workers("wgpu"), workers("wgpu,wgpu,wgpu")), (Ok(1), Ok(3)));
+        for wrong in ["", "wgpu,", "wgpu,tpu", "wgpu;wgpu"] {
+            assert!(workers(wrong).is_err_and(|error| error.contains("built with")), "{wrong}");
+        }
+        assert!("wgpu,wgpu".parse::<Backend>().is_err());
     }
 
-    fn in_precision<R: Runtime, J: Job>(&self, device: &Device<R>, job: J) -> Result<J::Output> {
-        match self.precision {
-            Numbers::Single => job.run(device),
-            Numbers::Half => job.run(&device.with_precision(Half)?),
-            Numbers::Bfloat => job.run(&device.with_precision(BFloat)?),
-            Numbers::Fixed => job.run(&device.with_precision(Fixed)?),
-            Numbers::Double => job.run(&device.with_precision(Double)?),
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn cuda_devices_are_named_by_index_or_all() {
+        assert!(matches!("cuda:all".parse(), Ok(Backends::EveryCuda)));
+        assert!(matches!("cuda,cuda:3,cuda:1".parse(), Ok(Backends::Cuda(indices)) if indices == [0, 3, 1]));
+        for wrong in ["cuda:0,wgpu", "cuda:all,cuda:0", "cuda:x"] {
+            assert!(wrong.parse::<Backends>().is_err(), "{wrong}");
         }
     }
 }

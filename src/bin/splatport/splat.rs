@@ -21,7 +21,8 @@ use crate::origin::{Origin, digest};
 pub struct Splat {
     /// The photo: PNG or JPEG.
     photo: PathBuf,
-    /// The points: .csv with columns x and y, or .npy of shape [n, 2], px.
+    /// The points: .csv with columns x and y, .npy of shape [n, 2], px, .mat, .txt or .json of a crowd data set; for a COCO file
+    /// see `manifest --coco`.
     points: PathBuf,
     /// Where to write the Gaussians: .npz or .safetensors.
     #[arg(short, long, value_parser = ending(TABLES))]

@@ -1,6 +1,6 @@
 //! Points as data sets store them, synthetic pictures, folders of data sets, augmentation.
 
 mod folders;
-mod points;
+pub mod points;
 mod synthetic;
 mod views;

@@ -10,6 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use splatport::Annotations;
 
+use super::coco;
 use super::manifest::{Entry, Manifest, VERSION};
 use crate::answer::Answer;
 use crate::folder::{found, has_ending};
@@ -32,12 +33,19 @@ pub struct Make {
     /// The name of a photo's points; {} is the photo's name without its ending.
     #[arg(long, default_value = "{}.csv")]
     name: String,
+    /// A COCO keypoints file of all photos: its marked joints are first written to the folder of the points, a file a photo.
+    #[arg(long, requires = "points")]
+    coco: Option<PathBuf>,
 }
 
 impl Make {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
         ensure!(self.name.contains("{}"), "--name `{}` must have {{}} where the photo's name goes", self.name);
+        if let Some(file) = &self.coco {
+            ensure!(self.name.ends_with(".csv"), "--name `{}` must end in .csv, which --coco writes", self.name);
+            coco::spread(file, &self.photos, |photo| self.points_of(photo))?;
+        }
         let found = found(&self.photos, &|file| has_ending(file, &PHOTOS))?;
         let mut summary = Summary { output: self.output.clone(), ..Summary::default() };
         let mut entries = Vec::new();

@@ -57,16 +57,7 @@ impl Manifest {
     /// For a line that is none or of another version, an id that is no relative path, and ids that come twice.
     pub fn open(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut known = HashSet::new();
-        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let mut add = || {
-                let entry: Entry = serde_json::from_str(line)?;
-                check(&entry, &mut known)?;
-                Ok::<Entry, anyhow::Error>(entry)
-            };
-            entries.push(add().with_context(|| format!("{}: line {}", path.display(), at + 1))?);
-        }
+        let entries = parsed(&text).with_context(|| path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Self { folder, entries })
     }
@@ -94,6 +85,17 @@ impl Manifest {
     }
 }
 
+fn parsed(text: &str) -> Result<Vec<Entry>> {
+    let mut known = HashSet::new();
+    let mut entry = |line: &str| {
+        let entry = serde_json::from_str(line)?;
+        check(&entry, &mut known)?;
+        Ok::<Entry, anyhow::Error>(entry)
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(at, line)| entry(line).with_context(|| format!("line {}", at + 1))).collect()
+}
+
 fn check(entry: &Entry, known: &mut HashSet<String>) -> Result<()> {
     ensure!(entry.version == VERSION, "version {}, this program reads {VERSION}", entry.version);
     let named = |part: Component<'_>| matches!(part, Component::Normal(_));
@@ -105,4 +107,56 @@ fn check(entry: &Entry, known: &mut HashSet<String>) -> Result<()> {
     );
     ensure!(known.insert(entry.id.clone()), "the id `{}` comes twice: give each photo its own", entry.id);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+
+    fn lines() -> String {
+        let entry = |id: &str| Entry {
+            version: VERSION,
+            id: id.to_owned(),
+            photo: format!("photos/{id}.png").into(),
+            points: format!("photos/{id}.csv").into(),
+            width: 640,
+            height: 480,
+            count: 3,
+            photo_sha256: "5f".repeat(32),
+            points_sha256: "07".repeat(32),
+        };
+        let line = |id| serde_json::to_string(&entry(id)).expect("JSON") + "\n";
+        ["a", "Straße 7/3", "b c"].map(line).concat()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn damaged_manifests_are_errors_or_sound(
+            damages in prop::collection::vec((any::<Index>(), 0_usize..12, "[ -~\n]{0,8}"), 1..4),
+        ) {
+            let mut characters: Vec<char> = lines().chars().collect();
+            for (at, removed, inserted) in damages {
+                let at = at.index(characters.len() + 1);
+                let end = (at + removed).min(characters.len());
+                characters.splice(at..end, inserted.chars());
+            }
+            let text: String = characters.into_iter().collect();
+            match parsed(&text) {
+                Err(error) => {
+                    let told = format!("{error:#}");
+                    prop_assert!(told.starts_with("line ") && !told.contains('\n'), "{}", told);
+                }
+                Ok(entries) => {
+                    let again: Vec<String> =
+                        entries.iter().map(|entry| serde_json::to_string(entry).expect("JSON")).collect();
+                    prop_assert_eq!(parsed(&again.join("\n")).expect("what was read"), entries);
+                }
+            }
+        }
+    }
 }

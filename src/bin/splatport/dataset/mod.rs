@@ -1,5 +1,6 @@
 //! Many photos: a manifest of them, runs over it in shards, and what is done with a folder of results.
 
+mod coco;
 mod gc;
 mod make;
 mod manifest;
@@ -10,6 +11,7 @@ mod prepare;
 mod record;
 mod run;
 mod shard;
+mod times;
 
 pub use gc::Gc;
 pub use make::Make;

@@ -1,4 +1,7 @@
-//! Photos are decoded on some threads, computed on the device from this one, and written on others.
+//! Photos are decoded on some threads, computed on others, one a device, and written on others again.
+//!
+//! Devices share the work as it comes: one that is free takes what is ready, but no more than its part of the cost that is left
+//! (guided self-scheduling: Polychronopoulos and Kuck, 1987), so that near the end none has a long batch while others wait.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -8,13 +11,14 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use serde::Serialize;
 use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat};
 
 use super::manifest::Entry;
 use super::prepare::Ready;
 use super::record::{Outcome, Record};
 use super::run::Plan;
+use super::shard::cost;
+use super::times::{Clocks, Times};
 
 /// Threads that write: each mostly waits for the disk.
 const WRITERS: usize = 4;
@@ -26,50 +30,6 @@ pub struct Stop {
     pub asked: Arc<AtomicBool>,
     /// Nothing can be written any more.
     pub failure: Mutex<Option<Error>>,
-}
-
-/// Seconds that the parts of a run took, over all threads.
-#[derive(Debug, Default, Serialize)]
-pub struct Times {
-    /// Looking for results, reading, decoding.
-    pub decode: f64,
-    /// Fitting.
-    pub fit: f64,
-    /// Building kernels, and copying results from the device.
-    pub kernel: f64,
-    /// Writing.
-    pub write: f64,
-    /// The device's thread had nothing to do.
-    pub waiting: f64,
-    /// From beginning to end.
-    pub total: f64,
-}
-
-/// A clock that many threads add to.
-#[derive(Default)]
-struct Clock(AtomicU64);
-
-impl Clock {
-    fn time<T>(&self, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let result = work();
-        self.0.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        result
-    }
-
-    fn seconds(&self) -> f64 {
-        self.0.load(Ordering::Relaxed) as f64 * 1e-9
-    }
-}
-
-/// The clocks of [`Times`].
-#[derive(Default)]
-struct Clocks {
-    decode: Clock,
-    fit: Clock,
-    kernel: Clock,
-    write: Clock,
-    waiting: Clock,
 }
 
 /// Results on their way to the disk.
@@ -86,23 +46,27 @@ struct Pipeline<'a> {
     entries: &'a [&'a Entry],
     stop: &'a Stop,
     next: AtomicUsize,
+    /// The cost of the photos that no device took yet.
+    left: AtomicU64,
+    /// Photos that each device took.
+    shares: Vec<AtomicUsize>,
     clocks: Clocks,
 }
 
-/// Works on `entries`, and writes a line of the report for each.
+/// Works on `entries` with all `devices`, and writes a line of the report for each.
 pub fn run<R: Runtime, P: Precision>(
     plan: &Plan,
     entries: &[&Entry],
-    device: &Device<R, P>,
+    devices: &[Device<R, P>],
     stop: &Stop,
     report: &mut (impl Write + Send),
     mut tell: impl FnMut(&Record) + Send,
 ) -> Result<Times> {
     let start = Instant::now();
-    let pipeline = Pipeline { plan, entries, stop, next: AtomicUsize::new(0), clocks: Default::default() };
+    let pipeline = Pipeline::new(plan, entries, stop, devices.len());
     let mean = entries.iter().map(|entry| entry.pixels()).sum::<u64>() / entries.len().max(1) as u64;
     // A batch is decoded while another is computed.
-    let waiting = plan.threads + (plan.batch / mean.max(1)).min(256) as usize;
+    let waiting = plan.threads + devices.len() * (plan.batch / mean.max(1)).min(256) as usize;
     let (ready_in, ready) = bounded(waiting);
     let (done_in, done) = bounded(waiting);
     let (told_in, told) = unbounded();
@@ -111,6 +75,10 @@ pub fn run<R: Runtime, P: Precision>(
         for _ in 0..plan.threads {
             let (ready_in, told_in) = (ready_in.clone(), told_in.clone());
             scope.spawn(move || pipeline.decode(&ready_in, &told_in));
+        }
+        for (device, share) in devices.iter().zip(&pipeline.shares) {
+            let (ready, done_in, told_in) = (ready.clone(), done_in.clone(), told_in.clone());
+            scope.spawn(move || pipeline.compute((device, share), &ready, &done_in, &told_in));
         }
         for _ in 0..WRITERS {
             let (done, told_in) = (done.clone(), told_in.clone());
@@ -124,21 +92,13 @@ pub fn run<R: Runtime, P: Precision>(
             }
             Ok(())
         });
-        drop((ready_in, done));
-        pipeline.compute(device, ready, &done_in, &told_in);
-        drop((done_in, told_in));
+        // Every channel ends with the last of those who send, or who receive.
+        drop((ready_in, ready, done_in, done, told_in));
         recorder.join().unwrap_or_else(|_| Err(Error::msg("the report's thread failed")))
     });
     written?;
-    let Clocks { decode, fit, kernel, write, waiting } = pipeline.clocks;
-    Ok(Times {
-        decode: decode.seconds(),
-        fit: fit.seconds(),
-        kernel: kernel.seconds(),
-        write: write.seconds(),
-        waiting: waiting.seconds(),
-        total: start.elapsed().as_secs_f64(),
-    })
+    let shares = pipeline.shares.into_iter().map(AtomicUsize::into_inner).collect();
+    Ok(pipeline.clocks.read(start.elapsed(), shares))
 }
 
 /// A line for a photo without results.
@@ -152,6 +112,18 @@ fn send<T>(channel: &Sender<T>, value: T) -> bool {
 }
 
 impl<'a> Pipeline<'a> {
+    fn new(plan: &'a Plan, entries: &'a [&'a Entry], stop: &'a Stop, devices: usize) -> Self {
+        Self {
+            plan,
+            entries,
+            stop,
+            next: AtomicUsize::new(0),
+            left: entries.iter().map(|entry| cost(entry)).sum::<u64>().into(),
+            shares: (0..devices).map(|_| AtomicUsize::new(0)).collect(),
+            clocks: Clocks::default(),
+        }
+    }
+
     fn stopped(&self) -> bool {
         self.stop.asked.load(Ordering::Relaxed)
     }
@@ -161,7 +133,11 @@ impl<'a> Pipeline<'a> {
             if self.stopped() {
                 return;
             }
-            let goes_on = match self.clocks.decode.time(|| Ready::of(self.plan, entry)) {
+            let looked = self.clocks.decode.time(|| Ready::of(self.plan, entry));
+            if !matches!(looked, Ok(Some(_))) {
+                self.left.fetch_sub(cost(entry), Ordering::Relaxed);
+            }
+            let goes_on = match looked {
                 Ok(Some(photo)) => send(ready, photo),
                 Ok(None) => send(told, Record { id: entry.id.clone(), outcome: Outcome::Kept }),
                 Err(error) => send(told, failed(entry, &error)),
@@ -174,12 +150,13 @@ impl<'a> Pipeline<'a> {
 
     fn compute<R: Runtime, P: Precision>(
         &self,
-        device: &Device<R, P>,
-        ready: Receiver<Ready<'a>>,
+        (device, share): (&Device<R, P>, &AtomicUsize),
+        ready: &Receiver<Ready<'a>>,
         done: &Sender<Done<'a>>,
         told: &Sender<Record>,
     ) {
-        while let Some(batch) = self.batch(&ready) {
+        while let Some(batch) = self.batch(ready) {
+            share.fetch_add(batch.len(), Ordering::Relaxed);
             let splats = self.clocks.fit.time(|| fit(self.plan, device, &batch));
             for (photo, splat) in batch.iter().zip(splats) {
                 let tables = self.clocks.kernel.time(|| self.tables(photo, splat?));
@@ -191,17 +168,21 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// What is ready, up to the largest batch; none when nothing more comes or the run stops.
+    /// What is ready, up to the largest batch and the device's part of what is left; none when nothing more comes or the run stops.
     fn batch(&self, ready: &Receiver<Ready<'a>>) -> Option<Vec<Ready<'a>>> {
         let first = self.clocks.waiting.time(|| ready.recv()).ok().filter(|_| !self.stopped())?;
-        let mut pixels = first.entry.pixels();
+        let part = self.left.load(Ordering::Relaxed) / self.shares.len() as u64;
+        let (mut pixels, mut taken) = (first.entry.pixels(), cost(first.entry));
         let mut batch = vec![first];
         while pixels < self.plan.batch
+            && taken < part
             && let Ok(photo) = ready.try_recv()
         {
             pixels += photo.entry.pixels();
+            taken += cost(photo.entry);
             batch.push(photo);
         }
+        self.left.fetch_sub(taken, Ordering::Relaxed);
         Some(batch)
     }
 

@@ -15,11 +15,12 @@ use splatport::{Device, Precision, Runtime, SplatRecipe, write_whole};
 
 use super::manifest::{Entry, Manifest};
 use super::outputs::Outputs;
-use super::pipeline::{self, Stop, Times};
+use super::pipeline::{self, Stop};
 use super::record::{Outcome, Record};
 use super::shard::Shard;
+use super::times::Times;
 use crate::answer::Answer;
-use crate::device::{DeviceArgs, Job};
+use crate::device::{DevicesArgs, SharedJob};
 use crate::options::{FitArgs, KernelArgs};
 use crate::origin::{Cells, Origin};
 
@@ -59,7 +60,7 @@ pub struct Run {
     #[command(flatten)]
     kernel: KernelArgs,
     #[command(flatten)]
-    device: DeviceArgs,
+    device: DevicesArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -100,10 +101,10 @@ impl Run {
         Ok(Answer::of(&summary)?.failed(summary.failed > 0))
     }
 
-    fn plan<R: Runtime, P: Precision>(&self, device: &Device<R, P>, manifest: Manifest) -> Plan {
+    fn plan<R: Runtime, P: Precision>(&self, devices: &[Device<R, P>], manifest: Manifest) -> Plan {
         let cells = |stride| Cells { stride, options: self.kernel.options(self.fit.profile) };
         // Of the arrays of a fit none takes more than 32 bytes a pixel.
-        let room = device.client().properties().memory.max_page_size / 32;
+        let room = devices.iter().map(|device| device.client().properties().memory.max_page_size / 32).min();
         let ending = if self.format == Format::Npz { "npz" } else { "safetensors" };
         Plan {
             manifest,
@@ -113,7 +114,7 @@ impl Run {
             precision: P::NAME,
             force: self.force,
             threads: self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1),
-            batch: self.batch.unwrap_or(room),
+            batch: self.batch.or(room).unwrap_or(0),
         }
     }
 }
@@ -124,18 +125,19 @@ struct Work<'a> {
     shard: Shard,
 }
 
-impl Job for Work<'_> {
+impl SharedJob for Work<'_> {
     type Output = Summary;
 
-    fn run<R: Runtime, P: Precision>(self, device: &Device<R, P>) -> Result<Summary> {
+    fn run<R: Runtime, P: Precision>(self, devices: &[Device<R, P>]) -> Result<Summary> {
         let Self { command, manifest, shard } = self;
-        let plan = command.plan(device, manifest);
+        let plan = command.plan(devices, manifest);
         let entries = shard.of(&plan.manifest.entries);
         let report = plan.outputs.folder.join(match shard.count {
             1 => "report.jsonl".to_owned(),
             count => format!("report.{}-of-{count}.jsonl", shard.index),
         });
-        let mut summary = Summary { device: device.name().to_owned(), photos: entries.len(), ..Summary::default() };
+        let names = devices.iter().map(|device| device.name().to_owned()).collect();
+        let mut summary = Summary { devices: names, photos: entries.len(), ..Summary::default() };
         let stop = stop_on_signals()?;
         let bar = bar(entries.len());
         let mut times = Times::default();
@@ -144,7 +146,7 @@ impl Job for Work<'_> {
             bar.inc(1);
         };
         let result = write_whole(&report, |file| {
-            times = pipeline::run(&plan, &entries, device, &stop, file, tell)?;
+            times = pipeline::run(&plan, &entries, devices, &stop, file, tell)?;
             Ok(())
         });
         summary.times = times;
@@ -183,7 +185,7 @@ fn bar(photos: usize) -> ProgressBar {
 
 #[derive(Default, Serialize)]
 struct Summary {
-    device: String,
+    devices: Vec<String>,
     photos: usize,
     written: usize,
     kept: usize,
@@ -215,9 +217,11 @@ impl Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { photos, written, kept, failed, times, .. } = self;
         self.errors.iter().try_for_each(|(id, error)| writeln!(f, "failed  {id}: {error}"))?;
-        writeln!(f, "device  {}", self.device)?;
+        for (device, share) in self.devices.iter().zip(&times.shares) {
+            writeln!(f, "device  {device}: {share} photos")?;
+        }
         writeln!(f, "photos  {photos}: {written} written, {kept} kept, {failed} failed")?;
-        let Times { decode, fit, kernel, write, waiting, total } = times;
+        let Times { decode, fit, kernel, write, waiting, total, .. } = times;
         writeln!(f, "time    {total:.2} s, {:.2} photos a second", (written + kept) as f64 / total.max(1e-9))?;
         writeln!(f, "        device: fit {fit:.2} s, kernels and copies {kernel:.2} s, waiting {waiting:.2} s")?;
         writeln!(f, "        beside: decode {decode:.2} s, write {write:.2} s")

@@ -81,7 +81,8 @@ impl Shard {
     }
 }
 
-fn cost(entry: &Entry) -> u64 {
+/// What a photo costs, in pixels.
+pub fn cost(entry: &Entry) -> u64 {
     entry.pixels() + PIXELS_A_POINT * entry.count as u64
 }
 
