@@ -49,8 +49,9 @@ enum Gaussians {
 
 const SIGMA: f64 = 8.0;
 
-/// Bayesian loss's share of the crop's side, of its authors' advice for sparse scenes.
-const KAPPA: f64 = 0.15;
+/// Bayesian loss's published constant, for a photo whose shorter side is 512 px: background and annotation weigh the same at
+/// `sqrt(512)` px from it.
+const BAYESIAN: Background = Background::Reciprocal { kappa: 1.0, side: Some(512.0) };
 
 /// The method, with Huber's discrepancy: why not the paper's says EXPERIMENTS.md.
 const HUBER: Discrepancy = Discrepancy::Huber { width: 1.0 };
@@ -205,10 +206,7 @@ impl<R: CubeRuntime> Prepared<R> {
         Ok(match &self.method.kind {
             Kind::Plan(plan) => Box::new(self.planned(plan, crops, grid)?),
             Kind::L2(scales) => Box::new(L2::new(scales.clone()).on(device, &scenes)?),
-            Kind::Bayesian => {
-                let background = Background::Reciprocal { kappa: KAPPA, side: Some(f64::from(SIDE)) };
-                Box::new(Bayesian::default().background(background).on(device, &scenes)?)
-            }
+            Kind::Bayesian => Box::new(Bayesian::default().background(BAYESIAN).on(device, &scenes)?),
             Kind::DmCount => Box::new(DmCount::new(DmProfile::default()).on(device, &scenes)?),
             Kind::Unbalanced => Box::new(Unbalanced::default().on(device, &scenes)?),
             Kind::Generalized => Box::new(Generalized::new(GlProfile::Converged).on(device, &scenes)?),

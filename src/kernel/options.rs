@@ -38,8 +38,9 @@ pub enum Background {
         /// Their `background_ratio`, px².
         kappa: f64,
     },
-    /// Bayesian loss's: the background is a point at the distance `(kappa side)^2 / distance` from the cell, on the far side of the
-    /// nearest annotation. Meant for round Gaussians of one scale; others count as round ones of the same area.
+    /// Bayesian loss's: the background is a point as far from the cell as `kappa side / distance`, all three in px, with the distance to
+    /// the nearest annotation; so both weigh the same at `sqrt(kappa side)` px, whatever the scale. Meant for round Gaussians of one
+    /// scale; others count as round ones of the same area.
     Reciprocal {
         /// Share of the side; their code has 1, their advice is less.
         kappa: f64,

@@ -35,7 +35,7 @@ pub struct Bayesian {
 }
 
 impl Default for Bayesian {
-    /// The published code: 8 px, and a background at the distance `side^2 / distance` from every cell.
+    /// The published code: 8 px, and a background as far from a cell as `side / distance` to its annotation, px.
     fn default() -> Self {
         let background = Background::Reciprocal { kappa: 1.0, side: None };
         Self { scales: Scales::Fixed(8.0), background, tau: 1e-3 }
