@@ -77,8 +77,9 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
 
     /// How transported mass and target are compared. Default: [`Discrepancy::L1`], the paper's.
     ///
-    /// A network that learns from scratch should have another, [`Huber`](Discrepancy::Huber) with a width of 1 for example. Under L1 every
-    /// cell of the background is pushed down exactly as hard as a cell of an annotation is pushed up; where most cells are
+    /// A network that learns from scratch should have [`Discrepancy::PoissonKl`]: along the scale of a density its slope is
+    /// `sum_i z_i - sum_n t_n`, so that the best scale of whatever the network predicts has as much mass as there are annotations. Under
+    /// L1 every cell of the background is pushed down exactly as hard as a cell of an annotation is pushed up; where most cells are
     /// background, networks that cannot tell them apart yet end at a density of 0 and stay there (EXPERIMENTS.md).
     ///
     /// # Errors

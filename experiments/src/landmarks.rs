@@ -5,7 +5,7 @@ use burn_flex::FlexDevice;
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use splatport::{
-    Annotations, Device, Discrepancy, GaussianTable, Grid, Image, Kernel, Profile, Single, Splat,
+    Annotations, Device, GaussianTable, Grid, Image, Kernel, Profile, Single, Splat,
     burn::{
         CubeRuntime,
         networks::{STRIDE, SmallDensity, image_tensor},
@@ -18,6 +18,7 @@ use splatport::{
 };
 
 use crate::{
+    method::POISSON,
     network::Cpu,
     run::{Learner, Run},
     table::Row,
@@ -123,7 +124,7 @@ impl<R: CubeRuntime> Landmarks<R> {
                 let images = figures.iter().flat_map(|&figure| &self.splats[figure]);
                 let images: Vec<_> = images.map(|splat| (splat, grid)).collect();
                 let kernel = Kernel::of_all(&self.device, &images, Profile::Recommended.kernel())?;
-                Box::new(kernel.loss().discrepancy(Discrepancy::Huber { width: 1.0 })?)
+                Box::new(kernel.loss().discrepancy(POISSON)?)
             }
         })
     }

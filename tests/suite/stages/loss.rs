@@ -1,7 +1,7 @@
 //! The training loss of a small kernel: value, gradient and mass, targets, transport cost, batches.
 
 use splatport::{
-    Error, Grid, Kernel,
+    Discrepancy, Error, Grid, Kernel,
     reference::{
         cost::{combined, transport_cost},
         loss::{Step, batch_mean, l1},
@@ -39,6 +39,27 @@ fn losses_are_the_oracles() {
     for seed in 1..4 {
         let (buffer, z) = density(seed, rows.len());
         check(&loss, &buffer, &l1(&rows, &z, &[1.0; 8]), 15.0);
+    }
+}
+
+/// With the divergence of Poisson counts `<z, gradient>` is the mass that is too much, wherever it lies: so no density whose scale is
+/// at its best has another mass than there are annotations, an empty one least of all.
+#[test]
+fn poisson_counts_are_right_at_the_best_scale() {
+    let (loss, rows) = small();
+    let loss = loss.discrepancy(Discrepancy::PoissonKl { least: 1e-6 }).expect("a discrepancy");
+    for seed in 1..4 {
+        let (buffer, z) = density(seed, rows.len());
+        let step = loss.evaluate(&buffer).expect("a step");
+        let along: f64 = read(step.gradient()).iter().zip(&z).map(|(slope, z)| slope * z).sum();
+        let masses = read(step.transported());
+        let mass: f64 = masses.iter().sum();
+        // Annotations that no cell belongs to have nothing to scale; the last column is the background's.
+        let reached = masses[..masses.len() - 1].iter().filter(|m| **m > 1e-6).count() as f64;
+        assert!(mass > 0.1 && reached >= 6.0, "{masses:?}");
+        // A slope is rounded as a mass is (see `check`), and sum_i z_i sum_n K_in (1 + 1 / m_n) = mass + reached.
+        let tolerance = 2.0 * 18.0 * f64::from(f32::EPSILON) / 2.0 * (mass + reached);
+        assert!((along - (mass - reached)).abs() <= tolerance, "{along} {mass}");
     }
 }
 
