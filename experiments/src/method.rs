@@ -131,7 +131,7 @@ pub fn cut_offs() -> Vec<Method> {
     let mut methods = Vec::new();
     for (limit, shape) in [
         ("", Profile::Recommended.splat().shape),
-        ("-no-limit", Shape { weight: 0.0, ..Profile::Recommended.splat().shape }),
+        ("-no-limit", Shape { weight: 0.0, limit: 1e3, ..Profile::Recommended.splat().shape }),
     ] {
         let gaussians = Gaussians::Fitted(SplatOptions { shape, ..Profile::Recommended.splat() });
         for cut_off in [1.5, 2.4, 3.0, 3.6] {
