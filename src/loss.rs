@@ -77,10 +77,11 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
 
     /// How transported mass and target are compared. Default: [`Discrepancy::L1`], the paper's.
     ///
-    /// A network that learns from scratch should have [`Discrepancy::PoissonKl`]: along the scale of a density its slope is
-    /// `sum_i z_i - sum_n t_n`, so that the best scale of whatever the network predicts has as much mass as there are annotations. Under
-    /// L1 every cell of the background is pushed down exactly as hard as a cell of an annotation is pushed up; where most cells are
-    /// background, networks that cannot tell them apart yet end at a density of 0 and stay there (EXPERIMENTS.md).
+    /// A network that learns from scratch should have [`Discrepancy::PoissonKl`]. Along the scale of a density its slope is
+    /// `sum_i z_i - sum_n t_n` (as long as no annotation has less than the least mass), so that the best scale of whatever the network
+    /// predicts has as much mass as there are annotations. Under L1 every cell of the background is pushed down exactly as hard as a
+    /// cell of an annotation is pushed up; where most cells are background, networks that cannot tell them apart yet end at a
+    /// density of 0 and stay there (EXPERIMENTS.md).
     ///
     /// # Errors
     /// [`Error::Option`] when its width or least mass is not positive and finite.

@@ -1,7 +1,7 @@
 //! MATLAB files of version 5 (`save -v6`, `-v7`): numbers, cells and structures, which is what points are kept in.
 //!
-//! Not a crate's: `matfile` 0.5 reads neither cells nor structures, and `matrw` 0.1.4, by its source, panics on a damaged file, reads a damaged
-//! structure twice for every level around it, and bounds neither the nesting nor what a compressed variable unpacks to.
+//! Not a crate's: `matfile` 0.5 reads neither cells nor structures, and `matrw` 0.1.4, by its source, panics on a damaged file, reads
+//! a damaged structure twice for every level around it, and bounds neither the nesting nor what a compressed variable unpacks to.
 //! Format: "MAT-File Format", The MathWorks, chapter 1.
 
 use std::io::Read;
