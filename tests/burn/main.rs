@@ -1,36 +1,28 @@
 //! Burn: losses as operations on tensors, networks, training.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod networks;
 mod operation;
 mod trainer;
 
-use std::{fs, path::PathBuf, sync::OnceLock};
+use std::{fs, path::PathBuf};
 
 use burn_autodiff::Autodiff;
-use splatport::{Annotations, Device, Grid, Kernel, Loss, Profile, Splat, WgpuRuntime};
+use splatport::{Annotations, Device, Grid, Kernel, Loss, Profile, Splat};
+
+pub use common::{R, device};
 
 /// Burn on the CPU: densities and gradients are copied.
 pub type Cpu = Autodiff<burn_flex::Flex>;
 /// Burn on the device of the loss: the same memory.
-pub type Same = Autodiff<burn_cubecl::CubeBackend<WgpuRuntime, f32, i32, u32>>;
-
-/// The one device of this process.
-pub fn device() -> &'static Device<WgpuRuntime> {
-    static DEVICE: OnceLock<Device<WgpuRuntime>> = OnceLock::new();
-    DEVICE.get_or_init(|| {
-        #[cfg(feature = "vulkan")]
-        let device = splatport::Vulkan::best();
-        #[cfg(not(feature = "vulkan"))]
-        let device = splatport::Wgpu::best();
-        device.expect("a device")
-    })
-}
+pub type Same = Autodiff<burn_cubecl::CubeBackend<R, f32, i32, u32>>;
 
 /// A crop: width, height, points.
 pub type Crop<'a> = (u32, u32, &'a [[f64; 2]]);
 
 /// The loss of crops with cells of 8 px and round Gaussians at the points.
-pub fn crops(crops: &[Crop<'_>]) -> Loss<WgpuRuntime> {
+pub fn crops(crops: &[Crop<'_>]) -> Loss<R> {
     let splat = |(width, height, points): &Crop<'_>| {
         let points = Annotations::new(points.to_vec()).expect("points");
         Splat::round(device(), &points, [*width, *height], 6.0).expect("splat")
@@ -42,7 +34,7 @@ pub fn crops(crops: &[Crop<'_>]) -> Loss<WgpuRuntime> {
 }
 
 /// The loss of one crop.
-pub fn crop(width: u32, height: u32, points: &[[f64; 2]]) -> Loss<WgpuRuntime> {
+pub fn crop(width: u32, height: u32, points: &[[f64; 2]]) -> Loss<R> {
     crops(&[(width, height, points)])
 }
 

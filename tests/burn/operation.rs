@@ -4,12 +4,12 @@ use burn_autodiff::Autodiff;
 use burn_core::tensor::{DType, ElementConversion, Tensor, TensorData, backend::Backend};
 use burn_cubecl::tensor::CubeTensor;
 use splatport::{
-    Annotations, Discrepancy, Error, Grid, Loss, WgpuRuntime,
+    Annotations, Discrepancy, Error, Grid, Loss,
     burn::loss,
     losses::{Bayesian, DensityLoss, DmCount, DmProfile, L2, Scales, Sinkhorn, Unbalanced},
 };
 
-use crate::{Cpu, Same, crop, crops, device, numbers};
+use crate::{Cpu, R, Same, crop, crops, device, numbers};
 
 const POINTS: [[f64; 2]; 3] = [[9.0, 9.5], [30.0, 20.0], [40.0, 22.0]];
 
@@ -26,7 +26,7 @@ fn leaves<B: Backend>(values: &[f32], shapes: &[[usize; 2]]) -> Vec<Tensor<Autod
 }
 
 /// Value and gradient (of all leaves, one behind the other) of `factor` times the loss.
-fn through_burn<B: Backend>(of: &impl DensityLoss<WgpuRuntime, splatport::Single>, factor: f32) -> (f32, Vec<f32>) {
+fn through_burn<B: Backend>(of: &impl DensityLoss<R, splatport::Single>, factor: f32) -> (f32, Vec<f32>) {
     let shapes = of.shapes();
     let values = numbers(shapes.iter().map(|[rows, columns]| rows * columns).sum());
     let leaves = leaves::<B>(&values, &shapes);
@@ -40,21 +40,20 @@ fn through_burn<B: Backend>(of: &impl DensityLoss<WgpuRuntime, splatport::Single
 }
 
 /// Value, as a sum in `f64`, and gradient without Burn.
-fn directly(of: &impl DensityLoss<WgpuRuntime, splatport::Single>) -> (f64, Vec<f32>) {
+fn directly(of: &impl DensityLoss<R, splatport::Single>) -> (f64, Vec<f32>) {
     let cells = of.shapes().iter().map(|[rows, columns]| rows * columns).sum();
     let step = of.evaluated(&device().upload(&numbers(cells))).expect("step");
     let values = step.values.read().expect("values");
     (values.into_iter().map(f64::from).sum(), step.gradient.read().expect("gradient"))
 }
 
-fn agrees(of: &impl DensityLoss<WgpuRuntime, splatport::Single>) {
+fn agrees(of: &impl DensityLoss<R, splatport::Single>) {
     let (value, gradient) = directly(of);
     assert!(gradient.iter().any(|g| *g != 0.0), "a gradient to compare");
     let images = of.shapes().len() as f64;
-    for (burn, bits) in [
-        through_burn::<burn_flex::Flex>(of, 1.0),
-        through_burn::<burn_cubecl::CubeBackend<WgpuRuntime, f32, i32, u32>>(of, 1.0),
-    ] {
+    for (burn, bits) in
+        [through_burn::<burn_flex::Flex>(of, 1.0), through_burn::<burn_cubecl::CubeBackend<R, f32, i32, u32>>(of, 1.0)]
+    {
         // The images' values are summed in f32: at most one rounding each. They are positive here.
         let error = (f64::from(burn) - value).abs();
         assert!(error <= images * f64::from(f32::EPSILON) * value.abs(), "{burn} against {value}");
@@ -120,7 +119,7 @@ fn another_float() {
 /// negative, each value is off by `n u` of itself at most, hence a difference by `n u value / h`. Worst seen: 0.0082 of that.
 #[test]
 fn finite_differences() {
-    let of: Loss<WgpuRuntime> = crop(48, 32, &POINTS).discrepancy(Discrepancy::L2).expect("L2");
+    let of: Loss<R> = crop(48, 32, &POINTS).discrepancy(Discrepancy::L2).expect("L2");
     let (values, h) = (numbers(24), 0.125f32);
     let at = |values: &[f32]| -> f64 {
         let leaves = leaves::<burn_flex::Flex>(values, &[[4, 6]]);
@@ -144,7 +143,7 @@ fn finite_differences() {
 #[test]
 fn the_same_device_copies_nothing() {
     let tensor = Tensor::<Same, 2>::from_data(TensorData::new(numbers(24), [4, 6]), &Default::default()).inner();
-    let memory: CubeTensor<WgpuRuntime> = tensor.clone().into_primitive().tensor();
+    let memory: CubeTensor<R> = tensor.clone().into_primitive().tensor();
     drop(tensor);
     assert!(memory.handle.can_mut(), "nobody else holds it");
     let tensor = Tensor::<<Same as burn_core::tensor::backend::AutodiffBackend>::InnerBackend, 2>::from_primitive(

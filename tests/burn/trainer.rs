@@ -10,7 +10,7 @@ use burn_optim::{
 };
 use rand::Rng;
 use splatport::{
-    Buffer, Device, Error, Loss, Single, WgpuRuntime,
+    Buffer, Device, Error, Loss, Single,
     burn::{
         Epoch, Trainer,
         networks::{DensityNetwork, SmallDensity, TransformerDensity},
@@ -18,7 +18,7 @@ use splatport::{
     losses::{DensityLoss, Evaluated},
 };
 
-use crate::{Cpu, crop, numbers, temporary};
+use crate::{Cpu, R, crop, numbers, temporary};
 
 type Of<M> = Trainer<M, OptimizerAdaptor<Adam, M, Cpu>, LinearLrScheduler>;
 
@@ -33,7 +33,7 @@ fn of<M: burn_core::module::AutodiffModule<Cpu>>(network: M, seed: u64) -> Of<M>
 }
 
 /// Steps on a photo that is dimmed at random; the losses.
-fn train(trainer: &mut Of<SmallDensity<Cpu>>, loss: &Loss<WgpuRuntime>, steps: usize) -> Vec<f64> {
+fn train(trainer: &mut Of<SmallDensity<Cpu>>, loss: &Loss<R>, steps: usize) -> Vec<f64> {
     let mut step = || {
         let dimmed = trainer.rng().random_range(0.5..1.0f32);
         let pixels = numbers(3 * 32 * 48).into_iter().map(|v| v * dimmed).collect();
@@ -110,10 +110,10 @@ fn damaged_checkpoints() {
 }
 
 /// A loss whose value is NaN.
-struct Broken(Loss<WgpuRuntime>);
+struct Broken(Loss<R>);
 
-impl DensityLoss<WgpuRuntime, Single> for Broken {
-    fn device(&self) -> &Device<WgpuRuntime> {
+impl DensityLoss<R, Single> for Broken {
+    fn device(&self) -> &Device<R> {
         self.0.kernel().device()
     }
 
@@ -121,7 +121,7 @@ impl DensityLoss<WgpuRuntime, Single> for Broken {
         self.0.shapes()
     }
 
-    fn evaluated(&self, density: &Buffer<WgpuRuntime, f32>) -> splatport::Result<Evaluated<WgpuRuntime, Single>> {
+    fn evaluated(&self, density: &Buffer<R, f32>) -> splatport::Result<Evaluated<R, Single>> {
         Ok(Evaluated { values: crate::device().upload(&[f32::NAN]), ..self.0.evaluated(density)? })
     }
 }

@@ -2,6 +2,8 @@
 
 mod annotations;
 mod atomic;
+#[path = "../common/mod.rs"]
+mod common;
 // What does not compile does not depend on the shader compiler; once is enough.
 #[cfg(feature = "vulkan")]
 mod compile_fail;

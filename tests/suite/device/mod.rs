@@ -30,37 +30,22 @@ mod softplus;
 mod tally;
 mod transport;
 
-use std::sync::OnceLock;
-
 use proptest::prelude::*;
 use splatport::kernels::{
     Cells,
     gaussian::{Framing, frames},
 };
 use splatport::reference::{gaussian::Gaussian, grid::Grid};
-use splatport::{Device, Gaussians, HostReal, WgpuRuntime, strategies};
+use splatport::{Gaussians, HostReal, strategies};
 
+pub use crate::common::{R, device};
 pub use tally::{Tally, once, property};
 
-/// The runtime of the suite: SPIR-V with the feature `vulkan`, else WGSL.
-pub type R = WgpuRuntime;
 /// Gaussians after [`frames`].
 pub type Frames = splatport::kernels::gaussian::Frames<R, f32>;
 
 /// Unit roundoff of `f32`.
 pub const U: f64 = f32::EPSILON as f64 / 2.0;
-
-/// One device for all tests of the process.
-pub fn device() -> &'static Device<R> {
-    static DEVICE: OnceLock<Device<R>> = OnceLock::new();
-    DEVICE.get_or_init(|| {
-        #[cfg(feature = "vulkan")]
-        let found = splatport::Vulkan::best();
-        #[cfg(not(feature = "vulkan"))]
-        let found = splatport::Wgpu::best();
-        found.expect("a device")
-    })
-}
 
 /// Leaves `value` in memory that the next operation will be given: what it does not write reads as that.
 pub fn poison_with(value: f32, lengths: &[usize]) {

@@ -1,14 +1,14 @@
 use proptest::prelude::*;
+use splatport::Error;
 use splatport::kernel::Background;
 use splatport::losses::{Bayesian, Scales};
 use splatport::reference::{bayesian::posterior, gaussian::Gaussian, kernel, loss::l1};
-use splatport::{Error, WgpuRuntime};
 
 use super::{Scene, bound, by_image, densities, roundings, scene, scenes};
 use crate::device::plan::row_error;
-use crate::device::{U, device, once, property, single};
+use crate::device::{R, U, device, once, property, single};
 
-type Step = splatport::loss::Step<WgpuRuntime, splatport::Single>;
+type Step = splatport::loss::Step<R, splatport::Single>;
 
 /// Little enough to leave rounding in charge.
 const TAU: f64 = 1e-6;

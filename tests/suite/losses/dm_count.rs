@@ -1,15 +1,15 @@
 use proptest::prelude::*;
+use splatport::Error;
 use splatport::losses::{DmCount, DmProfile, Epsilon, OtEntropy, Solver};
 use splatport::reference::dm_count::{count_and_variation, dots, published, published_gradient};
 use splatport::reference::grid::Grid as Lattice;
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, Solution, slope_by_density, uniform};
-use splatport::{Error, WgpuRuntime};
 
 use super::{Scene, bound, by_image, densities, gradients, roundings, scene, scenes, solutions};
 use crate::device::sinkhorn::{half_error, size};
-use crate::device::{U, device, once, poison, property, wide};
+use crate::device::{R, U, device, once, poison, property, wide};
 
-type Step = splatport::losses::Step<WgpuRuntime>;
+type Step = splatport::losses::Step<R>;
 
 const TRANSPORT: f64 = 0.1;
 const VARIATION: f64 = 0.01;

@@ -5,16 +5,16 @@ use splatport::losses::{
     ReferenceMeasure, Scales, Sinkhorn, Solver, Unbalanced, UotForm,
 };
 use splatport::reference::sinkhorn::{least_assignment, squared_distances};
-use splatport::{Annotations, Error, Grid, Result, Single, WgpuRuntime};
+use splatport::{Annotations, Error, Grid, Result, Single};
 
 use super::{Scene, bound, by_image, densities, scene};
-use crate::device::{U, device, once, property, single};
+use crate::device::{R, U, device, once, property, single};
 
-type Loss = Box<dyn DensityLoss<WgpuRuntime, Single>>;
+type Loss = Box<dyn DensityLoss<R, Single>>;
 
 /// Every loss at an epsilon that is extreme, where it has one.
 fn losses(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<Loss>)> {
-    fn boxed<L: DensityLoss<WgpuRuntime, Single> + 'static>(loss: Result<L>) -> Result<Loss> {
+    fn boxed<L: DensityLoss<R, Single> + 'static>(loss: Result<L>) -> Result<Loss> {
         loss.map(|loss| Box::new(loss) as Loss)
     }
     let (on, all, epsilon) = (device(), bound(scenes), Epsilon::Absolute(epsilon));

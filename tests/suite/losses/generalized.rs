@@ -1,14 +1,14 @@
 use proptest::prelude::*;
+use splatport::Error;
 use splatport::losses::{Coordinates, Generalized, GlProfile, GridOffset, Ground};
 use splatport::reference::generalized::{Loss, epsilons, perspective};
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, Solution};
-use splatport::{Error, WgpuRuntime};
 
 use super::{Scene, bound, by_image, densities, gradients, roundings, scene, scenes, solutions};
 use crate::device::sinkhorn::{half_error, size};
-use crate::device::{U, device, once, poison, property, wide};
+use crate::device::{R, U, device, once, poison, property, wide};
 
-type Step = splatport::losses::Step<WgpuRuntime>;
+type Step = splatport::losses::Step<R>;
 
 fn evaluate(loss: &Generalized, scenes: &[Scene]) -> Step {
     let loss = loss.on(device(), &bound(scenes)).expect("a loss");

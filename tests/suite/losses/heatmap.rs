@@ -3,12 +3,12 @@ use proptest::prelude::*;
 use splatport::losses::{Demanders, HeatmapTransport};
 use splatport::reference::heatmap::{demanders, single as closed};
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, Solution, slope_by_density, squared_distances};
-use splatport::{Error, Grid, WgpuRuntime, strategies};
+use splatport::{Error, Grid, strategies};
 
 use crate::device::sinkhorn::{half_error, size};
-use crate::device::{U, device, once, poison, property, single, wide};
+use crate::device::{R, U, device, once, poison, property, single, wide};
 
-type Step = splatport::losses::Step<WgpuRuntime>;
+type Step = splatport::losses::Step<R>;
 
 /// Maps of one size, each with its joint, px.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ fn total(map: &[f64]) -> f64 {
 }
 
 /// Numbers of every channel, one after the other.
-fn by_channel(poses: &[Maps], all: &splatport::Buffer<WgpuRuntime, f32>) -> Vec<Vec<f64>> {
+fn by_channel(poses: &[Maps], all: &splatport::Buffer<R, f32>) -> Vec<Vec<f64>> {
     let mut rest = wide(all.read().expect("numbers"));
     let mut take = |(grid, ..): Channel<'_>| {
         let others = rest.split_off(grid.len());

@@ -2,12 +2,12 @@ use proptest::prelude::*;
 use splatport::losses::{Border, L2, Reduction, Sampling, Scales};
 use splatport::reference::grid::Grid as Lattice;
 use splatport::reference::pseudo_density::{Painting, painted, squares};
-use splatport::{Annotations, Error, Grid, WgpuRuntime};
+use splatport::{Annotations, Error, Grid};
 
 use super::{Scene, bound, by_image, densities, roundings, scene, scenes};
-use crate::device::{U, device, once, poison, property, single, weight_error, wide};
+use crate::device::{R, U, device, once, poison, property, single, weight_error, wide};
 
-type Loss = splatport::losses::L2Loss<WgpuRuntime>;
+type Loss = splatport::losses::L2Loss<R>;
 
 fn on(loss: &L2, scenes: &[Scene]) -> Loss {
     let cells: usize = scenes.iter().map(|scene| scene.grid.len()).sum();

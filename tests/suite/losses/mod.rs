@@ -14,11 +14,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use splatport::losses::Step;
 use splatport::reference::sinkhorn::{Solution, squared_distances};
-use splatport::{Annotations, Buffer, Grid, WgpuRuntime, strategies};
+use splatport::{Annotations, Buffer, Grid, strategies};
 
-use crate::device::{device, single, wide};
-
-type R = WgpuRuntime;
+use crate::device::{R, device, single, wide};
 
 /// The grid of a crop, points in and around it, and a density.
 #[derive(Debug, Clone)]

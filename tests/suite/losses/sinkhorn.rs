@@ -1,13 +1,13 @@
 use proptest::prelude::*;
+use splatport::Error;
 use splatport::losses::{Coordinates, Epsilon, Ground, Marginals, Sinkhorn, Solver};
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, slope_by_density, uniform};
-use splatport::{Error, WgpuRuntime};
 
 use super::{Scene, bound, by_image, densities, gradients, roundings, scene, scenes, solutions};
 use crate::device::sinkhorn::{half_error, size};
-use crate::device::{U, device, property};
+use crate::device::{R, U, device, property};
 
-type Step = splatport::losses::Step<WgpuRuntime>;
+type Step = splatport::losses::Step<R>;
 
 fn evaluate(loss: &Sinkhorn, scenes: &[Scene]) -> Step {
     loss.on(device(), &bound(scenes)).expect("a loss").evaluate(&densities(scenes)).expect("a step")

@@ -1,13 +1,13 @@
 use proptest::prelude::*;
+use splatport::Error;
 use splatport::losses::{Epsilon, ReferenceMeasure, Unbalanced, UotForm};
 use splatport::reference::sinkhorn::{Form, Marginal, Problem};
-use splatport::{Error, WgpuRuntime};
 
 use super::{Scene, bound, densities, gradients, roundings, scene, scenes, solutions};
 use crate::device::sinkhorn::{half_error, size};
-use crate::device::{U, device, once, poison, property, wide};
+use crate::device::{R, U, device, once, poison, property, wide};
 
-type Step = splatport::losses::Step<WgpuRuntime>;
+type Step = splatport::losses::Step<R>;
 
 fn evaluate(loss: &Unbalanced, scenes: &[Scene]) -> Step {
     let loss = loss.on(device(), &bound(scenes)).expect("a loss");

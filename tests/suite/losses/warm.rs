@@ -3,17 +3,17 @@
 use std::cell::Cell;
 
 use proptest::prelude::*;
+use splatport::Error;
 use splatport::losses::{
     DmCount, DmProfile, Epsilon, Generalized, GlProfile, Marginals, Sinkhorn, Solver, TransportLoss, Unbalanced,
 };
-use splatport::{Error, WgpuRuntime};
 
 use super::sinkhorn::problem;
 use super::{Scene, bound, densities, scene, scenes, solutions};
 use crate::device::sinkhorn::{half_error, size};
-use crate::device::{device, property, single};
+use crate::device::{R, device, property, single};
 
-type Loss = TransportLoss<WgpuRuntime>;
+type Loss = TransportLoss<R>;
 
 const EPSILON: f64 = 100.0;
 const TOLERANCE: f64 = 1e-3;

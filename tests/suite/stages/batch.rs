@@ -1,14 +1,14 @@
 //! Images that are fitted together get the bits that each gets alone.
 
 use splatport::{
-    Annotations, Device, Image, Pixels, Single, SplatRecipe, WgpuRuntime,
+    Annotations, Device, Image, Pixels, Single, SplatRecipe,
     kernels::Shape,
     splat::{Compositing, End, ExtraGaussians, Inputs, Prior, Reconstruction, Solver},
 };
 
-use super::{Splat, bits_of, device, noise, photo, points};
+use super::{R, Splat, bits_of, device, noise, photo, points};
 
-type Bound<'a> = SplatRecipe<Inputs<'a, WgpuRuntime, Single>>;
+type Bound<'a> = SplatRecipe<Inputs<'a, R, Single>>;
 
 /// More than a bunch of Adam's steps between two looks, and as many that some images settle before others.
 const SOLVERS: [Solver; 2] = [Solver::Adam { steps: 35, rate: 0.05 }, Solver::GaussNewton { steps: 12 }];
@@ -50,7 +50,7 @@ fn scenes() -> Vec<(Image, Annotations)> {
 }
 
 /// Compares a batch, its last image first, with fits of one image each.
-fn same_as_alone(name: &str, scenes: &[(Image, Annotations)], device: &Device<WgpuRuntime>, options: Options) {
+fn same_as_alone(name: &str, scenes: &[(Image, Annotations)], device: &Device<R>, options: Options) {
     let images: Vec<(&Image, &Annotations)> = scenes.iter().rev().map(|(image, points)| (image, points)).collect();
     let batch: Vec<Splat> = (options.unbound)(splatport::recipe()).fit_all(device, &images).expect("splats");
     assert_eq!(batch.len(), scenes.len(), "{name}");

@@ -24,10 +24,10 @@ mod stored;
 mod train;
 mod variants;
 
-use std::{path::Path, sync::OnceLock};
+use std::path::Path;
 
 use splatport::{
-    Annotations, Device, GaussianTable, Image, WgpuRuntime,
+    Annotations, GaussianTable, Image,
     kernels::HostReal,
     reference::{
         background_image::{inpainted_background, knn_mask, masked_background},
@@ -38,24 +38,14 @@ use splatport::{
     splat::BackgroundImage,
 };
 
-pub type Splat = splatport::Splat<WgpuRuntime>;
-pub type Loss = splatport::Loss<WgpuRuntime>;
-pub type Buffer = splatport::Buffer<WgpuRuntime, f32>;
+pub use crate::common::{R, device};
+
+pub type Splat = splatport::Splat<R>;
+pub type Loss = splatport::Loss<R>;
+pub type Buffer = splatport::Buffer<R, f32>;
 
 /// Squared Mahalanobis distance at which a Gaussian ends by default.
 pub const SUPPORT: f64 = 11.082_527_090_316_852;
-
-/// The one device of this process.
-pub fn device() -> &'static Device<WgpuRuntime> {
-    static DEVICE: OnceLock<Device<WgpuRuntime>> = OnceLock::new();
-    DEVICE.get_or_init(|| {
-        #[cfg(feature = "vulkan")]
-        let device = splatport::Vulkan::best();
-        #[cfg(not(feature = "vulkan"))]
-        let device = splatport::Wgpu::best();
-        device.expect("a device")
-    })
-}
 
 /// Leaves NaN in the memory that the next allocations get.
 pub fn poison() {

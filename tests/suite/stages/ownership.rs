@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use splatport::{
-    Annotations, Grid, Image, Kernel, WgpuRuntime,
+    Annotations, Grid, Image, Kernel,
     kernel::{Background, CutOff, Owners},
     reference::ownership::{mean_overlap, owners},
     splat::BackgroundImage,
 };
 
-use super::{Splat, device, sample};
+use super::{R, Splat, device, sample};
 
 /// Labels of every pixel, and the label of every annotation.
 fn truth(annotations: &Annotations) -> (Vec<u32>, Vec<u32>) {
@@ -24,7 +24,7 @@ fn truth(annotations: &Annotations) -> (Vec<u32>, Vec<u32>) {
     (labels, label_of)
 }
 
-fn overlap(kernel: &Kernel<WgpuRuntime>, annotations: &Annotations) -> f64 {
+fn overlap(kernel: &Kernel<R>, annotations: &Annotations) -> f64 {
     let (labels, label_of) = truth(annotations);
     kernel.owners().expect("owners").mean_iou(&labels, &label_of).expect("lengths").expect("an overlap")
 }

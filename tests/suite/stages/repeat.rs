@@ -1,17 +1,17 @@
 //! The same input gives the same bits, whatever lay in the memory before.
 
 use splatport::{
-    Grid, Single, SplatRecipe, WgpuRuntime,
+    Grid, Single, SplatRecipe,
     splat::{ExtraGaussians, Inputs, Reconstruction, Solver},
     train::{FreeDensity, Trainer},
 };
 
-use super::{Loss, Splat, bits, bits_of, blobs, device, poison};
+use super::{Loss, R, Splat, bits, bits_of, blobs, device, poison};
 
 const ADAM: Solver = Solver::Adam { steps: 35, rate: 0.02 };
 const GAUSS_NEWTON: Solver = Solver::GaussNewton { steps: 12 };
 
-fn fit_bits(recipe: SplatRecipe<Inputs<'_, WgpuRuntime, Single>>) -> Vec<u64> {
+fn fit_bits(recipe: SplatRecipe<Inputs<'_, R, Single>>) -> Vec<u64> {
     bits_of(&recipe.fit(device()).expect("a splat"))
 }
 

@@ -3,15 +3,15 @@
 use std::{fs, path::Path};
 
 use splatport::{
-    Error, Grid, Kernel, Result, WgpuRuntime,
+    Error, Grid, Kernel, Result,
     kernels::Single,
     train::{DensityModel, FreeDensity, Parameter, Trainer},
 };
 
-use super::{Buffer, Loss, Splat, bits, device, points, sample};
+use super::{Buffer, Loss, R, Splat, bits, device, points, sample};
 use crate::files::{folder, message};
 
-type Trained<'a> = Trainer<'a, WgpuRuntime, Single, FreeDensity<WgpuRuntime, Single>>;
+type Trained<'a> = Trainer<'a, R, Single, FreeDensity<R, Single>>;
 
 #[test]
 fn free_densities_learn_the_nuclei() {
@@ -146,14 +146,14 @@ struct Broken {
     parameter: Buffer,
 }
 
-impl DensityModel<WgpuRuntime, Single> for Broken {
+impl DensityModel<R, Single> for Broken {
     fn density(&mut self) -> Result<Buffer> {
         Ok(device().filled(f32::NAN, 24))
     }
     fn backward(&mut self, gradient: &Buffer) -> Result<Vec<Option<Buffer>>> {
         Ok(vec![Some(gradient.clone())])
     }
-    fn parameters(&self) -> Vec<Parameter<WgpuRuntime, Single>> {
+    fn parameters(&self) -> Vec<Parameter<R, Single>> {
         vec![Parameter { name: "broken".to_owned(), values: self.parameter.clone() }]
     }
 }
