@@ -1,9 +1,9 @@
 //! One look at a fit: the residual's penalty and the sums that every derivative is made of.
 //!
 //! Two shapes of the same maths. **Gathered**: draw the residual of covered tiles, then sum every slot; two launches without
-//! barriers, for devices whose units run one after the other. **Tiled**: one cube per covered tile keeps the residual in
-//! shared memory and nothing image-sized is written; first a unit is a pixel, then a row of a Gaussian. Both sum in a fixed
-//! order of their own, so each repeats its bits, and the two agree to rounding. Tiles that no Gaussian reaches are added up
+//! barriers, for devices whose units run one after the other. **Tiled**: one cube for four covered tiles, whose units keep the
+//! residual of four pixels each, so that nothing image-sized is written. Both sum in a fixed order of their own, so each repeats its
+//! bits, and the two agree to rounding. Tiles that no Gaussian reaches are added up
 //! once, when the lists are made.
 
 mod gathered;
@@ -11,6 +11,7 @@ mod tiled;
 
 use cubecl::prelude::*;
 
+use self::tiled::Spots;
 use crate::{
     Result,
     bins::{Bins, TILE},
@@ -28,7 +29,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Look<R: Runtime, F: Real> {
     pub(crate) sums: Sums,
-    shape: Shape,
+    /// If tiled.
+    spots: Option<Spots<R, F>>,
     /// Tiles: those that a Gaussian reaches first.
     order: Buffer<R, u32>,
     covered: usize,
@@ -82,13 +84,13 @@ impl<R: Runtime, F: Real> Look<R, F> {
         );
         // Gaussians that lie over each other are gathered all the same.
         let shape = if scene.compositing.is_over() { Shape::Gathered } else { device.shape() };
-        let (runs, residual) = match shape {
-            Shape::Gathered => (runs(device, bins, &order, covered)?, covered.min(RUN) * CELLS * 4),
-            Shape::Tiled => (Vec::new(), 0),
+        let (spots, runs, residual) = match shape {
+            Shape::Gathered => (None, runs(device, bins, &order, covered)?, covered.min(RUN) * CELLS * 4),
+            Shape::Tiled => (Some(Spots::new(device, scene, &order, covered)), Vec::new(), 0),
         };
         let look = Self {
             sums: Sums { over: scene.compositing.is_over(), ..sums },
-            shape,
+            spots,
             order,
             covered,
             ranks: ranks.starts,
@@ -104,7 +106,9 @@ impl<R: Runtime, F: Real> Look<R, F> {
     /// Bytes of device memory.
     pub fn bytes(&self) -> usize {
         let indices: usize = [&self.order, &self.ranks].map(Buffer::bytes).iter().sum();
-        indices + [&self.residual, &self.strips, &self.partial].map(Buffer::bytes).iter().sum::<usize>()
+        indices
+            + self.spots.as_ref().map_or(0, Spots::bytes)
+            + [&self.residual, &self.strips, &self.partial].map(Buffer::bytes).iter().sum::<usize>()
     }
 
     /// Number of tiles that a Gaussian reaches.
@@ -126,9 +130,9 @@ pub fn evaluate<R: Runtime, P: Precision>(
     if look.covered == 0 {
         return;
     }
-    match look.shape {
-        Shape::Tiled => look.tile(device, scene, target, clock, step, floor),
-        Shape::Gathered => {
+    match &look.spots {
+        Some(spots) => look.tile(spots, device, scene, target, clock, step, floor),
+        None => {
             for (at, members) in look.runs.windows(2).enumerate() {
                 let tiles = at * RUN..look.covered.min((at + 1) * RUN);
                 look.draw(device, scene, target, clock, step, tiles.clone());

@@ -8,7 +8,7 @@ mod frame;
 
 use cubecl::prelude::*;
 
-pub(crate) use self::frame::{Area, Frame, Point};
+pub(crate) use self::frame::{Area, Frame, Point, weight_of};
 use crate::{
     Result,
     buffer::Buffer,

@@ -5,7 +5,7 @@
 use cubecl::prelude::*;
 
 use crate::{
-    gaussian::{Frame, Point},
+    gaussian::{Frame, Point, weight_of},
     penalty::Penalty,
     rasterize::{Layers, Lists, Mode, alpha_of, largest_alpha},
     real::{Quad, Real, quad},
@@ -157,7 +157,7 @@ pub(crate) fn layered<F: Real>(
             let q = Frame::load(&layers.frames, m).mahalanobis_sq(centre);
             if q <= layers.support {
                 let amplitude = layers.amplitude(m);
-                let alpha = alpha_of::<F>(amplitude, (q / F::new(-2.0)).exp());
+                let alpha = alpha_of::<F>(amplitude, weight_of::<F>(q));
                 if alpha > F::new(0.0) {
                     #[unroll]
                     for c in 0..channel_count {

@@ -11,7 +11,7 @@ use crate::{
     bins::{Bins, TILE},
     buffer::Buffer,
     device::Device,
-    gaussian::{Frame, Frames},
+    gaussian::{Frame, Frames, weight_of},
     grid::{Count, Place, Plots},
     real::{Precision, Quad, Real, real},
 };
@@ -196,7 +196,7 @@ pub(crate) fn draw_column<F: Real>(
             let q = frame.mahalanobis_sq(place.lattice.centre(x, row));
             if comptime!(mode.over) {
                 if q <= layers.support {
-                    let w = (q / F::new(-2.0)).exp();
+                    let w = weight_of::<F>(q);
                     let mut drawn = pixels[y];
                     drawn[3] += w;
                     let alpha = alpha_of::<F>(amplitude, w);
@@ -212,7 +212,7 @@ pub(crate) fn draw_column<F: Real>(
                     pixels[y] = drawn;
                 }
             } else {
-                let w = select(q <= layers.support, (q / F::new(-2.0)).exp(), F::new(0.0));
+                let w = select(q <= layers.support, weight_of::<F>(q), F::new(0.0));
                 pixels[y] += weight * Quad::<F>::new(w);
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     bins::TILE,
     clock::{Clock, is_running},
     device::Device,
-    gaussian::Frame,
+    gaussian::{Frame, weight_of},
     moments::{Effect, Sums, add_pixel, layered, no_sums, write_sums},
     penalty::penalty_of,
     rasterize::{Layers, Lists, Scene, draw_column},
@@ -198,7 +198,7 @@ fn sum_slots<F: Real>(
                     let v = frame.whiten(centre);
                     let q = v.x * v.x + v.y * v.y;
                     if q <= layers.support {
-                        let w = (q / F::new(-2.0)).exp();
+                        let w = weight_of::<F>(q);
                         let drawn = residual[(first + y * TILE + x) as usize];
                         let effect = match comptime!(sums.over) {
                             true => {

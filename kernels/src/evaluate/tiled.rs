@@ -1,24 +1,115 @@
-//! One cube per covered tile: its units first draw a pixel each, then sum a row of a Gaussian each.
+//! One cube for four covered tiles. A unit has a strip of four pixels of a tile: it draws them, keeps their residual, and sums over
+//! them for one Gaussian after the other; strips are then added through shared memory.
+//!
+//! What a unit does once, finding its tile and its pixels, costs as much as several Gaussians: hence four pixels a unit, and a
+//! table of where tiles lie, made with the lists. Members come to shared memory some at a time, so that the bounds of the
+//! lists are checked once a member.
 
 use cubecl::prelude::*;
 
 use super::{CELLS, Look};
 use crate::{
     bins::TILE,
+    buffer::Buffer,
     clock::{Clock, is_running},
     device::Device,
-    gaussian::Frame,
-    grid::Place,
+    gaussian::{Frame, Point, weight_of},
     moments::{Effect, Sums, add_pixel, no_sums},
     penalty::penalty_of,
-    rasterize::{Layers, Lists, Scene},
+    rasterize::{Lists, Scene},
     real::{Precision, Quad, Real, quad, real},
     target::{Target, target_at},
 };
 
+/// Pixels of a strip, half a column.
+const STRIP: u32 = TILE / 2;
+const STRIPS: u32 = CELLS as u32 / STRIP;
+/// Tiles of a cube.
+const TILES: u32 = 4;
+const UNITS: u32 = TILES * STRIPS;
+/// From tile to tile in shared memory: one place more than strips, so that units that add up tiles never wait for the same bank.
+const PITCH: u32 = STRIPS + 1;
+
+/// Members of every tile in shared memory at a time, so that their strips take at most 13 KB there: all devices have that, and
+/// GPUs have it for many cubes at once.
+fn members_at_once(sums: Sums) -> u32 {
+    if sums.count() <= 8 { 4 } else { 2 }
+}
+
+type Marks = Vector<u32, Const<4>>;
+
+/// Where the covered tiles lie, in the look's order.
+#[derive(Debug)]
+pub(super) struct Spots<R: Runtime, F: Real> {
+    /// Tile, image, first member, members; first pixel, pixels from row to row, columns and rows inside the image. `[covered, 8]`.
+    marks: Buffer<R, u32>,
+    /// Centre of the first pixel, size of a pixel, 0. `[covered, 4]`.
+    origins: Buffer<R, F>,
+}
+
+impl<R: Runtime, F: Real> Spots<R, F> {
+    pub(super) fn new<P: Precision<Real = F>>(
+        device: &Device<R, P>,
+        scene: &Scene<'_, R, F>,
+        order: &Buffer<R, u32>,
+        covered: usize,
+    ) -> Self {
+        let spots = Self { marks: device.uninit(8 * covered), origins: device.uninit(4 * covered) };
+        if covered > 0 {
+            let (cubes, dim) = device.per_unit(covered);
+            let (marks, origins) = (spots.marks.arg(), spots.origins.arg());
+            find_spots::launch::<F, R>(
+                device.client(),
+                cubes,
+                dim,
+                scene.lists(),
+                order.arg(),
+                marks,
+                origins,
+                covered as u32,
+            );
+        }
+        spots
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.marks.bytes() + self.origins.bytes()
+    }
+}
+
+#[cube(launch)]
+fn find_spots<F: Real>(
+    lists: &Lists<F>,
+    order: &Array<u32>,
+    marks: &mut Array<Marks>,
+    origins: &mut Array<Quad<F>>,
+    covered: u32,
+) {
+    let rank = ABSOLUTE_POS;
+    if rank < covered as usize {
+        let tile = order[rank];
+        let place = lists.plots.place(tile);
+        let first = lists.starts[tile as usize];
+        let mut mark = Marks::empty();
+        mark[0] = tile;
+        mark[1] = place.image;
+        mark[2] = first;
+        mark[3] = lists.starts[tile as usize + 1] - first;
+        marks[2 * rank] = mark;
+        mark[0] = place.first_cell + place.row * place.lattice.columns + place.column;
+        mark[1] = place.lattice.columns;
+        mark[2] = place.lattice.columns - place.column;
+        mark[3] = place.lattice.rows - place.row;
+        marks[2 * rank + 1] = mark;
+        let centre = place.lattice.centre(place.column, place.row);
+        origins[rank] = quad::<F>(centre.x, centre.y, place.lattice.stride, F::new(0.0));
+    }
+}
+
 impl<R: Runtime, F: Real> Look<R, F> {
     pub(super) fn tile<P: Precision<Real = F>>(
         &self,
+        spots: &Spots<R, F>,
         device: &Device<R, P>,
         scene: &Scene<'_, R, F>,
         target: &Target<R, F>,
@@ -26,60 +117,98 @@ impl<R: Runtime, F: Real> Look<R, F> {
         step: u32,
         floor: f64,
     ) {
-        let (cubes, dim) = device.per_tile(self.covered);
-        let members = scene.bins.member_slots.arg();
-        let work = WorkLaunch::new(self.order.arg(), clock.arg(), members, self.covered as u32, step);
-        let (strips, partial) = (self.strips.arg(), self.partial.arg());
-        let (layers, lists, client) = (scene.layers(), scene.lists(), device.client());
+        let (cubes, dim) = device.per_cube(self.covered * STRIPS as usize, UNITS);
+        let (frames, bins) = (scene.frames.packed.arg(), scene.bins);
+        let (marks, origins) = (spots.marks.arg(), spots.origins.arg());
+        let (members, slots) = (bins.members.arg(), bins.member_slots.arg());
+        let work = WorkLaunch::new(
+            frames,
+            real(scene.support),
+            members,
+            slots,
+            marks,
+            origins,
+            clock.arg(),
+            self.covered as u32,
+            step,
+        );
+        let (strips, partial, client) = (self.strips.arg(), self.partial.arg(), device.client());
         let (floor, sums) = (real(floor), self.sums);
         match target {
-            Target::Plain(values) => tile::launch::<F, F, R>(
-                client,
-                cubes,
-                dim,
-                layers,
-                lists,
-                work,
-                values.arg(),
-                strips,
-                partial,
-                floor,
-                sums,
-                false,
-            ),
-            Target::Packed(words) => tile::launch::<F, u32, R>(
-                client,
-                cubes,
-                dim,
-                layers,
-                lists,
-                work,
-                words.arg(),
-                strips,
-                partial,
-                floor,
-                sums,
-                true,
-            ),
+            Target::Plain(values) => {
+                tile::launch::<F, F, R>(client, cubes, dim, work, values.arg(), strips, partial, floor, sums, false);
+            }
+            Target::Packed(words) => {
+                tile::launch::<F, u32, R>(client, cubes, dim, work, words.arg(), strips, partial, floor, sums, true);
+            }
         }
     }
 }
 
-/// Tiles `order[.. covered]`, if they run at `step`, and the slots of their members.
+/// The covered tiles that run at `step`, and their members.
 #[derive(CubeType, CubeLaunch)]
-struct Work {
-    order: Array<u32>,
-    clock: Array<u32>,
+struct Work<F: Real> {
+    frames: Array<Quad<F>>,
+    support: F,
+    members: Array<u32>,
     member_slots: Array<u32>,
+    marks: Array<Marks>,
+    origins: Array<Quad<F>>,
+    clock: Array<u32>,
     covered: u32,
     step: u32,
 }
 
+/// The strip of a unit.
+#[derive(CubeType)]
+struct Strip<F: Real> {
+    /// Tile of the cube, strip of the tile.
+    lane: u32,
+    strip: u32,
+    /// Members of the tile; none if it stands still.
+    first: u32,
+    count: u32,
+    /// Centre of the first pixel, and from pixel to pixel.
+    centre: Point<F>,
+    stride: F,
+    /// Pixels inside the image.
+    inside: u32,
+    support: F,
+}
+
+#[cube]
+impl<F: Real> Strip<F> {
+    /// How many of the members from `batch` on are in shared memory at a time.
+    fn here(&self, batch: u32, #[comptime] at_once: u32) -> u32 {
+        let left = select(batch < self.count, self.count - batch, 0u32);
+        min(left, at_once)
+    }
+
+    /// Brings them. For all units of a cube.
+    fn bring(&self, staged: &mut SharedMemory<Quad<F>>, work: &Work<F>, batch: u32, #[comptime] at_once: u32) {
+        // Nobody may still be reading those before.
+        sync_cube();
+        if self.strip < 3u32 * self.here(batch, at_once) {
+            let n = work.members[(self.first + batch + self.strip / 3u32) as usize];
+            let at = self.lane * comptime!(3 * at_once) + self.strip;
+            staged[at as usize] = work.frames[(n * 3u32 + self.strip % 3u32) as usize];
+        }
+        sync_cube();
+    }
+
+    /// Whitened displacement of pixel `i`, and its weight: 0 beyond support and image.
+    fn weigh(&self, frame: &Frame<F>, #[comptime] i: u32) -> (Point<F>, F) {
+        let y = self.centre.y + F::cast_from(i) * self.stride;
+        let v = frame.whiten(Point::<F> { x: self.centre.x, y });
+        let q = v.x * v.x + v.y * v.y;
+        let w = select(q <= self.support && i < self.inside, weight_of::<F>(q), F::new(0.0));
+        (v, w)
+    }
+}
+
 #[cube(launch)]
 fn tile<F: Real, T: Numeric>(
-    layers: &Layers<F>,
-    lists: &Lists<F>,
-    work: &Work,
+    work: &Work<F>,
     target: &Array<T>,
     strips: &mut Array<F>,
     partial: &mut Array<Quad<F>>,
@@ -87,112 +216,130 @@ fn tile<F: Real, T: Numeric>(
     #[comptime] sums: Sums,
     #[comptime] packed: bool,
 ) {
-    let side = comptime!(TILE as usize);
-    let quads = comptime!(sums.count() as usize / 4);
-    let mut residual = SharedMemory::<Quad<F>>::new(CELLS);
-    let mut rows = SharedMemory::<Quad<F>>::new(comptime!(CELLS * sums.count() as usize / 4));
-    // The last cubes may stand for no tile, and images may stand still: they have no list, and write nothing.
-    let mut tile = 0u32.runtime();
-    if (CUBE_POS as u32) < work.covered {
-        tile = work.order[CUBE_POS];
-    }
-    let place = lists.plots.place(tile);
-    let runs = (CUBE_POS as u32) < work.covered && is_running(&work.clock, place.image, work.step);
-    let mut first = 0u32.runtime();
-    let mut end = 0u32.runtime();
-    if runs {
-        first = lists.starts[tile as usize];
-        end = lists.starts[tile as usize + 1];
-    }
-
-    let unit = UNIT_POS as usize;
-    let (column, row) = (place.column + UNIT_POS % TILE, place.row + UNIT_POS / TILE);
-    let inside = column < place.lattice.columns && row < place.lattice.rows;
-    residual[unit] = Quad::<F>::new(F::new(0.0));
-    if inside {
-        if runs {
-            let drawn = draw_pixel::<F>(layers, lists, first, end, &place, column, row);
-            let pixel = (place.first_cell + row * place.lattice.columns + column) as usize;
-            residual[unit] = drawn + target_at::<F, T>(target, pixel, sums.channels, packed);
+    let (quads, at_once) = comptime!((sums.count() / 4, members_at_once(sums)));
+    let (lane, strip) = (UNIT_POS / STRIPS, UNIT_POS % STRIPS);
+    let rank = CUBE_POS * TILES as usize + lane as usize;
+    // The last cube may have no four tiles, and images may stand still: they have no members, and write nothing.
+    let mut members = Marks::new(0u32);
+    let mut pixels = Marks::new(0u32);
+    let mut origin = Quad::<F>::new(F::new(0.0));
+    if rank < work.covered as usize {
+        members = work.marks[2 * rank];
+        if is_running(&work.clock, members[1], work.step) {
+            pixels = work.marks[2 * rank + 1];
+            origin = work.origins[rank];
+        } else {
+            members[3] = 0u32;
         }
+    }
+    let (column, row) = (strip % TILE, strip / TILE * STRIP);
+    let reach = select(column < pixels[2] && row < pixels[3], pixels[3] - row, 0u32);
+    let own = Strip::<F> {
+        lane,
+        strip,
+        first: members[2],
+        count: members[3],
+        centre: Point::<F> {
+            x: origin[0] + F::cast_from(column) * origin[2],
+            y: origin[1] + F::cast_from(row) * origin[2],
+        },
+        stride: origin[2],
+        inside: reach,
+        support: work.support,
+    };
+    let mut firsts = SharedMemory::<u32>::new(comptime!(TILES as usize));
+    let mut counts = SharedMemory::<u32>::new(comptime!(TILES as usize));
+    if strip == 0u32 {
+        firsts[lane as usize] = own.first;
+        counts[lane as usize] = own.count;
     }
     sync_cube();
-    if UNIT_POS < TILE {
-        if runs {
-            // In the order of the gathered shape.
-            let mut sum = F::new(0.0);
-            for y in 0..side {
-                sum += penalty_of::<F>(residual[y * side + unit], sums.channels, sums.penalty);
-            }
-            strips[(tile * TILE) as usize + unit] = sum;
-        }
+    let mut longest = 0u32;
+    #[unroll]
+    for of in 0..comptime!(TILES as usize) {
+        longest = max(longest, counts[of]);
     }
 
-    // Eight Gaussians at a time, a row of pixels a unit.
-    let (lane, line) = (UNIT_POS / TILE, UNIT_POS % TILE);
-    let mut group = first;
-    while group < end {
-        let mut sum = no_sums::<F>(sums);
-        if group + lane < end {
-            let n = lists.members[(group + lane) as usize];
-            let frame = Frame::load(&layers.frames, n);
-            let amplitude = layers.amplitude(n);
-            for x in 0..TILE {
-                let v = frame.whiten(place.lattice.centre(place.column + x, place.row + line));
-                let q = v.x * v.x + v.y * v.y;
-                // Beyond the image's edge there is nothing to explain.
-                let inside = place.column + x < place.lattice.columns && place.row + line < place.lattice.rows;
-                if q <= layers.support && inside {
-                    let w = (q / F::new(-2.0)).exp();
-                    let effect = Effect::<F> { amplitude, by_color: w };
-                    let drawn = residual[(line * TILE + x) as usize];
-                    add_pixel::<F>(&mut sum, v, w, &effect, drawn, floor, sums);
-                }
+    let mut staged = SharedMemory::<Quad<F>>::new(comptime!((TILES * at_once * 3) as usize));
+    let mut residual = Array::<Quad<F>>::new(comptime!(STRIP as usize));
+    #[unroll]
+    for i in 0..STRIP {
+        residual[i as usize] = Quad::<F>::new(F::new(0.0));
+        if i < own.inside {
+            let pixel = pixels[0] + (row + i) * pixels[1] + column;
+            residual[i as usize] = target_at::<F, T>(target, pixel as usize, sums.channels, packed);
+        }
+    }
+    let mut batch = 0u32;
+    while batch < longest {
+        own.bring(&mut staged, work, batch, at_once);
+        for k in 0..own.here(batch, at_once) {
+            let at = ((lane * at_once + k) * 3u32) as usize;
+            let frame = Frame::unpack(staged[at], staged[at + 1]);
+            let mut weight = staged[at + 2];
+            weight[3] = F::new(1.0);
+            #[unroll]
+            for i in 0..STRIP {
+                let (_, w) = own.weigh(&frame, i);
+                residual[i as usize] += weight * Quad::<F>::new(w);
             }
         }
-        #[unroll]
-        for k in 0..quads {
-            rows[unit * quads + k] = quad::<F>(sum[4 * k], sum[4 * k + 1], sum[4 * k + 2], sum[4 * k + 3]);
+        batch += at_once;
+    }
+
+    let mut penalties = SharedMemory::<F>::new(comptime!(UNITS as usize));
+    let mut penalty = F::new(0.0);
+    #[unroll]
+    for i in 0..STRIP {
+        penalty += penalty_of::<F>(residual[i as usize], sums.channels, sums.penalty);
+    }
+    penalties[UNIT_POS as usize] = penalty;
+
+    let mut rows = SharedMemory::<Quad<F>>::new(comptime!((at_once * quads * TILES * PITCH) as usize));
+    let mut batch = 0u32;
+    while batch < longest {
+        if longest > at_once {
+            own.bring(&mut staged, work, batch, at_once);
+        }
+        for k in 0..own.here(batch, at_once) {
+            let at = ((lane * at_once + k) * 3u32) as usize;
+            let frame = Frame::unpack(staged[at], staged[at + 1]);
+            let amplitude = staged[at + 2];
+            let mut sum = no_sums::<F>(sums);
+            #[unroll]
+            for i in 0..STRIP {
+                let (v, w) = own.weigh(&frame, i);
+                let effect = Effect::<F> { amplitude, by_color: w };
+                add_pixel::<F>(&mut sum, v, w, &effect, residual[i as usize], floor, sums);
+            }
+            #[unroll]
+            for q in 0..quads {
+                let at = ((k * quads + q) * TILES + lane) * PITCH + strip;
+                let q = comptime!(q as usize);
+                rows[at as usize] = quad::<F>(sum[4 * q], sum[4 * q + 1], sum[4 * q + 2], sum[4 * q + 3]);
+            }
         }
         sync_cube();
-        // The eight rows of every Gaussian, added in order.
-        if unit < side * quads {
-            let (of_lane, kind) = (unit / quads, unit % quads);
-            let member = group + of_lane as u32;
-            if member < end {
+        let mut task = UNIT_POS;
+        while task < comptime!(at_once * quads * TILES) {
+            let (of, q, k) = (task % TILES, task / TILES % quads, task / comptime!(TILES * quads));
+            if batch + k < counts[of as usize] {
                 let mut total = Quad::<F>::new(F::new(0.0));
-                for y in 0..side {
-                    total += rows[(of_lane * side + y) * quads + kind];
+                for strip in 0..STRIPS {
+                    total += rows[(task / TILES * comptime!(TILES * PITCH) + of * PITCH + strip) as usize];
                 }
-                let slot = work.member_slots[member as usize] as usize;
-                partial[slot * quads + kind] = total;
+                let slot = work.member_slots[(firsts[of as usize] + batch + k) as usize];
+                partial[(slot * quads + q) as usize] = total;
             }
+            task += UNITS;
         }
-        sync_cube();
-        group += TILE;
+        batch += at_once;
     }
-}
 
-/// Three channels and the sum of all weights at a pixel.
-#[cube]
-fn draw_pixel<F: Real>(
-    layers: &Layers<F>,
-    lists: &Lists<F>,
-    first: u32,
-    end: u32,
-    place: &Place<F>,
-    column: u32,
-    row: u32,
-) -> Quad<F> {
-    let centre = place.lattice.centre(column, row);
-    let mut drawn = Quad::<F>::new(F::new(0.0));
-    for at in first..end {
-        let n = lists.members[at as usize];
-        let q = Frame::load(&layers.frames, n).mahalanobis_sq(centre);
-        let w = select(q <= layers.support, (q / F::new(-2.0)).exp(), F::new(0.0));
-        let mut weight = layers.amplitude(n);
-        weight[3] = F::new(1.0);
-        drawn += weight * Quad::<F>::new(w);
+    sync_cube();
+    // Columns, from their halves.
+    if strip < TILE && own.count > 0u32 {
+        let below = penalties[(UNIT_POS + TILE) as usize];
+        strips[(members[0] * TILE + strip) as usize] = penalties[UNIT_POS as usize] + below;
     }
-    drawn
 }
