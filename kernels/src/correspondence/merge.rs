@@ -31,7 +31,7 @@ impl<R: Runtime, P: Precision> Correspondence<R, P> {
         Ok(Self {
             mosaic,
             transposed: Transposed { slot_starts, ..self.transposed },
-            components: Some(of_components),
+            components: Some((self.mosaic, of_components)),
             ..self
         })
     }
