@@ -98,10 +98,19 @@ pub struct Correspondence<R: Runtime, P: Precision> {
     pub background: Buffer<R, P::Weight>,
     /// The same entries by annotation.
     pub transposed: Transposed<R, P>,
-    /// Of a mixture: how many components each image has, and slots of every component, `[components + 1]`.
-    pub components: Option<(Mosaic<R, P::Real>, Buffer<R, u32>)>,
+    /// Of a mixture.
+    pub components: Option<Components<R, P>>,
     /// What the rows of every image dropped.
     pub dropped: Vec<Dropped>,
+}
+
+/// What a mixture has in the place of annotations.
+#[derive(Debug)]
+pub struct Components<R: Runtime, P: Precision> {
+    /// Where the rows are, and how many components each image has.
+    pub mosaic: Mosaic<R, P::Real>,
+    /// Slots of component `c`: `slot_starts[c] .. slot_starts[c + 1]`, `[components + 1]`.
+    pub slot_starts: Buffer<R, u32>,
 }
 
 /// What the rows of an image dropped.

@@ -45,7 +45,7 @@ impl<R: Runtime, P: Precision> Correspondence<R, P> {
         let lengths = Lengths {
             cells: self.cells(),
             annotations: self.mosaic.total(Count::Gaussians),
-            components: self.components.as_ref().map(|(mosaic, _)| mosaic.total(Count::Gaussians)),
+            components: self.components.as_ref().map(|components| components.mosaic.total(Count::Gaussians)),
             slots: self.transposed.entry_starts.len() - 1,
             entries: self.columns.len(),
         };
@@ -65,7 +65,7 @@ impl<R: Runtime, P: Precision> Correspondence<R, P> {
         let starts = starts.read()?;
         let part = |(image, &(cells, annotations)): (usize, &(Cells, usize))| {
             let [entries, slots] = [0, 1].map(|of| (starts[2 * image + 2 + of] - starts[2 * image + of]) as usize);
-            let components = self.components.as_ref().map(|(mosaic, _)| mosaic.images()[image].1);
+            let components = self.components.as_ref().map(|components| components.mosaic.images()[image].1);
             let lengths = Lengths { cells: cells.len(), annotations, components, slots, entries };
             Part { entries, bytes: lengths.bytes::<P>() }
         };

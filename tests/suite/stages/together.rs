@@ -105,6 +105,19 @@ fn is_the_worst_of(whole: &Certificate, images: &[Certificate]) {
     assert!(whole.worst_dropped > 0.0 && images.iter().any(|image| image.worst_dropped < whole.worst_dropped));
 }
 
+/// Gaussians too are copied together as alone; the table of an image without Gaussians keeps its size.
+#[test]
+fn tables_of_splats() {
+    let images = images(device());
+    let splats: Vec<_> = images.iter().map(|(splat, _)| splat).collect();
+    let tables = Splat::tables(&splats).expect("tables");
+    let alone: Vec<GaussianTable> = splats.iter().map(|splat| splat.table().expect("a table")).collect();
+    assert_eq!(tables, alone);
+    assert_eq!(tables.iter().map(|table| table.means.len()).sum::<usize>(), 354);
+    assert_eq!((tables[0].width, tables[0].height), (9, 31));
+    assert!(Splat::<R, Single>::tables(&[]).expect("no tables").is_empty());
+}
+
 #[test]
 fn every_background() {
     let options = Profile::Recommended.kernel();

@@ -1,7 +1,7 @@
 //! What a device does for a batch of photos.
 
 use anyhow::Result;
-use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat};
+use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat, splat::Report};
 
 use super::{manifest::Entry, prepare::Ready, record::Outcome, run::Plan};
 
@@ -31,8 +31,21 @@ pub fn fit<R: Runtime, P: Precision>(
     each(&pairs, |pairs| plan.recipe.fit_all(device, pairs))
 }
 
-/// The kernels of fitted photos, if there are to be any.
-pub fn kernels<R: Runtime, P: Precision>(
+/// What is written of fitted photos: the kernels are built together, and everything is copied from the device together.
+pub fn results<'a, R: Runtime, P: Precision>(
+    plan: &Plan,
+    device: &Device<R, P>,
+    fitted: &[(&Ready<'a>, Splat<R, P>)],
+) -> Vec<Result<Done<'a>>> {
+    let splats: Vec<_> = fitted.iter().map(|(_, splat)| splat).collect();
+    let gaussians = each(&splats, Splat::tables);
+    let tables = gaussians.into_iter().zip(kernels(plan, device, fitted));
+    let photos = fitted.iter().zip(tables);
+    photos.map(|((photo, splat), (gaussians, kernel))| done(photo, splat.report(), gaussians?, kernel?)).collect()
+}
+
+/// The kernels, if there are to be any.
+fn kernels<R: Runtime, P: Precision>(
     plan: &Plan,
     device: &Device<R, P>,
     fitted: &[(&Ready<'_>, Splat<R, P>)],
@@ -46,24 +59,19 @@ pub fn kernels<R: Runtime, P: Precision>(
     tables.into_iter().map(|table| table.map(Some)).collect()
 }
 
-/// What is written of a photo.
-pub fn tables<'a, R: Runtime, P: Precision>(
+/// Tables that say what they were made from.
+fn done<'a>(
     photo: &Ready<'a>,
-    splat: &Splat<R, P>,
+    fit: &Report,
+    mut gaussians: GaussianTable,
     mut kernel: Option<CsrTable>,
 ) -> Result<Done<'a>> {
-    let report = splat.report();
-    let outcome = Outcome::Written {
-        steps: report.steps,
-        loss: report.loss(),
-        outside: report.outside,
-        duplicates: report.duplicates,
-    };
     if let Some(kernel) = &mut kernel {
         kernel.origin = photo.origin.text()?;
     }
-    let mut gaussians = splat.table()?;
-    gaussians.origin = photo.origin.clone().of_gaussians(report).text()?;
+    gaussians.origin = photo.origin.clone().of_gaussians(fit).text()?;
+    let outcome =
+        Outcome::Written { steps: fit.steps, loss: fit.loss(), outside: fit.outside, duplicates: fit.duplicates };
     Ok(Done { entry: photo.entry, gaussians, kernel, outcome })
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use splatport::{Device, Precision, Runtime};
 
-use super::compute::{Done, fit, kernels, tables};
+use super::compute::{Done, fit, results};
 use super::manifest::Entry;
 use super::prepare::Ready;
 use super::record::{Outcome, Record};
@@ -157,11 +157,11 @@ impl<'a> Pipeline<'a> {
                     Err(error) => _ = send(told, failed(photo.entry, &error)),
                 }
             }
-            let kernels = self.clocks.kernel.time(|| kernels(self.plan, device, &fitted));
-            for ((photo, splat), kernel) in fitted.iter().zip(kernels) {
-                let tables = self.clocks.kernel.time(|| tables(photo, splat, kernel?));
-                match tables {
-                    Ok(tables) => _ = send(done, tables),
+            for ((photo, _), results) in
+                fitted.iter().zip(self.clocks.kernel.time(|| results(self.plan, device, &fitted)))
+            {
+                match results {
+                    Ok(results) => _ = send(done, results),
                     Err(error) => _ = send(told, failed(photo.entry, &error)),
                 }
             }
