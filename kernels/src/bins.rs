@@ -21,7 +21,7 @@ use crate::{
     device::{Device, Shape},
     gaussian::Frames,
     grid::{Cells, Count, Mosaic},
-    real::{Precision, Real},
+    real::{HostReal, Precision, Real},
     scan::{Starts, addressable},
 };
 
@@ -37,12 +37,27 @@ pub enum Rule {
     Within(f64),
     /// It is one of the so many nearest Gaussians of some cell.
     Nearest(u32),
-    /// It is the nearest Gaussian of some cell (the background's weight depends on it), or its log density comes within
-    /// `range` of the best logit of some cell.
+    /// It is the nearest Gaussian of some cell (the background's weight depends on it), or not one of those that together have
+    /// at most a share of `dropped` of the posterior of any cell.
     Posterior {
-        /// Width of the range, in nats.
-        range: f64,
+        /// The share, above 0.
+        dropped: f64,
     },
+}
+
+impl Rule {
+    /// How far an image's Gaussians may stay below what is reached: squared distance or, of a posterior, nats.
+    fn range<F: Real>(self, gaussians: usize) -> f64 {
+        match self {
+            Self::Within(limit) => limit,
+            Self::Nearest(_) => 0.0,
+            // Each of those left out weighs exp(-range) or less. Widened by the rounding of two logits of size up to twice the range.
+            Self::Posterior { dropped } => {
+                let range = (gaussians.max(1) as f64 / dropped).ln().max(0.0);
+                range * (1.0 + 800.0 * F::EPSILON.cast_to_f64())
+            }
+        }
+    }
 }
 
 /// Lists of Gaussians per tile and of tiles per Gaussian.
@@ -170,8 +185,8 @@ impl<R: Runtime, F: Real> Draft<R, F> {
     }
 }
 
-/// Makes lists with the room that there is. `floor` is minus a logit that every cell is known to reach (the background's), if
-/// there is one.
+/// Makes lists with the room that there is. `floor` is minus a logit that every cell of an image is known to reach (the
+/// background's), `[images]`, if there is one.
 pub(crate) fn draft<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,
@@ -181,7 +196,8 @@ pub(crate) fn draft<R: Runtime, P: Precision>(
     room: Room,
 ) -> Result<Draft<R, P::Real>> {
     frames.packed.expect("frames", mosaic.total(Count::Gaussians) * crate::gaussian::FRAME)?;
-    let request = Request { frames, mosaic, rule, margin, floor };
+    let ranges: Vec<f64> = mosaic.images().iter().map(|&(_, gaussians)| rule.range::<P::Real>(gaussians)).collect();
+    let request = Request { frames, mosaic, rule, ranges: device.upload_f64(&ranges), margin, floor };
     // The coarse ones, a block of Gaussians each, are short.
     let (coarse, coarse_starts) = request.lists(device, None, room.coarse, &device.filled(0, 1))?;
     let longest = device.filled(0, 1);

@@ -104,6 +104,18 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         Ok((own, bytes.next().map_or_else(Vec::new, |bytes| other.elements(&bytes))))
     }
 
+    /// Reads many buffers of one device at the cost of one wait.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when any launch since the last read-back failed.
+    pub fn read_all(buffers: &[&Self]) -> Result<Vec<Vec<E>>> {
+        let Some(Self { client, .. }) = buffers.first() else { return Ok(Vec::new()) };
+        client.flush()?;
+        let handles = buffers.iter().map(|buffer| buffer.handle.clone()).collect();
+        let bytes = cubecl::future::block_on(client.read_async(handles))?;
+        Ok(buffers.iter().zip(bytes).map(|(buffer, bytes)| buffer.elements(&bytes)).collect())
+    }
+
     /// What was read, without what lies behind it.
     fn elements(&self, bytes: &[u8]) -> Vec<E> {
         let mut elements: Vec<E> = bytemuck::pod_collect_to_vec(bytes);

@@ -5,9 +5,11 @@
 //! leaves out what a bound proves to be below `exp(-range)` of the largest; of the list, a row stores what is within `range`
 //! of its largest logit, renormalised, and reports what it dropped. One cube per tile, one unit per cell.
 
+mod floor;
 mod merge;
 mod nucleus;
 mod order;
+mod parts;
 mod round;
 mod rows;
 mod transpose;
@@ -19,19 +21,20 @@ use crate::{
     bins::{self, Rule},
     buffer::Buffer,
     device::Device,
-    gaussian::{Frame, Frames},
+    gaussian::Frames,
     grid::{Cells, Count, Mosaic},
-    real::{HostReal, Precision, Quad, Real, Storage},
-    reduce::{Reduction, reduce},
+    real::{HostReal, Precision, Storage},
+    reduce::{Reduction, reduce_images},
     scan,
 };
 
-pub use self::order::tiles;
 use self::{
+    floor::background_floor,
     round::rounded,
     rows::{Entries, Stage},
     transpose::transpose,
 };
+pub use self::{order::tiles, parts::Part};
 
 /// What a cell far from every Gaussian belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,13 +71,6 @@ impl Tolerance {
         self.tau / 2.0
     }
 
-    /// Range of logits that a tile list covers: each of at most `gaussians` left out weighs `exp(-range)` or less. Widened
-    /// by the rounding of two logits of size up to twice the range.
-    fn tile_range<F: Real>(self, gaussians: usize) -> f64 {
-        let range = (gaussians.max(1) as f64 / self.tile_bound()).ln().max(0.0);
-        range * (1.0 + 800.0 * F::EPSILON.cast_to_f64())
-    }
-
     /// What the tile lists drop at most.
     fn tile_bound(self) -> f64 {
         TILE_SHARE * self.dropped()
@@ -102,10 +98,26 @@ pub struct Correspondence<R: Runtime, P: Precision> {
     pub background: Buffer<R, P::Weight>,
     /// The same entries by annotation.
     pub transposed: Transposed<R, P>,
-    /// Of a mixture: slots of every component, `[components + 1]`.
-    pub components: Option<Buffer<R, u32>>,
+    /// Of a mixture.
+    pub components: Option<Components<R, P>>,
+    /// What the rows of every image dropped.
+    pub dropped: Vec<Dropped>,
+}
+
+/// What a mixture has in the place of annotations.
+#[derive(Debug)]
+pub struct Components<R: Runtime, P: Precision> {
+    /// Where the rows are, and how many components each image has.
+    pub mosaic: Mosaic<R, P::Real>,
+    /// Slots of component `c`: `slot_starts[c] .. slot_starts[c + 1]`, `[components + 1]`.
+    pub slot_starts: Buffer<R, u32>,
+}
+
+/// What the rows of an image dropped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropped {
     /// Largest mass that any row dropped from its tile's list.
-    pub worst_dropped: f64,
+    pub worst: f64,
     /// Largest mass that any row can have dropped, tile lists included.
     pub bound: f64,
 }
@@ -145,17 +157,6 @@ impl<R: Runtime, P: Precision> Correspondence<R, P> {
     pub fn columns_in_all(&self) -> usize {
         self.mosaic.total(Count::Gaussians) + self.mosaic.images().len()
     }
-
-    /// Bytes of device memory, both orders.
-    pub fn bytes(&self) -> usize {
-        let transposed = &self.transposed;
-        [&self.row_starts, &self.columns, &transposed.slot_starts, &transposed.entry_starts, &transposed.rows]
-            .map(Buffer::bytes)
-            .iter()
-            .chain(&[&self.weights, &self.background, &transposed.weights].map(Buffer::bytes))
-            .chain(&self.components.as_ref().map(Buffer::bytes))
-            .sum()
-    }
 }
 
 /// How much memory there was need for, kept from one build to the next.
@@ -181,7 +182,8 @@ pub fn correspondence<R: Runtime, P: Precision>(
     correspondence_of_batch(device, frames, &mosaic, background, tau, &mut Room::default())
 }
 
-/// Builds the matrices of many grids. With the `room` of an earlier build the only thing that is read back is the size.
+/// Builds the matrices of many grids, each with the bits that it has alone. With the `room` of an earlier build the only things that
+/// are read back are the size and what was dropped.
 ///
 /// # Errors
 /// [`crate::Error::Length`] when the mosaic counts other Gaussians; as [`correspondence`].
@@ -194,10 +196,9 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
     room: &mut Room,
 ) -> Result<Correspondence<R, P>> {
     let tolerance = Tolerance { tau };
-    let most = mosaic.images().iter().map(|&(_, gaussians)| gaussians).max().unwrap_or(0);
-    let floor = (background.is_soft() && !frames.is_empty()).then(|| background_floor(device, frames, background));
-    let rule = Rule::Posterior { range: tolerance.tile_range::<P::Real>(most) };
-    let rule = (rule, 0.0);
+    let floor =
+        (background.is_soft() && !frames.is_empty()).then(|| background_floor(device, frames, mosaic, background));
+    let rule = (Rule::Posterior { dropped: tolerance.tile_bound() }, 0.0);
     room.lists.guess(frames.len());
     loop {
         let draft = bins::draft(device, frames, mosaic, rule, floor.as_ref(), room.lists)?;
@@ -207,7 +208,7 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
             _ => rounded(device, entries::<R, P, P::Real>(&stage, room.entries)?),
         };
         let transposed = transpose(device, &draft.bins, &starts.starts, &columns, &weights);
-        let worst = reduce(device, &dropped, Reduction::Largest);
+        let worst = reduce_images(device, mosaic, &dropped, Count::Cells, Reduction::Largest);
         let [coarse, fine, longest] = draft.totals();
         let (totals, worst) = bins::together(device, [coarse, fine, longest, &starts.total]).read_with(&worst)?;
         if draft.check(device, [totals[0], totals[1], totals[2]], &mut room.lists)?.is_none() {
@@ -218,7 +219,10 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
             room.entries = bins::roomy(entries);
             continue;
         }
-        let worst = worst[0].cast_to_f64();
+        let dropped = |worst: &P::Real| {
+            let worst = worst.cast_to_f64();
+            Dropped { worst, bound: worst + tolerance.tile_bound() }
+        };
         return Ok(Correspondence {
             mosaic: mosaic.clone(),
             row_starts: starts.starts,
@@ -227,8 +231,7 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
             background,
             transposed: transposed.first(totals[1] as usize, entries),
             components: None,
-            worst_dropped: worst,
-            bound: worst + tolerance.tile_bound(),
+            dropped: worst.iter().map(dropped).collect(),
         });
     }
 }
@@ -241,38 +244,4 @@ fn entries<R: Runtime, P: Precision, W: Storage>(stage: &Stage<'_, R, P>, room: 
     let weights = stage.device.room("transport kernel", room)?;
     stage.fill(&kept, &starts.starts, &columns, &weights);
     Ok(Entries { starts, columns, weights, background: kept.background, dropped: kept.dropped })
-}
-
-/// Minus a logit that every cell reaches, one element: where the nearest Gaussian's falls, the background's rises, and one of
-/// them is where the two cross or above.
-fn background_floor<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    frames: &Frames<R, P::Real>,
-    background: Background,
-) -> Buffer<R, P::Real> {
-    let crossings = device.uninit(frames.len());
-    let (count, dim) = device.per_unit(frames.len());
-    write_crossings::launch::<P::Real, R>(
-        device.client(),
-        count,
-        dim,
-        frames.packed.arg(),
-        crossings.arg(),
-        background,
-    );
-    reduce(device, &crossings, Reduction::Largest)
-}
-
-/// Minus the logit at which each Gaussian and its background cross.
-#[cube(launch)]
-fn write_crossings<F: Real>(frames: &Array<Quad<F>>, crossings: &mut Array<F>, #[comptime] rule: Background) {
-    if ABSOLUTE_POS < crossings.len() {
-        let frame = Frame::load(frames, ABSOLUTE_POS as u32);
-        let mut crossing = frame.threshold / F::new(2.0);
-        if comptime!(rule == Background::Reciprocal) {
-            // Half of q where q / 2 = b / (v (v q + 1e-5)), with the small number left out, which makes it larger.
-            crossing = (frame.threshold / F::new(2.0)).sqrt() * frame.log_normaliser.exp();
-        }
-        crossings[ABSOLUTE_POS] = crossing - frame.log_normaliser;
-    }
 }

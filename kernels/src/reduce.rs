@@ -1,10 +1,11 @@
-//! Sum, largest and index of the largest element, in a fixed order: the same bits every time.
+//! Sum and largest element, of all or of every image of a batch, in a fixed order: the same bits every time.
 
 use cubecl::prelude::*;
 
 use crate::{
     buffer::Buffer,
     device::Device,
+    grid::{Count, Counts, Mosaic},
     real::{Precision, Real},
 };
 
@@ -69,17 +70,78 @@ fn reduce_chunk<F: Real>(
 ) {
     if ABSOLUTE_POS < chunks as usize {
         let first = ABSOLUTE_POS as u32 * CHUNK;
-        let mut result = match comptime!(reduction) {
-            Reduction::Sum => F::new(0.0),
-            Reduction::Largest => F::min_value(),
+        reduced[to as usize + ABSOLUTE_POS] = reduced_chunk::<F>(values, first, length, reduction);
+    }
+}
+
+/// At most [`CHUNK`] elements from `first` on, none behind `end`.
+#[cube]
+fn reduced_chunk<F: Real>(values: &Array<F>, first: u32, end: u32, #[comptime] reduction: Reduction) -> F {
+    let mut result = match comptime!(reduction) {
+        Reduction::Sum => F::new(0.0),
+        Reduction::Largest => F::min_value(),
+    };
+    for i in first..u32::min(first + CHUNK, end) {
+        let value = values[i as usize];
+        result = match comptime!(reduction) {
+            Reduction::Sum => result + value,
+            Reduction::Largest => max(result, value),
         };
-        for i in first..u32::min(first + CHUNK, length) {
-            let value = values[i as usize];
-            result = match comptime!(reduction) {
-                Reduction::Sum => result + value,
-                Reduction::Largest => max(result, value),
-            };
+    }
+    result
+}
+
+/// Reduces the values of every image of a batch, the other images aside: `[images]`. There is a value for each of what `of` numbers.
+pub(crate) fn reduce_images<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    mosaic: &Mosaic<R, P::Real>,
+    values: &Buffer<R, P::Real>,
+    of: Count,
+    reduction: Reduction,
+) -> Buffer<R, P::Real> {
+    // A value of `reduced` is that of so many elements.
+    let (mut reduced, mut behind) = (values.clone(), 1);
+    while behind == 1 || mosaic.total(of) >= behind as usize {
+        // See `Counts::groups_before`.
+        let groups = mosaic.total(of) / (behind * CHUNK) as usize + mosaic.images().len();
+        let shorter = device.uninit(groups);
+        let (count, dim) = device.per_unit(groups);
+        reduce_group::launch::<P::Real, R>(
+            device.client(),
+            count,
+            dim,
+            reduced.arg(),
+            shorter.arg(),
+            mosaic.counts(),
+            of,
+            behind,
+            reduction,
+        );
+        (reduced, behind) = (shorter, behind * CHUNK);
+    }
+    reduced
+}
+
+#[cube(launch)]
+fn reduce_group<F: Real>(
+    values: &Array<F>,
+    reduced: &mut Array<F>,
+    counts: &Counts,
+    #[comptime] of: Count,
+    #[comptime] behind: u32,
+    #[comptime] reduction: Reduction,
+) {
+    if ABSOLUTE_POS < reduced.len() {
+        let group = ABSOLUTE_POS as u32;
+        let size = comptime!(behind * CHUNK);
+        let image = counts.holding_group(group, of, size);
+        let mut first = counts.before(image, of);
+        let mut end = counts.before(image + 1u32, of);
+        if comptime!(behind > 1) {
+            first = counts.groups_before(image, of, behind);
+            end = counts.groups_before(image + 1u32, of, behind);
         }
-        reduced[to as usize + ABSOLUTE_POS] = result;
+        first += (group - counts.groups_before(image, of, size)) * CHUNK;
+        reduced[ABSOLUTE_POS] = reduced_chunk::<F>(values, first, end, reduction);
     }
 }

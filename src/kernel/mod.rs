@@ -1,25 +1,28 @@
 //! Stage two: the transport kernel, a sparse matrix from cells to annotations and background.
 
+mod certificate;
 mod options;
 mod origin;
 mod owners;
 mod recipe;
 mod stored;
+mod table;
 
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single, Storage,
+    Buffer, Device, HostReal, Precision, Single,
     correspondence::{Correspondence, Room},
     cubecl::Runtime,
     gaussian::Frames,
     ownership, transport,
 };
 
+pub use certificate::Certificate;
 pub use options::*;
 pub(crate) use origin::{Origin, parts};
 pub use owners::Owners;
 pub use recipe::{KernelRecipe, OnRecipe, OnSplat};
 
-use crate::{CsrTable, Error, Grid, Loss, Profile, Result, Splat};
+use crate::{Error, Grid, Loss, Profile, Result, Splat};
 
 /// The transport kernel `K` of one image, or of many (paper, Eq. 5), on a device.
 ///
@@ -48,24 +51,8 @@ pub struct Kernel<R: Runtime, P: Precision = Single> {
     room: Room,
 }
 
-/// What a kernel left out.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Certificate {
-    /// Tolerated L1 error of a row.
-    pub tau: f64,
-    /// Largest mass that any row was seen to drop, before its rest was scaled up to 1 again.
-    pub worst_dropped: f64,
-    /// Largest mass that any row can have dropped, with what was excluded unseen by a bound. A row's L1 error is twice its
-    /// dropped mass: `2 bound <= tau`.
-    pub bound: f64,
-    /// Stored weights, the background's aside.
-    pub entries: usize,
-    /// Device memory of the kernel, in both orders.
-    pub bytes: usize,
-}
-
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Builds the kernels of many images in one set of launches.
+    /// Builds the kernels of many images in one set of launches; each has the bits that it has alone.
     ///
     /// # Errors
     /// [`Error::Empty`] for no image; as [`KernelRecipe::build`].
@@ -116,17 +103,6 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         &self.entries
     }
 
-    /// What was left out.
-    pub fn certificate(&self) -> Certificate {
-        Certificate {
-            tau: self.tau,
-            worst_dropped: self.entries.worst_dropped,
-            bound: self.entries.bound,
-            entries: self.entries.columns.len(),
-            bytes: self.entries.bytes(),
-        }
-    }
-
     /// `K' z`: the mass of `density` (`[cells]`) that each annotation gets, `[annotations + 1]`, background last.
     ///
     /// # Errors
@@ -152,59 +128,6 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         let owner = found.owner.read()?.into_iter().map(|n| (n != u32::MAX).then_some(n)).collect();
         let weight = found.weight.read()?.into_iter().map(|w| w.cast_to_f64() as f32).collect();
         Ok(Owners { owner, weight })
-    }
-
-    /// Copies the matrix to the host, the background as its last column, every bit of the weights (of a
-    /// [`Double`](crate::Double) kernel's the nearest `f32`; of a [mixture](crate::Splat::mixed) the sums by annotation).
-    /// [`Kernel::from_table`] puts it back.
-    ///
-    /// # Errors
-    /// [`Error::Length`] for a kernel of many images; [`Error::Device`].
-    pub fn table(&self) -> Result<CsrTable> {
-        let &[(annotations, grid)] = self.parts.as_slice() else {
-            return Err(Error::Length { what: "images of a kernel for one table", expected: 1, got: self.parts.len() });
-        };
-        let starts = self.entries.row_starts.read()?;
-        let columns = self.entries.columns.read()?;
-        let weights = self.entries.weights.read()?;
-        let background = self.entries.background.read()?;
-        let mut table = CsrTable {
-            rows: grid.len(),
-            cols: annotations + 1,
-            indptr: vec![0],
-            tau: self.tau,
-            worst_dropped: self.entries.worst_dropped,
-            bound: self.entries.bound,
-            profile: self.profile.name().to_owned(),
-            stride: grid.stride(),
-            left: f64::from(grid.corner()[0]),
-            top: f64::from(grid.corner()[1]),
-            grid_width: grid.columns(),
-            grid_height: grid.rows(),
-            ..CsrTable::default()
-        };
-        for (row, weight) in background.iter().enumerate() {
-            let first = table.indices.len();
-            for entry in starts[row] as usize..starts[row + 1] as usize {
-                let weight = weights[entry].value() as f32;
-                // Of a mixture, entries of one annotation follow one another.
-                match table.indices[first..].last() {
-                    Some(&last) if last == columns[entry] => {
-                        *table.data.last_mut().expect("as many as indices") += weight
-                    }
-                    _ => {
-                        table.indices.push(columns[entry]);
-                        table.data.push(weight);
-                    }
-                }
-            }
-            if weight.value() > 0.0 {
-                table.indices.push(annotations as u32);
-                table.data.push(weight.value() as f32);
-            }
-            table.indptr.push(table.data.len() as u32);
-        }
-        Ok(table)
     }
 
     /// The profile its options came from.

@@ -2,7 +2,7 @@
 
 use splatport_kernels::{
     Cells, Device, Error as DeviceError, Mosaic, Precision, Storage,
-    correspondence::{self, Correspondence, Room, Transposed},
+    correspondence::{self, Correspondence, Dropped, Room, Transposed},
     cubecl::Runtime,
     gaussian::{self, Framing},
 };
@@ -57,7 +57,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         let rows = Rows::of(table, annotations as u32);
         let mosaic = Mosaic::new(device, &[(grid.cells(), annotations)])?;
         Ok(Self {
-            entries: rows.upload(device, mosaic, [table.worst_dropped, table.bound]),
+            entries: rows.upload(device, mosaic, Dropped { worst: table.worst_dropped, bound: table.bound }),
             device: device.clone(),
             frames: None,
             origin: None,
@@ -191,7 +191,7 @@ impl<W: Storage> Rows<W> {
         &self,
         device: &Device<R, P>,
         mosaic: Mosaic<R, P::Real>,
-        [worst_dropped, bound]: [f64; 2],
+        dropped: Dropped,
     ) -> Correspondence<R, P> {
         let (cells, annotations) = mosaic.images()[0];
         let by_annotation = self.transposed(cells, annotations);
@@ -208,8 +208,7 @@ impl<W: Storage> Rows<W> {
                 weights: device.upload(&by_annotation.weights),
             },
             components: None,
-            worst_dropped,
-            bound,
+            dropped: vec![dropped],
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod mixture;
 mod options;
 mod recipe;
 mod report;
+mod table;
 
 use splatport_kernels::{
     Device, Gaussians, HostReal, Precision, Single,
@@ -182,32 +183,6 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// The parameters on the device, for functions of your own.
     pub fn gaussians(&self) -> &Gaussians<R, P::Real> {
         &self.gaussians
-    }
-
-    /// Copies the parameters to the host.
-    ///
-    /// # Errors
-    /// [`Error::Device`] when the device failed.
-    pub fn table(&self) -> Result<GaussianTable> {
-        let rows = self.gaussians.parameters.read()?;
-        let mut table = GaussianTable {
-            channels: self.gaussians.channels as u8,
-            free: (self.len() - self.annotations()) as u32,
-            shares: self.shares.clone(),
-            profile: self.profile.name().to_owned(),
-            width: self.size[0],
-            height: self.size[1],
-            ..GaussianTable::default()
-        };
-        for row in rows.chunks_exact(self.gaussians.stride()) {
-            let value = |k: usize| row[k].cast_to_f64() as f32;
-            table.means.push([value(0), value(1)]);
-            table.scales.push([value(2), value(3)]);
-            table.rotations.push(value(4));
-            table.opacities.push(value(5));
-            table.colors.extend((6..row.len()).map(value));
-        }
-        Ok(table)
     }
 
     /// Gives Gaussians from a table the photo that they were fitted to back, for their

@@ -9,7 +9,7 @@ mod trainer;
 use std::{fs, path::PathBuf};
 
 use burn_autodiff::Autodiff;
-use splatport::{Annotations, Device, Grid, Kernel, Loss, Profile, Splat};
+use splatport::{Annotations, Grid, Kernel, Loss, Profile, Splat};
 
 pub use common::{R, device};
 

@@ -2,6 +2,7 @@
 
 mod dataset;
 mod disk;
+mod kernels;
 mod manifest;
 mod memory;
 mod one_photo;

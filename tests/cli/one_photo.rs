@@ -1,6 +1,7 @@
 //! From one photo to Gaussians, a kernel, a loss and pictures: the same as by the library.
 
 use std::fs;
+use std::path::Path;
 
 use splatport::{CsrTable, DensityTable, GaussianTable, Grid, Image, Table, Wgpu};
 
@@ -98,10 +99,9 @@ fn files_are_told_converted_and_verified() {
     assert!(!folder.join("other.npz").exists());
 }
 
-#[test]
-fn the_authors_files_are_converted() {
-    let folder = folder("authors");
-    write_scene(&folder, "p", &scene(40, 30, 3, 0));
+/// Two Gaussians of a photo of 40 x 30 px, which is there too.
+fn two_gaussians(folder: &Path) -> GaussianTable {
+    write_scene(folder, "p", &scene(40, 30, 3, 0));
     let table = GaussianTable {
         means: vec![[10.5, 20.25], [1.0, 2.0]],
         scales: vec![[2.0, 1.0], [3.5, 0.1]],
@@ -115,22 +115,50 @@ fn the_authors_files_are_converted() {
         ..GaussianTable::default()
     };
     table.save(folder.join("g.npz")).expect("a file");
+    table
+}
+
+#[test]
+fn the_authors_files_are_converted_and_used() {
+    let folder = folder("authors");
+    let table = two_gaussians(&folder);
     answer(&folder, &["convert", "g.npz", "p_gs_params.h5"]);
     answer(&folder, &["convert", "p_gs_params.h5", "back.npz", "--photo", "p.png"]);
     let back = GaussianTable::open(folder.join("back.npz")).expect("gaussians");
     let colors = vec![0.75, 0.75, 0.75, 0.5, 0.5, 0.5];
     assert_eq!(back, GaussianTable { colors, channels: 3, profile: "reference".into(), ..table });
-    // What comes of it is a table as any other.
-    answer(&folder, &["kernel", "back.npz", "-o", "k.npz", "--stride", "8"]);
 
+    // Without another step the file gives what the table gives.
+    let inspected = answer(&folder, &["inspect", "p_gs_params.h5", "--photo", "p.png"]);
+    assert_eq!((&inspected["gaussians"], &inspected["profile"]), (&2.into(), &"reference".into()));
+    assert_eq!(inspected, answer(&folder, &["inspect", "back.npz"]));
+    answer(&folder, &["kernel", "back.npz", "-o", "k.npz", "--stride", "8"]);
+    answer(&folder, &["kernel", "p_gs_params.h5", "-o", "same.npz", "--stride", "8", "--photo", "p.png"]);
+    let [one, other] = ["k.npz", "same.npz"].map(|name| fs::read(folder.join(name)).expect("a kernel"));
+    assert!(one == other, "the kernels differ");
+    let verified = answer(&folder, &["verify", "p_gs_params.h5", "same.npz"]);
+    assert_eq!(verified, serde_json::json!({ "checked": 2, "wrong": [] }));
+}
+
+#[test]
+fn the_authors_files_are_refused_with_a_reason() {
+    let folder = folder("authors-refused");
+    two_gaussians(&folder).save_params(folder.join("p.h5")).expect("a file");
+    answer(&folder, &["kernel", "g.npz", "-o", "k.npz", "--stride", "8"]);
+    fs::write(folder.join("text.h5"), "x,y\n").expect("a file");
     let refused = |arguments: &[&str], expected: &str| {
-        let (code, told) = failure(&folder, &[&["convert"], arguments].concat());
+        let (code, told) = failure(&folder, arguments);
         assert_eq!((code, told), (1, format!("error: {expected}\n")), "{arguments:?}");
     };
-    refused(&["p_gs_params.h5", "x.npz"], "p_gs_params.h5 lacks the size of its photo: give it with --photo");
-    refused(&["k.npz", "x.h5"], "x.h5: a kernel has no such format, only Gaussians");
-    fs::write(folder.join("text.h5"), "x,y\n").expect("a file");
     let foreign = "text.h5: not an HDF5 file: HDF5 signature not found at any valid offset";
-    refused(&["text.h5", "x.npz", "--photo", "p.png"], foreign);
+    for (command, output) in [("convert", &["x.npz"][..]), ("kernel", &["-o", "x.npz"]), ("inspect", &[])] {
+        let without = "p.h5 lacks the size of its photo: give it with --photo";
+        refused(&[&[command, "p.h5"], output].concat(), without);
+        refused(&[&[command, "text.h5", "--photo", "p.png"], output].concat(), foreign);
+    }
+    let output = run(&folder, &["--json", "verify", "p.h5", "text.h5"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), told), (Some(3), serde_json::json!({ "checked": 2, "wrong": [foreign] })));
+    refused(&["convert", "k.npz", "x.h5"], "x.h5: a kernel has no such format, only Gaussians");
     assert!(!folder.join("x.npz").exists() && !folder.join("x.h5").exists());
 }

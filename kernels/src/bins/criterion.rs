@@ -25,16 +25,28 @@ impl Bound {
     }
 }
 
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Criteria<F: Real> {
+    /// The range of every image, `[images]`; see [`Criterion`].
+    ranges: Array<F>,
+    slack: F,
+    pub margin: F,
+}
+
+/// The criterion of one image.
+#[derive(CubeType, Clone, Copy)]
 pub(super) struct Criterion<F: Real> {
     /// A Gaussian is kept when the best it can reach is within `range` of what is surely reached.
     pub range: F,
     pub slack: F,
-    pub margin: F,
 }
 
 #[cube]
-impl<F: Real> Criterion<F> {
+impl<F: Real> Criteria<F> {
+    pub fn of(&self, image: u32) -> Criterion<F> {
+        Criterion::<F> { range: self.ranges[image as usize], slack: self.slack }
+    }
+
     pub fn widen(&self, area: Area<F>) -> Area<F> {
         let mut wide = area;
         wide.low.x -= self.margin;
@@ -43,7 +55,10 @@ impl<F: Real> Criterion<F> {
         wide.high.y += self.margin;
         wide
     }
+}
 
+#[cube]
+impl<F: Real> Criterion<F> {
     /// What this Gaussian reaches at every cell of the box.
     pub fn surely(&self, frame: &Frame<F>, area: Area<F>) -> Reach<F> {
         Reach::of(frame, frame.farthest_in(area) * (F::new(1.0) + self.slack))

@@ -4,7 +4,7 @@ use cubecl::prelude::*;
 
 use super::{
     COARSE, Rule, TILE,
-    criterion::{Bound, Criterion, CriterionLaunch, Reach},
+    criterion::{Bound, Criteria, CriteriaLaunch, Reach},
 };
 use crate::{
     Result,
@@ -33,8 +33,10 @@ pub(super) struct Request<'a, R: Runtime, F: Real> {
     pub frames: &'a Frames<R, F>,
     pub mosaic: &'a Mosaic<R, F>,
     pub rule: Rule,
+    /// [`Rule::range`] of every image.
+    pub ranges: Buffer<R, F>,
     pub margin: f64,
-    /// Minus a logit that every cell reaches.
+    /// Minus a logit that every cell of an image reaches, `[images]`.
     pub floor: Option<&'a Buffer<R, F>>,
 }
 
@@ -67,7 +69,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
                 self.source(parent),
                 self.floor.unwrap_or(&self.frames.packed).arg(),
                 best.arg(),
-                self.criterion(),
+                self.criteria(),
                 level,
                 self.bound(),
                 self.floor.is_some(),
@@ -83,7 +85,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
                 starts.arg(),
                 members.arg(),
                 longest.arg(),
-                self.criterion(),
+                self.criteria(),
                 level,
                 self.bound(),
                 fill,
@@ -115,13 +117,8 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
         }
     }
 
-    pub fn criterion(&self) -> CriterionLaunch<F, R> {
-        let range = match self.rule {
-            Rule::Within(limit) => real(limit),
-            Rule::Nearest(_) => real(0.0),
-            Rule::Posterior { range } => real(range),
-        };
-        CriterionLaunch::new(range, bound_slack(), real(self.margin))
+    pub fn criteria(&self) -> CriteriaLaunch<F, R> {
+        CriteriaLaunch::new(self.ranges.arg(), bound_slack(), real(self.margin))
     }
 }
 
@@ -136,6 +133,7 @@ struct Source<F: Real> {
 /// The candidates of a list, and the lists that together belong to its tile.
 #[derive(CubeType, Clone, Copy)]
 struct Candidates<F: Real> {
+    image: u32,
     area: Area<F>,
     first: u32,
     end: u32,
@@ -145,7 +143,7 @@ struct Candidates<F: Real> {
 
 #[cube]
 impl<F: Real> Source<F> {
-    fn candidates(&self, list: u32, criterion: &Criterion<F>, #[comptime] level: Level) -> Candidates<F> {
+    fn candidates(&self, list: u32, criteria: &Criteria<F>, #[comptime] level: Level) -> Candidates<F> {
         match comptime!(level) {
             Level::Coarse => {
                 let image = self.plots.holding(list, Count::Roots);
@@ -154,7 +152,8 @@ impl<F: Real> Source<F> {
                 let end = self.plots.before(image + 1u32, Count::Gaussians);
                 let first = self.plots.before(image, Count::Gaussians) + local % blocks * BLOCK;
                 Candidates::<F> {
-                    area: criterion.widen(self.plots.lattice(image).area(local / blocks, COARSE)),
+                    image,
+                    area: criteria.widen(self.plots.lattice(image).area(local / blocks, COARSE)),
                     first,
                     end: u32::min(first + BLOCK, end),
                     first_list: list - local % blocks,
@@ -168,7 +167,8 @@ impl<F: Real> Source<F> {
                 let lists = self.plots.before(place.image, Count::Roots) + parent * blocks;
                 let local = list - self.plots.before(place.image, Count::Tiles);
                 Candidates::<F> {
-                    area: criterion.widen(place.lattice.area(local, TILE)),
+                    image: place.image,
+                    area: criteria.widen(place.lattice.area(local, TILE)),
                     first: self.starts[lists as usize],
                     end: self.starts[(lists + blocks) as usize],
                     first_list: list,
@@ -199,16 +199,17 @@ fn find_best<F: Real>(
     source: &Source<F>,
     floor: &Array<F>,
     best: &mut Array<F>,
-    criterion: &Criterion<F>,
+    criteria: &Criteria<F>,
     #[comptime] level: Level,
     #[comptime] bound: Bound,
     #[comptime] has_floor: bool,
 ) {
     if 2 * ABSOLUTE_POS < best.len() {
-        let candidates = source.candidates(ABSOLUTE_POS as u32, criterion, level);
+        let candidates = source.candidates(ABSOLUTE_POS as u32, criteria, level);
+        let criterion = criteria.of(candidates.image);
         let mut reached = Reach::<F> { nearness: F::min_value(), logit: F::min_value() };
         if comptime!(has_floor) {
-            reached.logit = F::new(0.0) - floor[0];
+            reached.logit = F::new(0.0) - floor[candidates.image as usize];
         }
         let count = comptime!(bound.nearest());
         let mut nearest = Array::<F>::new(count);
@@ -242,13 +243,14 @@ fn visit_members<F: Real>(
     starts: &mut Array<u32>,
     members: &mut Array<u32>,
     longest: &mut Array<Atomic<u32>>,
-    criterion: &Criterion<F>,
+    criteria: &Criteria<F>,
     #[comptime] level: Level,
     #[comptime] bound: Bound,
     #[comptime] fill: bool,
 ) {
     if 2 * ABSOLUTE_POS < best.len() {
-        let candidates = source.candidates(ABSOLUTE_POS as u32, criterion, level);
+        let candidates = source.candidates(ABSOLUTE_POS as u32, criteria, level);
+        let criterion = criteria.of(candidates.image);
         let mut reached = Reach::<F> { nearness: F::min_value(), logit: F::min_value() };
         if comptime!(bound != Bound::Within) {
             for list in candidates.first_list..candidates.first_list + candidates.lists {

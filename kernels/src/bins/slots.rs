@@ -4,7 +4,7 @@ use cubecl::prelude::*;
 
 use super::{
     COARSE, TILE,
-    criterion::{Bound, Criterion},
+    criterion::{Bound, Criteria},
     members::{Lists, Request, blocks_of},
 };
 use crate::{
@@ -91,7 +91,7 @@ impl<R: Runtime, P: Precision> Transposing<'_, R, P> {
             starts.arg(),
             tiles.arg(),
             owners.arg(),
-            self.request.criterion(),
+            self.request.criteria(),
             gaussians as u32,
             self.request.bound() == Bound::Within,
             fill,
@@ -114,7 +114,7 @@ impl<R: Runtime, P: Precision> Transposing<'_, R, P> {
             RootsLaunch::new(root_starts.arg(), tiles.arg(), owners.arg()),
             starts.arg(),
             FoundLaunch::new(slots.tiles.arg(), slots.owners.arg(), slots.of_members.arg()),
-            self.request.criterion(),
+            self.request.criteria(),
             self.request.frames.len() as u32,
             self.coarse.members.len() as u32,
             self.request.bound() == Bound::Within,
@@ -202,21 +202,16 @@ struct Reach {
 
 /// `within`: those in the box of the ellipse, else all of the image.
 #[cube]
-fn reach<F: Real>(
-    pyramid: &Pyramid<F>,
-    criterion: &Criterion<F>,
-    n: u32,
-    image: u32,
-    #[comptime] within: bool,
-) -> Reach {
+fn reach<F: Real>(pyramid: &Pyramid<F>, criteria: &Criteria<F>, n: u32, image: u32, #[comptime] within: bool) -> Reach {
     let lattice = pyramid.plots.lattice(image);
     let mut columns = Span { first: 0u32.runtime(), end: lattice.across(TILE) };
     let mut rows = Span { first: 0u32.runtime(), end: lattice.rows.div_ceil(TILE) };
     if comptime!(within) {
         let frame = Frame::load(&pyramid.frames, n);
+        let criterion = criteria.of(image);
         let half = frame.half_extent(criterion.range);
         let widen = F::new(1.0) + criterion.slack;
-        let (x, y) = (half.x * widen + criterion.margin, half.y * widen + criterion.margin);
+        let (x, y) = (half.x * widen + criteria.margin, half.y * widen + criteria.margin);
         let (left, top) = (frame.mean.x - lattice.left, frame.mean.y - lattice.top);
         let across = span::<F>((left - x) / lattice.stride, (left + x) / lattice.stride, lattice.columns);
         let down = span::<F>((top - y) / lattice.stride, (top + y) / lattice.stride, lattice.rows);
@@ -235,7 +230,7 @@ fn visit_roots<F: Real>(
     starts: &mut Array<u32>,
     tiles: &mut Array<u32>,
     owners: &mut Array<u32>,
-    criterion: &Criterion<F>,
+    criteria: &Criteria<F>,
     gaussians: u32,
     #[comptime] within: bool,
     #[comptime] fill: bool,
@@ -244,7 +239,7 @@ fn visit_roots<F: Real>(
     if n < gaussians {
         let image = pyramid.plots.holding(n, Count::Gaussians);
         let across = pyramid.plots.lattice(image).across(COARSE);
-        let reach = reach::<F>(pyramid, criterion, n, image, within);
+        let reach = reach::<F>(pyramid, criteria, n, image, within);
         let blocks = blocks_of(&pyramid.plots, image);
         let block = (n - pyramid.plots.before(image, Count::Gaussians)) / BLOCK;
         let first_list = pyramid.plots.before(image, Count::Roots) + block;
@@ -283,7 +278,7 @@ fn visit_tiles<F: Real>(
     roots: &Roots,
     starts: &mut Array<u32>,
     found: &mut Found,
-    criterion: &Criterion<F>,
+    criteria: &Criteria<F>,
     gaussians: u32,
     units: u32,
     #[comptime] within: bool,
@@ -301,7 +296,7 @@ fn visit_tiles<F: Real>(
             let image = pyramid.plots.holding(n, Count::Gaussians);
             let lattice = pyramid.plots.lattice(image);
             let across = lattice.across(TILE);
-            let reach = reach::<F>(pyramid, criterion, n, image, within);
+            let reach = reach::<F>(pyramid, criteria, n, image, within);
             let (rows, columns) = (reach.rows, reach.columns);
             let first_tile = pyramid.plots.before(image, Count::Tiles);
             let ratio = comptime!(COARSE / TILE);

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::{Correspondence, Transposed};
+use super::{Components, Correspondence, Transposed};
 use crate::{Result, buffer::Buffer, device::Device, grid::Mosaic, mixture::Mixture, real::Precision};
 
 impl<R: Runtime, P: Precision> Correspondence<R, P> {
@@ -31,7 +31,7 @@ impl<R: Runtime, P: Precision> Correspondence<R, P> {
         Ok(Self {
             mosaic,
             transposed: Transposed { slot_starts, ..self.transposed },
-            components: Some(of_components),
+            components: Some(Components { mosaic: self.mosaic, slot_starts: of_components }),
             ..self
         })
     }

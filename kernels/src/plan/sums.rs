@@ -27,7 +27,8 @@ pub(super) fn sums<R: Runtime, P: Precision>(
     slopes: &Slopes<'_, R, P::Real>,
 ) -> Result<Buffer<R, P::Real>> {
     let kernel = origin.kernel;
-    let slot_starts = kernel.components.as_ref().unwrap_or(&kernel.transposed.slot_starts);
+    let slot_starts =
+        kernel.components.as_ref().map_or(&kernel.transposed.slot_starts, |components| &components.slot_starts);
     slot_starts.expect("slots of components", origin.mixture.len() + 1)?;
     let slots = kernel.transposed.entry_starts.len() - 1;
     let partial = device.uninit(slots * 4 * QUADS as usize);

@@ -1,15 +1,15 @@
 //! `splatport convert`: a table in another format.
 
 use std::fmt::{self, Display};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
-use splatport::{GaussianTable, Image, Table};
+use splatport::Table;
 
 use crate::answer::Answer;
-use crate::folder::has_ending;
+use crate::authors::{PhotoArgs, authors};
 use crate::options::ending;
 
 /// Endings of tables and of the authors' files.
@@ -23,9 +23,8 @@ pub struct Convert {
     /// Where to write it: .npz, .safetensors or, for the authors' code, Gaussians as .h5.
     #[arg(value_parser = ending(KNOWN))]
     output: PathBuf,
-    /// The photo of an .h5 file, which lacks its size.
-    #[arg(long)]
-    photo: Option<PathBuf>,
+    #[command(flatten)]
+    photo: PhotoArgs,
 }
 
 impl Convert {
@@ -33,13 +32,7 @@ impl Convert {
     pub fn run(self) -> Result<Answer> {
         let table = match authors(&self.input) {
             false => Table::open(&self.input)?,
-            true => {
-                let photo = self.photo.as_ref().with_context(|| {
-                    format!("{} lacks the size of its photo: give it with --photo", self.input.display())
-                })?;
-                let image = Image::open(photo)?;
-                Table::Gaussians(GaussianTable::from_params(&self.input, [image.width(), image.height()])?)
-            }
+            true => Table::Gaussians(self.photo.gaussians(&self.input)?),
         };
         match &table {
             Table::Gaussians(gaussians) if authors(&self.output) => gaussians.save_params(&self.output)?,
@@ -54,11 +47,6 @@ impl Convert {
         };
         Answer::of(&Summary { kind, output: self.output })
     }
-}
-
-/// Whether a file is one of the authors'.
-fn authors(path: &Path) -> bool {
-    has_ending(path, &["h5"])
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use splatport::{Annotations, CsrTable, DensityTable, GaussianTable, Image, Table, draw, kernel::Owners};
 
 use crate::answer::Answer;
+use crate::authors::PhotoArgs;
 use crate::options::size;
 
 /// Columns of the terminal that a picture takes.
@@ -19,8 +20,10 @@ const PICTURE: u32 = 60;
 /// Tell what a file holds: a photo, points, Gaussians, a kernel or a density.
 #[derive(Args)]
 pub struct Inspect {
-    /// .png, .jpg, .csv, .npy, .npz or .safetensors.
+    /// .png, .jpg, .csv, .npy, .npz, .safetensors; or Gaussians of the authors' code, .h5.
     file: PathBuf,
+    #[command(flatten)]
+    photo: PhotoArgs,
 }
 
 /// A file's content, as rows of a name and a value, and as a picture.
@@ -36,7 +39,7 @@ struct Content {
 impl Inspect {
     /// Runs the command; a terminal gets a picture too.
     pub fn run(self, json: bool) -> Result<Answer> {
-        let content = read(&self.file)?;
+        let content = read(&self.file, &self.photo)?;
         if let Some(picture) = content.picture.as_ref().filter(|_| !json && std::io::stdout().is_terminal()) {
             show(picture).context("cannot show the picture in this terminal")?;
         }
@@ -44,7 +47,7 @@ impl Inspect {
     }
 }
 
-fn read(path: &Path) -> Result<Content> {
+fn read(path: &Path, of_authors: &PhotoArgs) -> Result<Content> {
     let ending = path.extension().map(|ending| ending.to_ascii_lowercase()).unwrap_or_default();
     match ending.to_str() {
         Some("png" | "jpg" | "jpeg") => photo(Image::open(path)?),
@@ -52,6 +55,7 @@ fn read(path: &Path) -> Result<Content> {
             Table::Gaussians(table) => gaussians(&table),
             Table::Kernel(table) => kernel(&table),
         },
+        Some("h5") => gaussians(&of_authors.gaussians(path)?),
         // Points have two columns; a density of that width would look the same.
         Some("npy") => match Annotations::from_npy(path) {
             Ok(points) => Ok(annotations(&points)),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use splatport::{Certificate, CsrTable, Device, GaussianTable, Grid, Precision, Runtime, kernel::KernelOptions};
 
 use crate::answer::Answer;
+use crate::authors::PhotoArgs;
 use crate::device::{DeviceArgs, Job};
 use crate::options::{KernelArgs, TABLES, ending};
 use crate::origin::{Cells, Origin};
@@ -16,8 +17,10 @@ use crate::origin::{Cells, Origin};
 /// Build the sparse matrix that says how much of every cell belongs to every point.
 #[derive(Args)]
 pub struct Kernel {
-    /// The Gaussians, as `splatport splat` wrote them; the kernel's options are those of their profile.
+    /// The Gaussians, as `splatport splat` or, as .h5, the authors' code wrote them; the kernel's options are those of their profile.
     gaussians: PathBuf,
+    #[command(flatten)]
+    photo: PhotoArgs,
     /// Where to write the kernel: .npz (scipy.sparse.load_npz) or .safetensors.
     #[arg(short, long, value_parser = ending(TABLES))]
     output: PathBuf,
@@ -33,7 +36,7 @@ pub struct Kernel {
 impl Kernel {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
-        let table = GaussianTable::open(&self.gaussians)?;
+        let table = self.photo.gaussians(&self.gaussians)?;
         let (mut kernel, options, certificate) = self.device.clone().run(Build { command: &self, table: &table })?;
         kernel.origin = match Origin::read(&table.origin) {
             Some(origin) => origin.of_kernel(Cells { stride: self.stride, options }).text()?,

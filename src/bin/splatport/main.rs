@@ -4,6 +4,7 @@
 //! for an error, 2 for wrong usage, 3 when some images or files failed and the others did not.
 
 mod answer;
+mod authors;
 mod bench;
 mod convert;
 mod dataset;

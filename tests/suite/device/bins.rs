@@ -119,7 +119,7 @@ fn grids_of_a_batch_are_drawn_alone() {
         let pair = |rule| lists(&together, &mosaic, rule).pairs();
         let within = Rule::Within(9.0);
         let [image, coverage]: [Vec<u32>; 2] = draw(&together, &lists(&together, &mosaic, within), &base);
-        let rules = [within, Rule::Nearest(1), Rule::Posterior { range: 12.0 }];
+        let rules = [within, Rule::Nearest(1), Rule::Posterior { dropped: 1e-4 }];
         let mut pairs = [0; 3];
         let mut first = 0;
         for ((picture, ..), &plot) in shapes.iter().zip(&plots) {

@@ -20,7 +20,7 @@ fn without_annotations_all_is_background() {
     property("no annotation", 10, (cases(0, 1.0), any_rule()), |(Case { set, cells }, rule), tally| {
         let kernel = build(set, *cells, *rule, TAU);
         tally.equal("rows", &Plan::read(&kernel).dense(), &vec![vec![1.0]; cells.len()]);
-        tally.equal("dropped", &kernel.worst_dropped, &0.0);
+        tally.equal("dropped", &kernel.dropped[0].worst, &0.0);
     });
 }
 

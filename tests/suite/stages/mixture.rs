@@ -107,8 +107,11 @@ fn batches_of_mixtures_are_the_kernels_of_each() {
     let PlanStep { step, by_plan } = joint.evaluate_plan(&device().upload(&density)).expect("a step");
     let (mass, rows, shares) = (bits(step.transported()), read(&by_plan.parameters), read(&by_plan.log_weights));
     let (mut column, mut gaussian, mut component) = (0, 0, 0);
-    for (splat, density) in splats.iter().zip(density.chunks_exact(grid().len())) {
-        let loss = alone(splat).loss().discrepancy(Discrepancy::L2).expect("a loss");
+    let tables = joint.kernel().tables().expect("tables");
+    for ((splat, table), density) in splats.iter().zip(&tables).zip(density.chunks_exact(grid().len())) {
+        let kernel = alone(splat);
+        assert_eq!(kernel.table().expect("a table"), *table);
+        let loss = kernel.loss().discrepancy(Discrepancy::L2).expect("a loss");
         let PlanStep { step: own, by_plan: own_plan } = loss.evaluate_plan(&device().upload(density)).expect("a step");
         assert_eq!(bits(own.transported()), mass[column..column + splat.annotations() + 1]);
         // The mean divides by 3, before the sums over some 20 cells, which cancel: as many roundings of their largest.
@@ -124,6 +127,8 @@ fn batches_of_mixtures_are_the_kernels_of_each() {
         component += own_shares.len();
     }
     assert_eq!((column, gaussian, component), (mass.len(), rows.len(), shares.len()));
+    let certificates = joint.kernel().certificates().expect("certificates");
+    assert_eq!(certificates[1], alone(&splats[1]).certificate());
 }
 
 #[test]

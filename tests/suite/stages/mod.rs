@@ -21,6 +21,7 @@ mod shapes;
 mod solvers;
 mod splat;
 mod stored;
+mod together;
 mod train;
 mod variants;
 

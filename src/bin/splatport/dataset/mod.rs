@@ -1,6 +1,7 @@
 //! Many photos: a manifest of them, runs over it in shards, and what is done with a folder of results.
 
 mod coco;
+mod compute;
 mod gc;
 mod make;
 mod manifest;

@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat};
+use splatport::{Device, Precision, Runtime};
 
+use super::compute::{Done, fit, results};
 use super::manifest::Entry;
 use super::prepare::Ready;
 use super::record::{Outcome, Record};
@@ -30,14 +31,6 @@ pub struct Stop {
     pub asked: Arc<AtomicBool>,
     /// Nothing can be written any more.
     pub failure: Mutex<Option<Error>>,
-}
-
-/// Results on their way to the disk.
-struct Done<'a> {
-    entry: &'a Entry,
-    gaussians: GaussianTable,
-    kernel: Option<CsrTable>,
-    outcome: Outcome,
 }
 
 /// Everything the threads share.
@@ -157,11 +150,18 @@ impl<'a> Pipeline<'a> {
     ) {
         while let Some(batch) = self.batch(ready) {
             share.fetch_add(batch.len(), Ordering::Relaxed);
-            let splats = self.clocks.fit.time(|| fit(self.plan, device, &batch));
-            for (photo, splat) in batch.iter().zip(splats) {
-                let tables = self.clocks.kernel.time(|| self.tables(photo, splat?));
-                match tables {
-                    Ok(tables) => _ = send(done, tables),
+            let mut fitted = Vec::new();
+            for (photo, splat) in batch.iter().zip(self.clocks.fit.time(|| fit(self.plan, device, &batch))) {
+                match splat {
+                    Ok(splat) => fitted.push((photo, splat)),
+                    Err(error) => _ = send(told, failed(photo.entry, &error)),
+                }
+            }
+            for ((photo, _), results) in
+                fitted.iter().zip(self.clocks.kernel.time(|| results(self.plan, device, &fitted)))
+            {
+                match results {
+                    Ok(results) => _ = send(done, results),
                     Err(error) => _ = send(told, failed(photo.entry, &error)),
                 }
             }
@@ -186,28 +186,6 @@ impl<'a> Pipeline<'a> {
         Some(batch)
     }
 
-    fn tables<R: Runtime, P: Precision>(&self, photo: &Ready<'a>, splat: Splat<R, P>) -> Result<Done<'a>> {
-        let report = splat.report();
-        let outcome = Outcome::Written {
-            steps: report.steps,
-            loss: report.loss(),
-            outside: report.outside,
-            duplicates: report.duplicates,
-        };
-        let kernel = match &photo.origin.kernel {
-            None => None,
-            Some(cells) => {
-                let grid = Grid::strided(&photo.image, cells.stride);
-                let mut table = Kernel::of_all(splat.device(), &[(&splat, grid)], cells.options)?.table()?;
-                table.origin = photo.origin.text()?;
-                Some(table)
-            }
-        };
-        let mut gaussians = splat.table()?;
-        gaussians.origin = photo.origin.clone().of_gaussians(splat.report()).text()?;
-        Ok(Done { entry: photo.entry, gaussians, kernel, outcome })
-    }
-
     fn write(&self, done: &Receiver<Done<'a>>, told: &Sender<Record>) {
         for Done { entry, gaussians, kernel, outcome } in done {
             let saved = self.clocks.write.time(|| self.plan.outputs.save(&entry.id, &gaussians, kernel.as_ref()));
@@ -226,14 +204,4 @@ impl<'a> Pipeline<'a> {
             send(told, Record { id: entry.id.clone(), outcome });
         }
     }
-}
-
-/// Fits a batch together; if that fails, each photo alone, so that one does not spoil the others.
-fn fit<R: Runtime, P: Precision>(plan: &Plan, device: &Device<R, P>, batch: &[Ready<'_>]) -> Vec<Result<Splat<R, P>>> {
-    let pairs: Vec<_> = batch.iter().map(|photo| (&photo.image, &photo.points)).collect();
-    if let Ok(splats) = plan.recipe.fit_all(device, &pairs) {
-        return splats.into_iter().map(Ok).collect();
-    }
-    let alone = |pair| Ok(plan.recipe.fit_all(device, &[pair])?.remove(0));
-    pairs.into_iter().map(alone).collect()
 }

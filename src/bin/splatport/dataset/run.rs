@@ -52,7 +52,7 @@ pub struct Run {
     /// Threads that decode; as many as there are cores if not given.
     #[arg(long)]
     threads: Option<usize>,
-    /// Pixels that are fitted together at most; what the device has room for if not given.
+    /// Pixels that are computed together at most; what the device has room for if not given.
     #[arg(long)]
     batch: Option<u64>,
     #[command(flatten)]
@@ -74,12 +74,13 @@ pub struct Plan {
     pub manifest: Manifest,
     pub outputs: Outputs,
     pub recipe: SplatRecipe,
-    kernel: Option<Cells>,
+    /// Cells and options of the kernels, if there are to be any.
+    pub kernel: Option<Cells>,
     precision: &'static str,
     pub force: bool,
     /// Threads that decode.
     pub threads: usize,
-    /// Pixels that are fitted together at most.
+    /// Pixels that are computed together at most.
     pub batch: u64,
 }
 
@@ -103,7 +104,8 @@ impl Run {
 
     fn plan<R: Runtime, P: Precision>(&self, devices: &[Device<R, P>], manifest: Manifest) -> Plan {
         let cells = |stride| Cells { stride, options: self.kernel.options(self.fit.profile) };
-        // Of the arrays of a fit none takes more than 32 bytes a pixel.
+        // Of the arrays of a fit none takes more than 32 bytes a pixel. Of those of kernels, with a cell a pixel, the weights do where
+        // there are more than eight a cell: such kernels are built one by one.
         let room = devices.iter().map(|device| device.client().properties().memory.max_page_size / 32).min();
         let ending = if self.format == Format::Npz { "npz" } else { "safetensors" };
         Plan {

@@ -1,0 +1,34 @@
+//! Gaussians in the files of the authors' code.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use splatport::{GaussianTable, Image};
+
+use crate::folder::has_ending;
+
+/// Whether a file is one of the authors'.
+pub fn authors(path: &Path) -> bool {
+    has_ending(path, &["h5"])
+}
+
+/// What a file of theirs needs beside it.
+#[derive(Args, Clone)]
+pub struct PhotoArgs {
+    /// The photo of an .h5 file, which lacks its size.
+    #[arg(long)]
+    photo: Option<PathBuf>,
+}
+
+impl PhotoArgs {
+    /// The Gaussians of a table or of a file of theirs.
+    pub fn gaussians(&self, path: &Path) -> Result<GaussianTable> {
+        if !authors(path) {
+            return Ok(GaussianTable::open(path)?);
+        }
+        let missing = || format!("{} lacks the size of its photo: give it with --photo", path.display());
+        let image = Image::open(self.photo.as_ref().with_context(missing)?)?;
+        Ok(GaussianTable::from_params(path, [image.width(), image.height()])?)
+    }
+}

@@ -1,0 +1,54 @@
+//! What a kernel left out.
+
+use splatport_kernels::{
+    Precision,
+    correspondence::{Dropped, Part},
+    cubecl::Runtime,
+};
+
+use super::Kernel;
+use crate::Result;
+
+/// What a kernel left out.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Certificate {
+    /// Tolerated L1 error of a row.
+    pub tau: f64,
+    /// Largest mass that any row was seen to drop, before its rest was scaled up to 1 again.
+    pub worst_dropped: f64,
+    /// Largest mass that any row can have dropped, with what was excluded unseen by a bound. A row's L1 error is twice its
+    /// dropped mass: `2 bound <= tau`.
+    pub bound: f64,
+    /// Stored weights, the background's aside.
+    pub entries: usize,
+    /// Device memory of the kernel, in both orders.
+    pub bytes: usize,
+}
+
+impl<R: Runtime, P: Precision> Kernel<R, P> {
+    /// What was left out; of many images the worst of any.
+    pub fn certificate(&self) -> Certificate {
+        let largest = |of: fn(&Dropped) -> f64| self.entries.dropped.iter().map(of).fold(0.0, f64::max);
+        Certificate {
+            tau: self.tau,
+            worst_dropped: largest(|dropped| dropped.worst),
+            bound: largest(|dropped| dropped.bound),
+            entries: self.entries.columns.len(),
+            bytes: self.entries.bytes(),
+        }
+    }
+
+    /// What was left out of every image, each as if its kernel had been built alone. (Where one image is a
+    /// [mixture](crate::Splat::mixed), the memory of all counts as that of mixtures.)
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    pub fn certificates(&self) -> Result<Vec<Certificate>> {
+        let parts = self.entries.parts(&self.device)?;
+        let certificate = |(part, dropped): (_, &Dropped)| {
+            let Part { entries, bytes } = part;
+            Certificate { tau: self.tau, worst_dropped: dropped.worst, bound: dropped.bound, entries, bytes }
+        };
+        Ok(parts.into_iter().zip(&self.entries.dropped).map(certificate).collect())
+    }
+}

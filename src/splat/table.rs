@@ -1,0 +1,47 @@
+//! A splat's parameters on the host.
+
+use splatport_kernels::{Buffer, HostReal, Precision, cubecl::Runtime};
+
+use super::Splat;
+use crate::{Result, io::GaussianTable};
+
+impl<R: Runtime, P: Precision> Splat<R, P> {
+    /// Copies the parameters to the host.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    pub fn table(&self) -> Result<GaussianTable> {
+        Ok(self.table_of(&self.gaussians.parameters.read()?))
+    }
+
+    /// Copies the parameters of many splats on one device to the host, each splat's [`table`](Self::table), at the cost of one wait.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    pub fn tables(splats: &[&Self]) -> Result<Vec<GaussianTable>> {
+        let parameters: Vec<_> = splats.iter().map(|splat| &splat.gaussians.parameters).collect();
+        let rows = Buffer::read_all(&parameters)?;
+        Ok(splats.iter().zip(rows).map(|(splat, rows)| splat.table_of(&rows)).collect())
+    }
+
+    fn table_of(&self, rows: &[P::Real]) -> GaussianTable {
+        let mut table = GaussianTable {
+            channels: self.gaussians.channels as u8,
+            free: (self.len() - self.annotations()) as u32,
+            shares: self.shares.clone(),
+            profile: self.profile.name().to_owned(),
+            width: self.size[0],
+            height: self.size[1],
+            ..GaussianTable::default()
+        };
+        for row in rows.chunks_exact(self.gaussians.stride()) {
+            let value = |k: usize| row[k].cast_to_f64() as f32;
+            table.means.push([value(0), value(1)]);
+            table.scales.push([value(2), value(3)]);
+            table.rotations.push(value(4));
+            table.opacities.push(value(5));
+            table.colors.extend((6..row.len()).map(value));
+        }
+        table
+    }
+}
