@@ -27,7 +27,7 @@ use crate::{
 /// Figures in a step.
 const BATCH: usize = 4;
 
-const FIGURES: Figures = Figures { size: [192, 240], figures: [1, 1], boards: 1 };
+const FIGURES: Figures = Figures { size: [128, 160], figures: [1, 1], boards: 1 };
 
 /// Half the segment from neck to crown of a drawn figure, as a share of its height: the radius of PCKh@0.5.
 const HALF_HEAD: f64 = 0.07;

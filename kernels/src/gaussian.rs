@@ -8,7 +8,7 @@ mod frame;
 
 use cubecl::prelude::*;
 
-pub(crate) use self::frame::{Area, Frame, Point, weight_of};
+pub(crate) use self::frame::{Area, Frame, Point};
 use crate::{
     Result,
     buffer::Buffer,

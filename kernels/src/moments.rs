@@ -5,10 +5,10 @@
 use cubecl::prelude::*;
 
 use crate::{
-    gaussian::{Frame, Point, weight_of},
+    gaussian::{Frame, Point},
     penalty::Penalty,
     rasterize::{Layers, Lists, Mode, alpha_of, largest_alpha},
-    real::{Quad, Real, quad},
+    real::{Quad, Real, fast_exp, quad},
 };
 
 /// Which sums [`crate::evaluate::evaluate`] makes.
@@ -157,7 +157,7 @@ pub(crate) fn layered<F: Real>(
             let q = Frame::load(&layers.frames, m).mahalanobis_sq(centre);
             if q <= layers.support {
                 let amplitude = layers.amplitude(m);
-                let alpha = alpha_of::<F>(amplitude, weight_of::<F>(q));
+                let alpha = alpha_of::<F>(amplitude, fast_exp::<F>(q / F::new(-2.0)));
                 if alpha > F::new(0.0) {
                     #[unroll]
                     for c in 0..channel_count {

@@ -11,9 +11,9 @@ use crate::{
     bins::{Bins, TILE},
     buffer::Buffer,
     device::Device,
-    gaussian::{Frame, Frames, weight_of},
+    gaussian::{Frame, Frames},
     grid::{Count, Place, Plots},
-    real::{Precision, Quad, Real, real},
+    real::{Precision, Quad, Real, fast_exp, real},
 };
 
 /// How Gaussians that overlap combine.
@@ -196,7 +196,7 @@ pub(crate) fn draw_column<F: Real>(
             let q = frame.mahalanobis_sq(place.lattice.centre(x, row));
             if comptime!(mode.over) {
                 if q <= layers.support {
-                    let w = weight_of::<F>(q);
+                    let w = fast_exp::<F>(q / F::new(-2.0));
                     let mut drawn = pixels[y];
                     drawn[3] += w;
                     let alpha = alpha_of::<F>(amplitude, w);
@@ -212,7 +212,7 @@ pub(crate) fn draw_column<F: Real>(
                     pixels[y] = drawn;
                 }
             } else {
-                let w = select(q <= layers.support, weight_of::<F>(q), F::new(0.0));
+                let w = select(q <= layers.support, fast_exp::<F>(q / F::new(-2.0)), F::new(0.0));
                 pixels[y] += weight * Quad::<F>::new(w);
             }
         }

@@ -9,11 +9,11 @@ use crate::{
     bins::TILE,
     clock::{Clock, is_running},
     device::Device,
-    gaussian::{Frame, weight_of},
+    gaussian::Frame,
     moments::{Effect, Sums, add_pixel, layered, no_sums, write_sums},
     penalty::penalty_of,
     rasterize::{Layers, Lists, Scene, draw_column},
-    real::{Precision, Quad, Real, real},
+    real::{Precision, Quad, Real, fast_exp, real},
     target::{Target, target_at},
 };
 
@@ -198,7 +198,7 @@ fn sum_slots<F: Real>(
                     let v = frame.whiten(centre);
                     let q = v.x * v.x + v.y * v.y;
                     if q <= layers.support {
-                        let w = weight_of::<F>(q);
+                        let w = fast_exp::<F>(q / F::new(-2.0));
                         let drawn = residual[(first + y * TILE + x) as usize];
                         let effect = match comptime!(sums.over) {
                             true => {

@@ -13,11 +13,11 @@ use crate::{
     buffer::Buffer,
     clock::{Clock, is_running},
     device::Device,
-    gaussian::{Frame, Point, weight_of},
+    gaussian::{Frame, Point},
     moments::{Effect, Sums, add_pixel, no_sums},
     penalty::penalty_of,
     rasterize::{Lists, Scene},
-    real::{Precision, Quad, Real, quad, real},
+    real::{Precision, Quad, Real, fast_exp, quad, real},
     target::{Target, target_at},
 };
 
@@ -201,7 +201,7 @@ impl<F: Real> Strip<F> {
         let y = self.centre.y + F::cast_from(i) * self.stride;
         let v = frame.whiten(Point::<F> { x: self.centre.x, y });
         let q = v.x * v.x + v.y * v.y;
-        let w = select(q <= self.support && i < self.inside, weight_of::<F>(q), F::new(0.0));
+        let w = select(q <= self.support && i < self.inside, fast_exp::<F>(q / F::new(-2.0)), F::new(0.0));
         (v, w)
     }
 }

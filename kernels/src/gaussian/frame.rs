@@ -18,12 +18,6 @@ pub(crate) struct Area<F: Real> {
     pub high: Point<F>,
 }
 
-/// `exp(-q / 2)` by the device's fast exponential: on CUDA off by `2 + 1.17 |x|` ulp, which is less than Vulkan lets any be.
-#[cube(fast_math = FastMath::ReducedPrecision | FastMath::NotNaN | FastMath::NotInf)]
-pub(crate) fn weight_of<F: Real>(q: F) -> F {
-    (q / F::new(-2.0)).exp()
-}
-
 /// One Gaussian, loaded.
 #[derive(CubeType, Clone, Copy)]
 pub(crate) struct Frame<F: Real> {

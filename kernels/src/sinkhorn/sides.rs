@@ -6,7 +6,7 @@ use super::{Ground, NOTHING};
 use crate::{
     gaussian::Point,
     grid::{Count, Counts},
-    real::{Quad, Real, quad},
+    real::{Quad, Real, fast_exp, quad},
     totals::add_totals,
 };
 
@@ -136,7 +136,7 @@ pub(super) struct LogSum<F: Real> {
 #[cube]
 pub(super) fn extend<F: Real>(so_far: LogSum<F>, exponent: F, times: F) -> LogSum<F> {
     let above = exponent - so_far.largest;
-    let factor = (-above.abs()).exp();
+    let factor = fast_exp::<F>(-above.abs());
     let rises = above > F::new(0.0);
     LogSum::<F> {
         largest: max(exponent, so_far.largest),

@@ -4,12 +4,11 @@ use std::{fs, path::Path};
 
 use splatport::{
     Certificate, CsrTable, Device, Fixed, GaussianTable, Grid, Half, Kernel, Precision, Profile, Single, Splat,
-    WgpuRuntime as R,
     kernel::{Background, CutOff, KernelOptions},
     kernels::HostReal,
 };
 
-use super::{device, noise, poison};
+use super::{R, device, noise, poison};
 use crate::files::folder;
 
 /// Columns and rows of an image in px, its Gaussians, their largest scale, the stride.
