@@ -45,6 +45,13 @@ impl Run<'_> {
         self.folder.join(format!("{}-{}.{ending}", self.method, self.seed))
     }
 
+    /// For TensorBoard, to which a folder is a run.
+    fn events(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.join("events").join(format!("{}-{}", self.method, self.seed));
+        fs::create_dir_all(&folder)?;
+        Ok(folder.join("history.tfevents"))
+    }
+
     /// The outcome that is kept, if `is_same` says that it is of this run; else that of `make`, which is kept.
     pub fn outcome<O: Serialize + DeserializeOwned>(
         &self,
@@ -94,6 +101,7 @@ impl Run<'_> {
             bar.set_message(format!("loss {loss:.3} error {mae:.2}"));
             learner.finish(Epoch { steps: end, rate: learner.rate(), loss, mae, rmse });
             learner.history().to_csv(self.file("history.csv"))?;
+            learner.history().to_events(self.events()?)?;
             learner.save(self.file("safetensors"))?;
         }
         bar.finish();

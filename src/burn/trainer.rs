@@ -1,6 +1,7 @@
 //! A trainer: network, optimiser and schedule, and what they need to go on after an interruption.
 
 mod checkpoint;
+mod events;
 mod history;
 
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};

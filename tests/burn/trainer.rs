@@ -152,3 +152,18 @@ fn history_and_early_stop() {
     assert_eq!(text.lines().take(2).collect::<Vec<_>>(), ["steps,rate,loss,mae,rmse", "0,0.5,1.0,3.0,4.0"]);
     assert_eq!(text.lines().count(), 5);
 }
+
+/// The bytes that TensorBoard 2.21 was seen to read as scalars `rate`, `loss`, `mae` and `rmse` of step 5.
+#[test]
+fn history_for_tensorboard() {
+    let mut trainer = small(3);
+    trainer.finish(Epoch { steps: 5, rate: 0.5, loss: 1.0, mae: 3.0, rmse: 4.0 });
+    let path = temporary("run.tfevents", b"");
+    trainer.history().to_events(&path).expect("events");
+    let version = "0f000000000000006d532b091a0d627261696e2e4576656e743a32fc985129";
+    let epoch = "3700000000000000e7e8ca5910052a330a0b0a0472617465150000003f0a0b0a046c6f7373150000803f0a0a0a036d6165150000\
+                 40400a0b0a04726d73651500008040050c5f94";
+    let bytes = fs::read(&path).expect("file");
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, format!("{version}{epoch}"));
+}

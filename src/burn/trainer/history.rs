@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::events;
 use crate::{Result, io::atomic};
 
 /// One epoch.
@@ -57,5 +58,14 @@ impl History {
             self.epochs.iter().try_for_each(|epoch| rows.serialize(epoch))?;
             Ok(rows.flush()?)
         })
+    }
+
+    /// Writes the same for TensorBoard, as scalars over steps. It reads files whose names have `tfevents` in them, and calls a run
+    /// what their folder is called. The file is replaced as a whole.
+    ///
+    /// # Errors
+    /// [`crate::Error::Write`].
+    pub fn to_events(&self, path: impl AsRef<Path>) -> Result<()> {
+        atomic::write(path.as_ref(), |file| Ok(events::write(self, file)?))
     }
 }
