@@ -11,7 +11,7 @@ mod tiled;
 
 use cubecl::prelude::*;
 
-use self::tiled::Spots;
+use self::tiled::Places;
 use crate::{
     Result,
     bins::{Bins, TILE},
@@ -30,7 +30,7 @@ use crate::{
 pub struct Look<R: Runtime, F: Real> {
     pub(crate) sums: Sums,
     /// If tiled.
-    spots: Option<Spots<R, F>>,
+    places: Option<Places<R, F>>,
     /// Tiles: those that a Gaussian reaches first.
     order: Buffer<R, u32>,
     covered: usize,
@@ -84,13 +84,13 @@ impl<R: Runtime, F: Real> Look<R, F> {
         );
         // Gaussians that lie over each other are gathered all the same.
         let shape = if scene.compositing.is_over() { Shape::Gathered } else { device.shape() };
-        let (spots, runs, residual) = match shape {
+        let (places, runs, residual) = match shape {
             Shape::Gathered => (None, runs(device, bins, &order, covered)?, covered.min(RUN) * CELLS * 4),
-            Shape::Tiled => (Some(Spots::new(device, scene, &order, covered)), Vec::new(), 0),
+            Shape::Tiled => (Some(Places::new(device, scene, &order, covered)), Vec::new(), 0),
         };
         let look = Self {
             sums: Sums { over: scene.compositing.is_over(), ..sums },
-            spots,
+            places,
             order,
             covered,
             ranks: ranks.starts,
@@ -107,7 +107,7 @@ impl<R: Runtime, F: Real> Look<R, F> {
     pub fn bytes(&self) -> usize {
         let indices: usize = [&self.order, &self.ranks].map(Buffer::bytes).iter().sum();
         indices
-            + self.spots.as_ref().map_or(0, Spots::bytes)
+            + self.places.as_ref().map_or(0, Places::bytes)
             + [&self.residual, &self.strips, &self.partial].map(Buffer::bytes).iter().sum::<usize>()
     }
 
@@ -130,8 +130,8 @@ pub fn evaluate<R: Runtime, P: Precision>(
     if look.covered == 0 {
         return;
     }
-    match &look.spots {
-        Some(spots) => look.tile(spots, device, scene, target, clock, step, floor),
+    match &look.places {
+        Some(places) => look.tile(places, device, scene, target, clock, step, floor),
         None => {
             for (at, members) in look.runs.windows(2).enumerate() {
                 let tiles = at * RUN..look.covered.min((at + 1) * RUN);

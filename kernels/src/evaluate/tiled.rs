@@ -40,25 +40,25 @@ type Marks = Vector<u32, Const<4>>;
 
 /// Where the covered tiles lie, in the look's order.
 #[derive(Debug)]
-pub(super) struct Spots<R: Runtime, F: Real> {
+pub(super) struct Places<R: Runtime, F: Real> {
     /// Tile, image, first member, members; first pixel, pixels from row to row, columns and rows inside the image. `[covered, 8]`.
     marks: Buffer<R, u32>,
     /// Centre of the first pixel, size of a pixel, 0. `[covered, 4]`.
     origins: Buffer<R, F>,
 }
 
-impl<R: Runtime, F: Real> Spots<R, F> {
+impl<R: Runtime, F: Real> Places<R, F> {
     pub(super) fn new<P: Precision<Real = F>>(
         device: &Device<R, P>,
         scene: &Scene<'_, R, F>,
         order: &Buffer<R, u32>,
         covered: usize,
     ) -> Self {
-        let spots = Self { marks: device.uninit(8 * covered), origins: device.uninit(4 * covered) };
+        let places = Self { marks: device.uninit(8 * covered), origins: device.uninit(4 * covered) };
         if covered > 0 {
             let (cubes, dim) = device.per_unit(covered);
-            let (marks, origins) = (spots.marks.arg(), spots.origins.arg());
-            find_spots::launch::<F, R>(
+            let (marks, origins) = (places.marks.arg(), places.origins.arg());
+            find_places::launch::<F, R>(
                 device.client(),
                 cubes,
                 dim,
@@ -69,7 +69,7 @@ impl<R: Runtime, F: Real> Spots<R, F> {
                 covered as u32,
             );
         }
-        spots
+        places
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -78,7 +78,7 @@ impl<R: Runtime, F: Real> Spots<R, F> {
 }
 
 #[cube(launch)]
-fn find_spots<F: Real>(
+fn find_places<F: Real>(
     lists: &Lists<F>,
     order: &Array<u32>,
     marks: &mut Array<Marks>,
@@ -109,7 +109,7 @@ fn find_spots<F: Real>(
 impl<R: Runtime, F: Real> Look<R, F> {
     pub(super) fn tile<P: Precision<Real = F>>(
         &self,
-        spots: &Spots<R, F>,
+        places: &Places<R, F>,
         device: &Device<R, P>,
         scene: &Scene<'_, R, F>,
         target: &Target<R, F>,
@@ -119,7 +119,7 @@ impl<R: Runtime, F: Real> Look<R, F> {
     ) {
         let (cubes, dim) = device.per_cube(self.covered * STRIPS as usize, UNITS);
         let (frames, bins) = (scene.frames.packed.arg(), scene.bins);
-        let (marks, origins) = (spots.marks.arg(), spots.origins.arg());
+        let (marks, origins) = (places.marks.arg(), places.origins.arg());
         let (members, slots) = (bins.members.arg(), bins.member_slots.arg());
         let work = WorkLaunch::new(
             frames,
@@ -204,6 +204,90 @@ impl<F: Real> Strip<F> {
         let w = select(q <= self.support && i < self.inside, fast_exp::<F>(q / F::new(-2.0)), F::new(0.0));
         (v, w)
     }
+
+    /// Member `k` of those in shared memory, and its amplitude.
+    fn member(&self, staged: &SharedMemory<Quad<F>>, k: u32, #[comptime] at_once: u32) -> (Frame<F>, Quad<F>) {
+        let at = ((self.lane * at_once + k) * 3u32) as usize;
+        (Frame::unpack(staged[at], staged[at + 1]), staged[at + 2])
+    }
+
+    /// Adds the members to the pixels: three channels and the sum of all weights.
+    fn draw(
+        &self,
+        staged: &SharedMemory<Quad<F>>,
+        residual: &mut Array<Quad<F>>,
+        batch: u32,
+        #[comptime] at_once: u32,
+    ) {
+        for k in 0..self.here(batch, at_once) {
+            let (frame, amplitude) = self.member(staged, k, at_once);
+            let mut weight = amplitude;
+            weight[3] = F::new(1.0);
+            #[unroll]
+            for i in 0..STRIP {
+                let (_, w) = self.weigh(&frame, i);
+                residual[i as usize] += weight * Quad::<F>::new(w);
+            }
+        }
+    }
+
+    /// The members' sums over the pixels.
+    fn sum(
+        &self,
+        staged: &SharedMemory<Quad<F>>,
+        residual: &Array<Quad<F>>,
+        rows: &mut SharedMemory<Quad<F>>,
+        batch: u32,
+        floor: F,
+        #[comptime] sums: Sums,
+        #[comptime] at_once: u32,
+    ) {
+        let quads = comptime!(sums.count() / 4);
+        for k in 0..self.here(batch, at_once) {
+            let (frame, amplitude) = self.member(staged, k, at_once);
+            let mut sum = no_sums::<F>(sums);
+            #[unroll]
+            for i in 0..STRIP {
+                let (v, w) = self.weigh(&frame, i);
+                let effect = Effect::<F> { amplitude, by_color: w };
+                add_pixel::<F>(&mut sum, v, w, &effect, residual[i as usize], floor, sums);
+            }
+            #[unroll]
+            for q in 0..quads {
+                let at = ((k * quads + q) * TILES + self.lane) * PITCH + self.strip;
+                let q = comptime!(q as usize);
+                rows[at as usize] = quad::<F>(sum[4 * q], sum[4 * q + 1], sum[4 * q + 2], sum[4 * q + 3]);
+            }
+        }
+    }
+}
+
+/// The strips of the members from `batch` on, of all tiles, added in order.
+#[cube]
+fn add_strips<F: Real>(
+    rows: &SharedMemory<Quad<F>>,
+    firsts: &SharedMemory<u32>,
+    counts: &SharedMemory<u32>,
+    work: &Work<F>,
+    partial: &mut Array<Quad<F>>,
+    batch: u32,
+    #[comptime] quads: u32,
+    #[comptime] at_once: u32,
+) {
+    let mut task = UNIT_POS;
+    while task < comptime!(at_once * quads * TILES) {
+        let (lane, q, k) = (task % TILES, task / TILES % quads, task / comptime!(TILES * quads));
+        if batch + k < counts[lane as usize] {
+            let mut total = Quad::<F>::new(F::new(0.0));
+            let first = (task / TILES * TILES + lane) * PITCH;
+            for strip in 0..STRIPS {
+                total += rows[(first + strip) as usize];
+            }
+            let slot = work.member_slots[(firsts[lane as usize] + batch + k) as usize];
+            partial[(slot * quads + q) as usize] = total;
+        }
+        task += UNITS;
+    }
 }
 
 #[cube(launch)]
@@ -233,7 +317,6 @@ fn tile<F: Real, T: Numeric>(
         }
     }
     let (column, row) = (strip % TILE, strip / TILE * STRIP);
-    let reach = select(column < pixels[2] && row < pixels[3], pixels[3] - row, 0u32);
     let own = Strip::<F> {
         lane,
         strip,
@@ -244,7 +327,7 @@ fn tile<F: Real, T: Numeric>(
             y: origin[1] + F::cast_from(row) * origin[2],
         },
         stride: origin[2],
-        inside: reach,
+        inside: select(column < pixels[2] && row < pixels[3], pixels[3] - row, 0u32),
         support: work.support,
     };
     let mut firsts = SharedMemory::<u32>::new(comptime!(TILES as usize));
@@ -273,17 +356,7 @@ fn tile<F: Real, T: Numeric>(
     let mut batch = 0u32;
     while batch < longest {
         own.bring(&mut staged, work, batch, at_once);
-        for k in 0..own.here(batch, at_once) {
-            let at = ((lane * at_once + k) * 3u32) as usize;
-            let frame = Frame::unpack(staged[at], staged[at + 1]);
-            let mut weight = staged[at + 2];
-            weight[3] = F::new(1.0);
-            #[unroll]
-            for i in 0..STRIP {
-                let (_, w) = own.weigh(&frame, i);
-                residual[i as usize] += weight * Quad::<F>::new(w);
-            }
-        }
+        own.draw(&staged, &mut residual, batch, at_once);
         batch += at_once;
     }
 
@@ -301,38 +374,9 @@ fn tile<F: Real, T: Numeric>(
         if longest > at_once {
             own.bring(&mut staged, work, batch, at_once);
         }
-        for k in 0..own.here(batch, at_once) {
-            let at = ((lane * at_once + k) * 3u32) as usize;
-            let frame = Frame::unpack(staged[at], staged[at + 1]);
-            let amplitude = staged[at + 2];
-            let mut sum = no_sums::<F>(sums);
-            #[unroll]
-            for i in 0..STRIP {
-                let (v, w) = own.weigh(&frame, i);
-                let effect = Effect::<F> { amplitude, by_color: w };
-                add_pixel::<F>(&mut sum, v, w, &effect, residual[i as usize], floor, sums);
-            }
-            #[unroll]
-            for q in 0..quads {
-                let at = ((k * quads + q) * TILES + lane) * PITCH + strip;
-                let q = comptime!(q as usize);
-                rows[at as usize] = quad::<F>(sum[4 * q], sum[4 * q + 1], sum[4 * q + 2], sum[4 * q + 3]);
-            }
-        }
+        own.sum(&staged, &residual, &mut rows, batch, floor, sums, at_once);
         sync_cube();
-        let mut task = UNIT_POS;
-        while task < comptime!(at_once * quads * TILES) {
-            let (of, q, k) = (task % TILES, task / TILES % quads, task / comptime!(TILES * quads));
-            if batch + k < counts[of as usize] {
-                let mut total = Quad::<F>::new(F::new(0.0));
-                for strip in 0..STRIPS {
-                    total += rows[(task / TILES * comptime!(TILES * PITCH) + of * PITCH + strip) as usize];
-                }
-                let slot = work.member_slots[(firsts[of as usize] + batch + k) as usize];
-                partial[(slot * quads + q) as usize] = total;
-            }
-            task += UNITS;
-        }
+        add_strips::<F>(&rows, &firsts, &counts, work, partial, batch, quads, at_once);
         batch += at_once;
     }
 

@@ -14,8 +14,8 @@ use crate::files::folder;
 /// Columns and rows of an image in px, its Gaussians, their largest scale, the stride.
 type Plot = ([u32; 2], usize, f64, u32);
 
-/// Sizes that are no whole number of tiles; more
-/// Gaussians than a block of 256, and more than one coarse tile; none at all, at the ends and between.
+/// Sizes that are no whole number of tiles; more Gaussians than a block of 256, and more than one coarse tile; none at all, at the
+/// ends and between.
 const IMAGES: [Plot; 9] = [
     ([9, 31], 0, 1.0, 1),
     ([40, 30], 5, 3.0, 2),
