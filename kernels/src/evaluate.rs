@@ -1,17 +1,17 @@
 //! One look at a fit: the residual's penalty and the sums that every derivative is made of.
 //!
 //! Two shapes of the same maths. **Gathered**: draw the residual of covered tiles, then sum every slot; two launches without
-//! barriers, for devices whose units run one after the other. **Tiled**: one cube for four covered tiles, whose units keep the
-//! residual of four pixels each, so that nothing image-sized is written. Both sum in a fixed order of their own, so each repeats its
-//! bits, and the two agree to rounding. Tiles that no Gaussian reaches are added up
-//! once, when the lists are made.
+//! barriers, for devices whose units run one after the other. **Tiled**: one cube for eight covered tiles, whose units keep the
+//! residual of a column each, so that nothing image-sized is written. Both sum in a fixed order of their own, so each repeats its
+//! bits, and the two agree to rounding. Tiles that no Gaussian reaches are added up once, when the lists are made.
 
 mod gathered;
+mod order;
 mod tiled;
 
 use cubecl::prelude::*;
 
-use self::tiled::Places;
+use self::{order::Order, tiled::Places};
 use crate::{
     Result,
     bins::{Bins, TILE},
@@ -21,7 +21,6 @@ use crate::{
     moments::Sums,
     rasterize::Scene,
     real::{Precision, Real},
-    scan,
     target::Target,
 };
 
@@ -31,10 +30,10 @@ pub struct Look<R: Runtime, F: Real> {
     pub(crate) sums: Sums,
     /// If tiled.
     places: Option<Places<R, F>>,
-    /// Tiles: those that a Gaussian reaches first.
+    /// Tiles; see [`Order`].
     order: Buffer<R, u32>,
     covered: usize,
-    /// Place of every covered tile in `order`.
+    /// Place of every tile in `order`.
     ranks: Buffer<R, u32>,
     /// If gathered: where the members of a run of covered tiles start, `[runs + 1]`.
     runs: Vec<usize>,
@@ -67,23 +66,10 @@ impl<R: Runtime, F: Real> Look<R, F> {
         target.check(bins.cells(), sums.channels)?;
         scene.check()?;
         let tiles = bins.tiles();
-        let flags = device.uninit(tiles);
-        let (cubes, dim) = device.per_unit(tiles);
-        flag_covered::launch::<R>(device.client(), cubes.clone(), dim, bins.tile_starts.arg(), flags.arg());
-        let ranks = scan::starts(device, &flags);
-        let covered = ranks.total("covered tiles")?;
-        let order = device.uninit(tiles);
-        order_tiles::launch::<R>(
-            device.client(),
-            cubes,
-            dim,
-            bins.tile_starts.arg(),
-            ranks.starts.arg(),
-            order.arg(),
-            covered as u32,
-        );
         // Gaussians that lie over each other are gathered all the same.
         let shape = if scene.compositing.is_over() { Shape::Gathered } else { device.shape() };
+        // Where the residual is kept for a run of tiles, their members must follow one another.
+        let Order { tiles: order, ranks, covered } = Order::new(device, bins, shape == Shape::Tiled)?;
         let (places, runs, residual) = match shape {
             Shape::Gathered => (None, runs(device, bins, &order, covered)?, covered.min(RUN) * CELLS * 4),
             Shape::Tiled => (Some(Places::new(device, scene, &order, covered)), Vec::new(), 0),
@@ -93,7 +79,7 @@ impl<R: Runtime, F: Real> Look<R, F> {
             places,
             order,
             covered,
-            ranks: ranks.starts,
+            ranks,
             runs,
             residual: device.room("residual", residual)?,
             strips: device.uninit(tiles * TILE as usize),
@@ -177,24 +163,5 @@ fn runs<R: Runtime, P: Precision>(
 fn start_runs(tile_starts: &Array<u32>, order: &Array<u32>, starts: &mut Array<u32>) {
     if ABSOLUTE_POS < starts.len() {
         starts[ABSOLUTE_POS] = tile_starts[order[(ABSOLUTE_POS + 1) * RUN] as usize];
-    }
-}
-
-#[cube(launch)]
-fn flag_covered(starts: &Array<u32>, flags: &mut Array<u32>) {
-    if ABSOLUTE_POS < flags.len() {
-        flags[ABSOLUTE_POS] = u32::cast_from(starts[ABSOLUTE_POS] < starts[ABSOLUTE_POS + 1]);
-    }
-}
-
-#[cube(launch)]
-fn order_tiles(starts: &Array<u32>, ranks: &Array<u32>, order: &mut Array<u32>, covered: u32) {
-    let tile = ABSOLUTE_POS;
-    if tile < order.len() {
-        let mut at = ranks[tile];
-        if starts[tile] == starts[tile + 1] {
-            at = covered + tile as u32 - at;
-        }
-        order[at as usize] = tile as u32;
     }
 }

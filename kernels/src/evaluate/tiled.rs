@@ -1,13 +1,14 @@
-//! One cube for four covered tiles. A unit has a strip of four pixels of a tile: it draws them, keeps their residual, and sums over
-//! them for one Gaussian after the other; strips are then added through shared memory.
+//! One cube for eight covered tiles. A unit has a column of a tile: it draws its pixels, keeps their residual, and sums over them for one
+//! Gaussian after the other; columns are then added through shared memory.
 //!
-//! What a unit does once, finding its tile and its pixels, costs as much as several Gaussians: hence four pixels a unit, and a
-//! table of where tiles lie, made with the lists. Members come to shared memory some at a time, so that the bounds of the
-//! lists are checked once a member.
+//! What a unit does once, finding its tile and its pixels, costs as much as several Gaussians: hence eight pixels a unit, and a
+//! table of where tiles lie, made with the lists. Units that run together wait for the longest list among them: hence tiles
+//! come in the order of their lists' lengths. Members come to shared memory some at a time, so that the bounds of the lists are
+//! checked once a member.
 
 use cubecl::prelude::*;
 
-use super::{CELLS, Look};
+use super::Look;
 use crate::{
     bins::TILE,
     buffer::Buffer,
@@ -21,19 +22,20 @@ use crate::{
     target::{Target, target_at},
 };
 
-/// Pixels of a strip, half a column.
-const STRIP: u32 = TILE / 2;
-const STRIPS: u32 = CELLS as u32 / STRIP;
 /// Tiles of a cube.
-const TILES: u32 = 4;
-const UNITS: u32 = TILES * STRIPS;
-/// From tile to tile in shared memory: one place more than strips, so that units that add up tiles never wait for the same bank.
-const PITCH: u32 = STRIPS + 1;
+const TILES: u32 = 8;
+const UNITS: u32 = TILES * TILE;
+/// From tile to tile in shared memory: one place more than columns, so that units that add up tiles never wait for the same bank.
+const PITCH: u32 = TILE + 1;
 
-/// Members of every tile in shared memory at a time, so that their strips take at most 13 KB there: all devices have that, and
-/// GPUs have it for many cubes at once.
+/// Members of every tile in shared memory at a time, so that they and their columns' sums take less than 16 KiB there: all devices
+/// have that, and GPUs have it for many cubes at once.
 fn members_at_once(sums: Sums) -> u32 {
-    if sums.count() <= 8 { 4 } else { 2 }
+    match sums.count() {
+        0..=8 => 4,
+        9..=16 => 2,
+        _ => 1,
+    }
 }
 
 type Marks = Vector<u32, Const<4>>;
@@ -117,7 +119,7 @@ impl<R: Runtime, F: Real> Look<R, F> {
         step: u32,
         floor: f64,
     ) {
-        let (cubes, dim) = device.per_cube(self.covered * STRIPS as usize, UNITS);
+        let (cubes, dim) = device.per_cube(self.covered * TILE as usize, UNITS);
         let (frames, bins) = (scene.frames.packed.arg(), scene.bins);
         let (marks, origins) = (places.marks.arg(), places.origins.arg());
         let (members, slots) = (bins.members.arg(), bins.member_slots.arg());
@@ -159,25 +161,24 @@ struct Work<F: Real> {
     step: u32,
 }
 
-/// The strip of a unit.
+/// The column of a unit.
 #[derive(CubeType)]
-struct Strip<F: Real> {
-    /// Tile of the cube, strip of the tile.
+struct Column<F: Real> {
+    /// Tile of the cube, column of the tile.
     lane: u32,
-    strip: u32,
+    column: u32,
     /// Members of the tile; none if it stands still.
     first: u32,
     count: u32,
     /// Centre of the first pixel, and from pixel to pixel.
     centre: Point<F>,
     stride: F,
-    /// Pixels inside the image.
-    inside: u32,
-    support: F,
+    /// Squared Mahalanobis distance up to which a pixel is drawn: nothing is outside the image.
+    limits: Array<F>,
 }
 
 #[cube]
-impl<F: Real> Strip<F> {
+impl<F: Real> Column<F> {
     /// How many of the members from `batch` on are in shared memory at a time.
     fn here(&self, batch: u32, #[comptime] at_once: u32) -> u32 {
         let left = select(batch < self.count, self.count - batch, 0u32);
@@ -186,29 +187,36 @@ impl<F: Real> Strip<F> {
 
     /// Brings them. For all units of a cube.
     fn bring(&self, staged: &mut SharedMemory<Quad<F>>, work: &Work<F>, batch: u32, #[comptime] at_once: u32) {
+        let quads = 3u32 * self.here(batch, at_once);
         // Nobody may still be reading those before.
         sync_cube();
-        if self.strip < 3u32 * self.here(batch, at_once) {
-            let n = work.members[(self.first + batch + self.strip / 3u32) as usize];
-            let at = self.lane * comptime!(3 * at_once) + self.strip;
-            staged[at as usize] = work.frames[(n * 3u32 + self.strip % 3u32) as usize];
+        #[unroll]
+        for round in 0..comptime!((3 * at_once).div_ceil(TILE)) {
+            let quad = self.column + round * TILE;
+            if quad < quads {
+                let n = work.members[(self.first + batch + quad / 3u32) as usize];
+                let at = self.lane * comptime!(3 * at_once) + quad;
+                staged[at as usize] = work.frames[(n * 3u32 + quad % 3u32) as usize];
+            }
         }
         sync_cube();
     }
 
-    /// Whitened displacement of pixel `i`, and its weight: 0 beyond support and image.
-    fn weigh(&self, frame: &Frame<F>, #[comptime] i: u32) -> (Point<F>, F) {
-        let y = self.centre.y + F::cast_from(i) * self.stride;
-        let v = frame.whiten(Point::<F> { x: self.centre.x, y });
-        let q = v.x * v.x + v.y * v.y;
-        let w = select(q <= self.support && i < self.inside, fast_exp::<F>(q / F::new(-2.0)), F::new(0.0));
-        (v, w)
+    /// Whitened displacement of the first pixel, and from pixel to pixel.
+    fn whiten(&self, frame: &Frame<F>) -> (Point<F>, Point<F>) {
+        (frame.whiten(self.centre), Point::<F> { x: frame.w01 * self.stride, y: frame.w11 * self.stride })
     }
 
-    /// Member `k` of those in shared memory, and its amplitude.
-    fn member(&self, staged: &SharedMemory<Quad<F>>, k: u32, #[comptime] at_once: u32) -> (Frame<F>, Quad<F>) {
-        let at = ((self.lane * at_once + k) * 3u32) as usize;
-        (Frame::unpack(staged[at], staged[at + 1]), staged[at + 2])
+    /// Whitened displacement of pixel `i`, and its weight: 0 beyond support and image.
+    fn weigh(&self, first: Point<F>, next: Point<F>, #[comptime] i: u32) -> (Point<F>, F) {
+        let mut v = first;
+        if comptime!(i > 0) {
+            let i = F::new(comptime!(i as f32));
+            v.x += i * next.x;
+            v.y += i * next.y;
+        }
+        let q = v.x * v.x + v.y * v.y;
+        (v, select(q <= self.limits[i as usize], fast_exp::<F>(q / F::new(-2.0)), F::new(0.0)))
     }
 
     /// Adds the members to the pixels: three channels and the sum of all weights.
@@ -219,15 +227,17 @@ impl<F: Real> Strip<F> {
         batch: u32,
         #[comptime] at_once: u32,
     ) {
-        for k in 0..self.here(batch, at_once) {
-            let (frame, amplitude) = self.member(staged, k, at_once);
-            let mut weight = amplitude;
+        let mut at = (self.lane * at_once * 3u32) as usize;
+        for _ in 0..self.here(batch, at_once) {
+            let (first, next) = self.whiten(&Frame::unpack(staged[at], staged[at + 1]));
+            let mut weight = staged[at + 2];
             weight[3] = F::new(1.0);
             #[unroll]
-            for i in 0..STRIP {
-                let (_, w) = self.weigh(&frame, i);
+            for i in 0..TILE {
+                let (_, w) = self.weigh(first, next, i);
                 residual[i as usize] += weight * Quad::<F>::new(w);
             }
+            at += 3;
         }
     }
 
@@ -236,36 +246,39 @@ impl<F: Real> Strip<F> {
         &self,
         staged: &SharedMemory<Quad<F>>,
         residual: &Array<Quad<F>>,
-        rows: &mut SharedMemory<Quad<F>>,
+        columns: &mut SharedMemory<Quad<F>>,
         batch: u32,
         floor: F,
         #[comptime] sums: Sums,
         #[comptime] at_once: u32,
     ) {
         let quads = comptime!(sums.count() / 4);
+        let mut at = (self.lane * at_once * 3u32) as usize;
         for k in 0..self.here(batch, at_once) {
-            let (frame, amplitude) = self.member(staged, k, at_once);
+            let (first, next) = self.whiten(&Frame::unpack(staged[at], staged[at + 1]));
+            let amplitude = staged[at + 2];
             let mut sum = no_sums::<F>(sums);
             #[unroll]
-            for i in 0..STRIP {
-                let (v, w) = self.weigh(&frame, i);
+            for i in 0..TILE {
+                let (v, w) = self.weigh(first, next, i);
                 let effect = Effect::<F> { amplitude, by_color: w };
                 add_pixel::<F>(&mut sum, v, w, &effect, residual[i as usize], floor, sums);
             }
             #[unroll]
             for q in 0..quads {
-                let at = ((k * quads + q) * TILES + self.lane) * PITCH + self.strip;
+                let at = ((k * quads + q) * TILES + self.lane) * PITCH + self.column;
                 let q = comptime!(q as usize);
-                rows[at as usize] = quad::<F>(sum[4 * q], sum[4 * q + 1], sum[4 * q + 2], sum[4 * q + 3]);
+                columns[at as usize] = quad::<F>(sum[4 * q], sum[4 * q + 1], sum[4 * q + 2], sum[4 * q + 3]);
             }
+            at += 3;
         }
     }
 }
 
-/// The strips of the members from `batch` on, of all tiles, added in order.
+/// The columns of the members from `batch` on, of all tiles, added in order.
 #[cube]
-fn add_strips<F: Real>(
-    rows: &SharedMemory<Quad<F>>,
+fn add_columns<F: Real>(
+    columns: &SharedMemory<Quad<F>>,
     firsts: &SharedMemory<u32>,
     counts: &SharedMemory<u32>,
     work: &Work<F>,
@@ -280,8 +293,8 @@ fn add_strips<F: Real>(
         if batch + k < counts[lane as usize] {
             let mut total = Quad::<F>::new(F::new(0.0));
             let first = (task / TILES * TILES + lane) * PITCH;
-            for strip in 0..STRIPS {
-                total += rows[(first + strip) as usize];
+            for column in 0..TILE {
+                total += columns[(first + column) as usize];
             }
             let slot = work.member_slots[(firsts[lane as usize] + batch + k) as usize];
             partial[(slot * quads + q) as usize] = total;
@@ -301,9 +314,9 @@ fn tile<F: Real, T: Numeric>(
     #[comptime] packed: bool,
 ) {
     let (quads, at_once) = comptime!((sums.count() / 4, members_at_once(sums)));
-    let (lane, strip) = (UNIT_POS / STRIPS, UNIT_POS % STRIPS);
+    let (lane, column) = (UNIT_POS / TILE, UNIT_POS % TILE);
     let rank = CUBE_POS * TILES as usize + lane as usize;
-    // The last cube may have no four tiles, and images may stand still: they have no members, and write nothing.
+    // The last cube may have fewer tiles, and images may stand still: they have no members, and write nothing.
     let mut members = Marks::new(0u32);
     let mut pixels = Marks::new(0u32);
     let mut origin = Quad::<F>::new(F::new(0.0));
@@ -316,23 +329,30 @@ fn tile<F: Real, T: Numeric>(
             members[3] = 0u32;
         }
     }
-    let (column, row) = (strip % TILE, strip / TILE * STRIP);
-    let own = Strip::<F> {
+    let rows = select(column < pixels[2], pixels[3], 0u32);
+    let mut limits = Array::<F>::new(comptime!(TILE as usize));
+    let mut residual = Array::<Quad<F>>::new(comptime!(TILE as usize));
+    #[unroll]
+    for i in 0..TILE {
+        limits[i as usize] = select(i < rows, work.support, F::new(-1.0));
+        residual[i as usize] = Quad::<F>::new(F::new(0.0));
+        if i < rows {
+            let pixel = pixels[0] + i * pixels[1] + column;
+            residual[i as usize] = target_at::<F, T>(target, pixel as usize, sums.channels, packed);
+        }
+    }
+    let own = Column::<F> {
         lane,
-        strip,
+        column,
         first: members[2],
         count: members[3],
-        centre: Point::<F> {
-            x: origin[0] + F::cast_from(column) * origin[2],
-            y: origin[1] + F::cast_from(row) * origin[2],
-        },
+        centre: Point::<F> { x: origin[0] + F::cast_from(column) * origin[2], y: origin[1] },
         stride: origin[2],
-        inside: select(column < pixels[2] && row < pixels[3], pixels[3] - row, 0u32),
-        support: work.support,
+        limits,
     };
     let mut firsts = SharedMemory::<u32>::new(comptime!(TILES as usize));
     let mut counts = SharedMemory::<u32>::new(comptime!(TILES as usize));
-    if strip == 0u32 {
+    if column == 0u32 {
         firsts[lane as usize] = own.first;
         counts[lane as usize] = own.count;
     }
@@ -344,15 +364,6 @@ fn tile<F: Real, T: Numeric>(
     }
 
     let mut staged = SharedMemory::<Quad<F>>::new(comptime!((TILES * at_once * 3) as usize));
-    let mut residual = Array::<Quad<F>>::new(comptime!(STRIP as usize));
-    #[unroll]
-    for i in 0..STRIP {
-        residual[i as usize] = Quad::<F>::new(F::new(0.0));
-        if i < own.inside {
-            let pixel = pixels[0] + (row + i) * pixels[1] + column;
-            residual[i as usize] = target_at::<F, T>(target, pixel as usize, sums.channels, packed);
-        }
-    }
     let mut batch = 0u32;
     while batch < longest {
         own.bring(&mut staged, work, batch, at_once);
@@ -360,30 +371,24 @@ fn tile<F: Real, T: Numeric>(
         batch += at_once;
     }
 
-    let mut penalties = SharedMemory::<F>::new(comptime!(UNITS as usize));
     let mut penalty = F::new(0.0);
     #[unroll]
-    for i in 0..STRIP {
+    for i in 0..TILE {
         penalty += penalty_of::<F>(residual[i as usize], sums.channels, sums.penalty);
     }
-    penalties[UNIT_POS as usize] = penalty;
+    if own.count > 0u32 {
+        strips[(members[0] * TILE + column) as usize] = penalty;
+    }
 
-    let mut rows = SharedMemory::<Quad<F>>::new(comptime!((at_once * quads * TILES * PITCH) as usize));
+    let mut columns = SharedMemory::<Quad<F>>::new(comptime!((at_once * quads * TILES * PITCH) as usize));
     let mut batch = 0u32;
     while batch < longest {
         if longest > at_once {
             own.bring(&mut staged, work, batch, at_once);
         }
-        own.sum(&staged, &residual, &mut rows, batch, floor, sums, at_once);
+        own.sum(&staged, &residual, &mut columns, batch, floor, sums, at_once);
         sync_cube();
-        add_strips::<F>(&rows, &firsts, &counts, work, partial, batch, quads, at_once);
+        add_columns::<F>(&columns, &firsts, &counts, work, partial, batch, quads, at_once);
         batch += at_once;
-    }
-
-    sync_cube();
-    // Columns, from their halves.
-    if strip < TILE && own.count > 0u32 {
-        let below = penalties[(UNIT_POS + TILE) as usize];
-        strips[(members[0] * TILE + strip) as usize] = penalties[UNIT_POS as usize] + below;
     }
 }
