@@ -1,7 +1,6 @@
 //! Counting: a method and a seed on a kind of photos.
 
 use burn_core::tensor::Tensor;
-use burn_flex::FlexDevice;
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use splatport::{
@@ -18,7 +17,7 @@ use splatport::{
 
 use crate::{
     method::{Prepared, Shown},
-    network::{Cpu, Network},
+    network::{Learning, Network},
     run::{Learner, Run},
     table::Row,
     task::Task,
@@ -87,7 +86,7 @@ impl<R: CubeRuntime> Counting<'_, R> {
             Ok(Shown { photo, drawn, sample: drawn.sample(sample)? })
         };
         let crops = (0..BATCH).map(crop).collect::<anyhow::Result<Vec<_>>>()?;
-        let images = crops.iter().map(|crop| image_tensor::<Cpu>(&crop.sample.image, &FlexDevice));
+        let images = crops.iter().map(|crop| image_tensor::<Learning>(&crop.sample.image, &Default::default()));
         let images = Tensor::cat(images.collect(), 0);
         Ok(learner.step(&[images], self.prepared.loss(&crops)?.as_ref())?)
     }
@@ -145,6 +144,6 @@ fn found(density: &[f32], grid: Grid, sample: &Sample, least: f64, radius: f64) 
 /// The network's density of a photo.
 fn density<N: Network>(network: &N, sample: &Sample) -> anyhow::Result<(Vec<f32>, Grid)> {
     let image = &sample.image;
-    let density = predict(&network.valid(), image, Some(WINDOWS), &FlexDevice)?;
+    let density = predict(&network.valid(), image, Some(WINDOWS), &Default::default())?;
     Ok((density, Grid::over(image.width(), image.height(), STRIDE)))
 }

@@ -1,7 +1,6 @@
 //! Joints of drawn figures: one density channel a joint, one plan a joint.
 
 use burn_core::{module::AutodiffModule, tensor::Tensor};
-use burn_flex::FlexDevice;
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use splatport::{
@@ -19,7 +18,7 @@ use splatport::{
 
 use crate::{
     method::POISSON,
-    network::Cpu,
+    network::Learning,
     run::{Learner, Run},
     table::Row,
 };
@@ -134,7 +133,8 @@ impl<R: CubeRuntime> Landmarks<R> {
         run.outcome(
             |known: &Outcome| known.steps == run.length.steps,
             || {
-                let start = run.started(|| Ok(SmallDensity::<Cpu>::with_channels(JOINTS.len(), &FlexDevice)))?;
+                let start =
+                    run.started(|| Ok(SmallDensity::<Learning>::with_channels(JOINTS.len(), &Default::default())))?;
                 let (network, seconds_a_step) = run.trained(
                     start,
                     |learner| self.step(run.method, learner),
@@ -145,20 +145,21 @@ impl<R: CubeRuntime> Landmarks<R> {
         )
     }
 
-    fn step(&self, method: &str, learner: &mut Learner<SmallDensity<Cpu>>) -> anyhow::Result<f64> {
+    fn step(&self, method: &str, learner: &mut Learner<SmallDensity<Learning>>) -> anyhow::Result<f64> {
         let mut rng = learner.rng();
         let figures: Vec<_> = (0..BATCH).map(|_| rng.random_range(0..self.train.len())).collect();
-        let images = figures.iter().map(|&figure| image_tensor::<Cpu>(&self.train[figure].image, &FlexDevice));
+        let images =
+            figures.iter().map(|&figure| image_tensor::<Learning>(&self.train[figure].image, &Default::default()));
         let images = Tensor::cat(images.collect(), 0);
         Ok(learner.step(&[images], self.loss(method, &figures)?.as_ref())?)
     }
 
     /// Predicted place, true place and radius of every joint that is in a picture.
-    fn located(&self, network: &SmallDensity<Cpu>) -> anyhow::Result<Vec<Located>> {
+    fn located(&self, network: &SmallDensity<Learning>) -> anyhow::Result<Vec<Located>> {
         let (network, grid) = (network.valid(), grid());
         let mut all = Vec::new();
         for posed in &self.test {
-            let density = predict(&network, &posed.image, None, &FlexDevice)?;
+            let density = predict(&network, &posed.image, None, &Default::default())?;
             for (channel, joint) in density.chunks_exact(grid.len()).zip(posed.joints) {
                 let Some(joint) = joint else { continue };
                 let middle = FIGURES.size.map(|side| f64::from(side) / 2.0);
@@ -170,7 +171,7 @@ impl<R: CubeRuntime> Landmarks<R> {
     }
 
     /// Of the figures that were held back; the first of them as a picture.
-    fn score(&self, run: &Run<'_>, network: &SmallDensity<Cpu>, seconds_a_step: f64) -> anyhow::Result<Outcome> {
+    fn score(&self, run: &Run<'_>, network: &SmallDensity<Learning>, seconds_a_step: f64) -> anyhow::Result<Outcome> {
         let located = self.located(network)?;
         let (places, joints): (Vec<_>, Vec<_>) = located.iter().map(|one| (one.place, one.joint)).unzip();
         let within = |share: f64| {

@@ -25,7 +25,7 @@ use crate::{
     counting::Counting,
     landmarks::Landmarks,
     method::Method,
-    network::{Choice, Cpu, Network},
+    network::{Choice, Learning, Network},
     run::{Length, Run},
     task::Kind,
 };
@@ -87,7 +87,8 @@ fn main() -> anyhow::Result<()> {
     let device = splatport::Vulkan::best()?;
     #[cfg(feature = "cuda")]
     let device = splatport::Cuda::device(0)?;
-    println!("losses on {}, network on the CPU", device.name());
+    let network = if cfg!(feature = "cuda") { "the same" } else { "the CPU" };
+    println!("losses on {}, network on {network}", device.name());
 
     let methods = match arguments.experiment {
         Experiment::Losses => method::losses(),
@@ -98,8 +99,8 @@ fn main() -> anyhow::Result<()> {
     };
     let methods = chosen(methods, |method| &method.name, &arguments.methods)?;
     match arguments.network {
-        Choice::Small => counting::<SmallDensity<Cpu>, _>(&device, &methods, length, &arguments),
-        Choice::Vgg16 => counting::<VggDensity<Cpu>, _>(&device, &methods, length, &arguments),
+        Choice::Small => counting::<SmallDensity<Learning>, _>(&device, &methods, length, &arguments),
+        Choice::Vgg16 => counting::<VggDensity<Learning>, _>(&device, &methods, length, &arguments),
     }
 }
 

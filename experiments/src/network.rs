@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use burn_autodiff::Autodiff;
 use burn_core::module::AutodiffModule;
-use burn_flex::{Flex, FlexDevice};
 use clap::ValueEnum;
 use splatport::burn::networks::{DensityNetwork, SmallDensity, VggDensity, VggDepth, VggTrunk};
 
-pub type Cpu = Autodiff<Flex>;
+/// Where networks compute: on the GPU of the losses with CUDA, else on the CPU, since a software driver would be slower.
+#[cfg(feature = "cuda")]
+type Computing = burn_cubecl::CubeBackend<splatport::CudaRuntime, f32, i32, u8>;
+#[cfg(not(feature = "cuda"))]
+type Computing = burn_flex::Flex;
+
+pub type Learning = Autodiff<Computing>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Choice {
@@ -20,7 +25,7 @@ pub enum Choice {
 }
 
 /// A network that an experiment can train.
-pub trait Network: AutodiffModule<Cpu, InnerModule: DensityNetwork<Flex>> + DensityNetwork<Cpu> {
+pub trait Network: AutodiffModule<Learning, InnerModule: DensityNetwork<Computing>> + DensityNetwork<Learning> {
     /// Largest learning rate.
     const RATE: f64;
 
@@ -28,21 +33,21 @@ pub trait Network: AutodiffModule<Cpu, InnerModule: DensityNetwork<Flex>> + Dens
     fn start() -> anyhow::Result<Self>;
 }
 
-impl Network for SmallDensity<Cpu> {
+impl Network for SmallDensity<Learning> {
     const RATE: f64 = 1e-3;
 
     fn start() -> anyhow::Result<Self> {
-        Ok(Self::new(&FlexDevice))
+        Ok(Self::new(&Default::default()))
     }
 }
 
-impl Network for VggDensity<Cpu> {
+impl Network for VggDensity<Learning> {
     /// The paper's.
     const RATE: f64 = 1e-5;
 
     fn start() -> anyhow::Result<Self> {
         let weights: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/weights/vgg16.safetensors");
-        let trunk = VggTrunk::new(VggDepth::Sixteen, &FlexDevice).load(weights);
-        Ok(Self::new(trunk.context("scripts/fetch_vgg16 fetches the trunk")?, &FlexDevice))
+        let trunk = VggTrunk::new(VggDepth::Sixteen, &Default::default()).load(weights);
+        Ok(Self::new(trunk.context("scripts/fetch_vgg16 fetches the trunk")?, &Default::default()))
     }
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use burn_core::tensor::backend::Backend;
-use burn_flex::FlexDevice;
 use burn_optim::{
     Adam, AdamConfig,
     adaptor::OptimizerAdaptor,
@@ -21,7 +20,7 @@ use splatport::{
     evaluation::CountErrors,
 };
 
-use crate::network::{Cpu, Network};
+use crate::network::{Learning, Network};
 
 /// Steps of a run, and between checkpoints.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +29,7 @@ pub struct Length {
     pub epoch: u64,
 }
 
-pub type Learner<N> = Trainer<N, OptimizerAdaptor<Adam, N, Cpu>, CosineAnnealingLrScheduler>;
+pub type Learner<N> = Trainer<N, OptimizerAdaptor<Adam, N, Learning>, CosineAnnealingLrScheduler>;
 
 /// A run by name: a method with a seed.
 pub struct Run<'a> {
@@ -82,7 +81,7 @@ impl Run<'_> {
         let schedule = schedule.map_err(anyhow::Error::msg)?;
         let mut learner = Learner::new(start, AdamConfig::new().init(), schedule, self.seed);
         if self.file("safetensors").exists() {
-            learner.resume(self.file("safetensors"), &FlexDevice)?;
+            learner.resume(self.file("safetensors"), &Default::default())?;
         }
         let bar = ProgressBar::new(self.length.steps).with_position(learner.steps());
         bar.set_style(ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len} {msg}")?);
@@ -111,7 +110,7 @@ impl Run<'_> {
 
     /// Makes the same network for the same seed.
     pub fn started<N>(&self, start: impl FnOnce() -> anyhow::Result<N>) -> anyhow::Result<N> {
-        Cpu::seed(&FlexDevice, self.seed);
+        Learning::seed(&Default::default(), self.seed);
         start()
     }
 }

@@ -40,6 +40,7 @@ using std::min;
 #define __expf expf
 #define __logf logf
 static float __fdividef(float a, float b) { return a / b; }
+static unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned long long>(a) * b >> 32; }
 
 // Launches run alone and their threads by turns: nothing needs to be atomic.
 template <class T, class U>
