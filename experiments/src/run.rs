@@ -13,10 +13,9 @@ use burn_optim::{
     adaptor::OptimizerAdaptor,
     lr_scheduler::cosine::{CosineAnnealingLrScheduler, CosineAnnealingLrSchedulerConfig},
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Serialize, de::DeserializeOwned};
 use splatport::{
-    burn::{Epoch, Trainer},
+    burn::{Epoch, ProgressBar, Trainer},
     evaluation::CountErrors,
 };
 
@@ -83,21 +82,18 @@ impl Run<'_> {
         if self.file("safetensors").exists() {
             learner.resume(self.file("safetensors"), &Default::default())?;
         }
-        let bar = ProgressBar::new(self.length.steps).with_position(learner.steps());
-        bar.set_style(ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len} {msg}")?);
-        bar.set_prefix(format!("{} {}", self.method, self.seed));
+        let bar = ProgressBar::new(self.length.steps).with_prefix(format!("{:20} {:3}", self.method, self.seed));
+        learner.show_on(&bar);
         let (mut seconds, before) = (0.0, learner.steps());
         while learner.steps() < self.length.steps {
             let (first, end) = (learner.steps(), (learner.steps() + self.length.epoch).min(self.length.steps));
             let (start, mut sum) = (Instant::now(), 0.0);
             while learner.steps() < end {
                 sum += step(&mut learner)?;
-                bar.inc(1);
             }
             seconds += start.elapsed().as_secs_f64();
             let loss = sum / (end - first) as f64;
             let CountErrors { mae, rmse } = measure(learner.network())?;
-            bar.set_message(format!("loss {loss:.3} error {mae:.2}"));
             learner.finish(Epoch { steps: end, rate: learner.rate(), loss, mae, rmse });
             learner.history().to_csv(self.file("history.csv"))?;
             learner.history().to_events(self.events()?)?;

@@ -30,6 +30,7 @@ mod share;
 mod trainer;
 
 pub use burn_cubecl::CubeRuntime;
+pub use indicatif::ProgressBar;
 pub use operation::loss;
 pub use predict::{Windows, predict};
 pub use share::{buffer, tensor};

@@ -11,6 +11,7 @@ use burn_core::{
 };
 use burn_cubecl::CubeRuntime;
 use burn_optim::{GradientsParams, Optimizer, lr_scheduler::LrScheduler};
+use indicatif::{ProgressBar, ProgressStyle};
 use rand::{SeedableRng, rngs::StdRng};
 use splatport_kernels::Precision;
 
@@ -29,7 +30,7 @@ use crate::{Error, Result, losses::DensityLoss};
 /// use burn_core::tensor::{Tensor, backend::Backend};
 /// use burn_flex::Flex;
 /// use burn_optim::{AdamConfig, lr_scheduler::constant::ConstantLr};
-/// use splatport::{Annotations, Grid, Splat, Vulkan, burn::{Trainer, networks::SmallDensity}};
+/// use splatport::{Annotations, Grid, Splat, Vulkan, burn::{ProgressBar, Trainer, networks::SmallDensity}};
 ///
 /// type Cpu = Autodiff<Flex>;
 /// let device = Vulkan::best()?;
@@ -39,6 +40,7 @@ use crate::{Error, Result, losses::DensityLoss};
 /// Cpu::seed(&Default::default(), 7);
 /// let network = SmallDensity::<Cpu>::new(&Default::default());
 /// let mut trainer = Trainer::new(network, AdamConfig::new().init(), ConstantLr::new(1e-3), 7);
+/// trainer.show_on(&ProgressBar::new(2));
 /// let photo = Tensor::<Cpu, 4>::full([1, 3, 64, 64], 0.5, &Default::default());
 /// let first = trainer.step(&[photo.clone()], &loss)?;
 /// assert!(trainer.step(&[photo], &loss)? < first);
@@ -53,12 +55,14 @@ pub struct Trainer<M, O, S> {
     steps: u64,
     rate: f64,
     history: History,
+    bar: ProgressBar,
 }
 
 impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     /// A trainer that has not stepped yet; the schedule gives the learning rate of every step.
     pub fn new(network: M, optimizer: O, schedule: S, seed: u64) -> Self {
-        Self { network, optimizer, schedule, seed, steps: 0, rate: 0.0, history: History::default() }
+        let (history, bar) = (History::default(), ProgressBar::hidden());
+        Self { network, optimizer, schedule, seed, steps: 0, rate: 0.0, history, bar }
     }
 
     /// The network as it is.
@@ -92,6 +96,32 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         self.history.push(epoch);
     }
 
+    /// Shows steps, the time that is left and the last step's loss on a bar, whose length is the number of steps that there will be;
+    /// after an epoch its error of counts too.
+    ///
+    /// A bar that was not made otherwise is on standard error, and nowhere if that is no terminal. Its prefix, which stands before all
+    /// else, stays; its style does not. Clones of the trainer share it.
+    pub fn show_on(&mut self, bar: &ProgressBar) {
+        let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}, {eta} left{msg}");
+        self.bar = bar.clone().with_style(style.unwrap_or(ProgressStyle::default_bar()));
+        self.show_start();
+    }
+
+    /// Steps done before took no time here, which must not make those to come look fast: the bar is told of them, then to forget
+    /// how fast they were.
+    fn show_start(&self) {
+        self.bar.set_position(self.steps);
+        self.bar.tick();
+        self.bar.reset_eta();
+        self.bar.set_message("");
+    }
+
+    fn show_step(&self, loss: f64) {
+        let error = self.history.epochs().last().map(|epoch| format!(", error {:.2}", epoch.mae));
+        self.bar.set_position(self.steps);
+        self.bar.set_message(format!(", loss {loss:.4}{}", error.unwrap_or_default()));
+    }
+
     /// One step on a batch of images, `[images, 3, height, width]` in 0..1; ragged batches are one tensor an image. Gives the loss
     /// before the step.
     ///
@@ -120,6 +150,7 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         self.rate = self.schedule.step();
         self.network = self.optimizer.step(self.rate, self.network.clone(), gradients);
         self.steps += 1;
+        self.show_step(value);
         Ok(value)
     }
 }

@@ -1,6 +1,6 @@
-//! The trainer: interruption, damage, early stop.
+//! The trainer: interruption, damage, early stop, progress.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Instant};
 
 use burn_core::tensor::{Tensor, TensorData, backend::Backend};
 use burn_optim::{
@@ -8,11 +8,12 @@ use burn_optim::{
     adaptor::OptimizerAdaptor,
     lr_scheduler::linear::{LinearLrScheduler, LinearLrSchedulerConfig},
 };
+use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use rand::Rng;
 use splatport::{
     Buffer, Device, Error, Loss, Single,
     burn::{
-        Epoch, Trainer,
+        Epoch, ProgressBar, Trainer,
         networks::{DensityNetwork, SmallDensity, TransformerDensity},
     },
     losses::{DensityLoss, Evaluated},
@@ -166,4 +167,35 @@ fn history_for_tensorboard() {
     let bytes = fs::read(&path).expect("file");
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, format!("{version}{epoch}"));
+}
+
+#[test]
+fn progress_is_shown() {
+    let terminal = InMemoryTerm::new(1, 80);
+    let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+    let bar = ProgressBar::with_draw_target(Some(9), target).with_prefix("crop");
+    let loss = crop(48, 32, &[[9.0, 9.5], [30.0, 20.0]]);
+    let mut trainer = small(3);
+    train(&mut trainer, &loss, 2);
+    trainer.show_on(&bar);
+    let shown = || terminal.contents();
+    assert!(shown().starts_with("crop ") && shown().ends_with(" 2/9, 0s left"), "{}", shown());
+    let value = train(&mut trainer, &loss, 1)[0];
+    assert!(shown().contains(" 3/9, ") && shown().ends_with(&format!("s left, loss {value:.4}")), "{}", shown());
+    trainer.finish(Epoch { steps: 3, rate: trainer.rate(), loss: value, mae: 2.25, rmse: 3.0 });
+    let value = train(&mut trainer, &loss, 3)[2];
+    assert!(shown().ends_with(&format!("s left, loss {value:.4}, error 2.25")), "{}", shown());
+
+    // Seven steps are shown, one was made since: the time that is left is that of one (1.004 were counted at most).
+    let path = temporary("shown.safetensors", b"");
+    trainer.save(&path).expect("save");
+    let mut resumed = small(4);
+    resumed.show_on(&bar);
+    assert_eq!(bar.position(), 0);
+    resumed.resume(&path, &Default::default()).expect("resume");
+    assert_eq!(bar.position(), 6);
+    let start = Instant::now();
+    train(&mut resumed, &loss, 1);
+    let steps = bar.per_sec() * start.elapsed().as_secs_f64();
+    assert!(bar.position() == 7 && steps < 2.0, "{steps} steps");
 }

@@ -140,6 +140,34 @@ fn the_authors_files_are_converted_and_used() {
     assert_eq!(verified, serde_json::json!({ "checked": 2, "wrong": [] }));
 }
 
+/// Their Gaussians are coloured: a grey photo is drawn as the coloured one with three equal channels is.
+#[test]
+fn the_authors_files_are_drawn() {
+    let folder = folder("authors-drawn");
+    two_gaussians(&folder).save_params(folder.join("p.h5")).expect("a file");
+    answer(&folder, &["convert", "p.h5", "g.npz", "--photo", "p.png"]);
+    let grey = Image::open(folder.join("p.png")).expect("a photo").to_f32();
+    let values: Vec<f32> = grey.into_iter().flat_map(|value| [value; 3]).collect();
+    fs::create_dir(folder.join("colored")).expect("a folder");
+    let colored = Image::from_f32(40, 30, 3, &values).expect("an image");
+    colored.save(folder.join("colored/p.png")).expect("a photo");
+
+    let show = ["--show", "ellipses,reconstruction,residual,ownership"];
+    let drawn = ["p.h5", "g.npz"].into_iter().zip(["p.png", "colored/p.png"]).map(|(gaussians, photo)| {
+        answer(&folder, &[&["render", gaussians, photo, "-o", "r.png"], &show[..]].concat());
+        answer(&folder, &["report", photo, gaussians, "-o", "r.html"]);
+        let page = fs::read_to_string(folder.join("r.html")).expect("a page");
+        (Image::open(folder.join("r.png")).expect("a picture"), page)
+    });
+    let [(picture, page), (expected, expected_page)] = drawn.collect::<Vec<_>>().try_into().expect("two");
+    assert!(picture == expected, "the pictures differ");
+    assert!(page.contains("40 x 30 px, grey</td>"), "the photo's own channels");
+    assert!(page.replace("px, grey</td>", "px, color</td>") == expected_page, "the pages differ");
+    // Points, but no fit, whose curve would be the third.
+    assert!(page.contains("2</td>") && page.contains("reference</td>"), "what the file says");
+    assert_eq!((page.matches("<img ").count(), page.matches("<svg ").count()), (4, 2));
+}
+
 #[test]
 fn the_authors_files_are_refused_with_a_reason() {
     let folder = folder("authors-refused");
@@ -156,6 +184,8 @@ fn the_authors_files_are_refused_with_a_reason() {
         refused(&[&[command, "p.h5"], output].concat(), without);
         refused(&[&[command, "text.h5", "--photo", "p.png"], output].concat(), foreign);
     }
+    refused(&["render", "text.h5", "p.png", "-o", "x.png"], foreign);
+    refused(&["report", "p.png", "text.h5", "-o", "x.html"], foreign);
     let output = run(&folder, &["--json", "verify", "p.h5", "text.h5"]);
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((output.status.code(), told), (Some(3), serde_json::json!({ "checked": 2, "wrong": [foreign] })));

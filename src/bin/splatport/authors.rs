@@ -28,7 +28,14 @@ impl PhotoArgs {
             return Ok(GaussianTable::open(path)?);
         }
         let missing = || format!("{} lacks the size of its photo: give it with --photo", path.display());
-        let image = Image::open(self.photo.as_ref().with_context(missing)?)?;
-        Ok(GaussianTable::from_params(path, [image.width(), image.height()])?)
+        gaussians(path, &Image::open(self.photo.as_ref().with_context(missing)?)?)
     }
+}
+
+/// The Gaussians of a table or of a file of theirs, of a photo that is at hand.
+pub fn gaussians(path: &Path, photo: &Image) -> Result<GaussianTable> {
+    Ok(match authors(path) {
+        true => GaussianTable::from_params(path, [photo.width(), photo.height()])?,
+        false => GaussianTable::open(path)?,
+    })
 }

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use splatport::{Device, GaussianTable, Image, Precision, Runtime, Splat, draw};
+use splatport::{Device, GaussianTable, Image, Precision, Runtime, draw};
 
 use crate::answer::Answer;
+use crate::authors;
 use crate::device::{DeviceArgs, Job};
 use crate::options::ending;
-use crate::origin::Origin;
-use crate::pictures::View;
+use crate::pictures::{self, View};
 
 /// Draw Gaussians: outlines on the photo, the photo rebuilt from them, the pixels that belong to every point.
 #[derive(Args)]
 pub struct Render {
-    /// The Gaussians, as `splatport splat` wrote them.
+    /// The Gaussians, as `splatport splat` or, as .h5, the authors' code wrote them.
     gaussians: PathBuf,
     /// The photo that they were fitted to.
     photo: PathBuf,
@@ -34,7 +34,8 @@ pub struct Render {
 impl Render {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
-        let (table, photo) = (GaussianTable::open(&self.gaussians)?, Image::open(&self.photo)?);
+        let photo = Image::open(&self.photo)?;
+        let table = authors::gaussians(&self.gaussians, &photo)?;
         let picture = self.device.clone().run(Draw { table: &table, photo: &photo, show: &self.show })?;
         picture.save(&self.output)?;
         Answer::of(&Summary { width: picture.width(), height: picture.height(), output: self.output })
@@ -51,10 +52,7 @@ impl Job for Draw<'_> {
     type Output = Image;
 
     fn run<R: Runtime, P: Precision>(self, device: &Device<R, P>) -> Result<Image> {
-        let splat = Splat::from_table(device, self.table)?;
-        let recipe = Origin::read(&self.table.origin).map(|origin| origin.recipe);
-        let options = recipe.map_or(splat.profile().splat(), |recipe| *recipe.options());
-        let splat = splat.over(self.photo, &options)?;
+        let splat = pictures::splat(device, self.table, self.photo)?;
         let pictures = self.show.iter().map(|view| view.of(self.photo, &splat)).collect::<Result<Vec<_>>>()?;
         Ok(draw::beside(&pictures.iter().collect::<Vec<_>>())?)
     }

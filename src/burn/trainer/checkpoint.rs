@@ -76,6 +76,7 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         self.optimizer = self.optimizer.clone().load_record(optimizer);
         self.schedule = self.schedule.clone().load_record(schedule);
         (self.seed, self.steps, self.rate, self.history) = (seed, steps, rate, history);
+        self.show_start();
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat, splat::Report};
 
 use super::{manifest::Entry, prepare::Ready, record::Outcome, run::Plan};
+use crate::origin::Cells;
 
 /// Results on their way to the disk.
 pub struct Done<'a> {
@@ -39,22 +40,22 @@ pub fn results<'a, R: Runtime, P: Precision>(
 ) -> Vec<Result<Done<'a>>> {
     let splats: Vec<_> = fitted.iter().map(|(_, splat)| splat).collect();
     let gaussians = each(&splats, Splat::tables);
-    let tables = gaussians.into_iter().zip(kernels(plan, device, fitted));
+    let tables = gaussians.into_iter().zip(kernels(device, &splats, plan.kernel.as_ref()));
     let photos = fitted.iter().zip(tables);
     photos.map(|((photo, splat), (gaussians, kernel))| done(photo, splat.report(), gaussians?, kernel?)).collect()
 }
 
 /// The kernels, if there are to be any.
 fn kernels<R: Runtime, P: Precision>(
-    plan: &Plan,
     device: &Device<R, P>,
-    fitted: &[(&Ready<'_>, Splat<R, P>)],
+    splats: &[&Splat<R, P>],
+    cells: Option<&Cells>,
 ) -> Vec<Result<Option<CsrTable>>> {
-    let Some(cells) = &plan.kernel else {
-        return fitted.iter().map(|_| Ok(None)).collect();
+    let Some(cells) = cells else {
+        return splats.iter().map(|_| Ok(None)).collect();
     };
-    let images: Vec<_> =
-        fitted.iter().map(|(photo, splat)| (splat, Grid::strided(&photo.image, cells.stride))).collect();
+    let grid = |[width, height]: [u32; 2]| Grid::over(width, height, cells.stride);
+    let images: Vec<_> = splats.iter().map(|&splat| (splat, grid(splat.size()))).collect();
     let tables = each(&images, |images| Kernel::of_all(device, images, cells.options)?.tables());
     tables.into_iter().map(|table| table.map(Some)).collect()
 }
@@ -77,6 +78,8 @@ fn done<'a>(
 
 #[cfg(test)]
 mod tests {
+    use splatport::{Annotations, Profile, Wgpu};
+
     use super::*;
 
     #[test]
@@ -91,5 +94,26 @@ mod tests {
         assert_eq!(told(&[5, 7]), [Ok(7), Ok(9)], "together");
         assert_eq!(told(&[5, 2, 7]), [Ok(6), Err("photo is empty".to_owned()), Ok(8)], "alone");
         assert_eq!(told(&[]), []);
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_does_not_spoil_the_others() {
+        let device = Wgpu::best().expect("a device");
+        let points = Annotations::new(vec![[9.5, 8.0], [20.0, 12.5]]).expect("points");
+        let splat = |size| Splat::round(&device, &points, size, 4.0).expect("a splat");
+        // The second has more cells than 32 bits count.
+        let splats = [splat([32, 24]), splat([1 << 16, 1 << 16]), splat([24, 40])];
+        let cells = Cells { stride: 1, options: Profile::Recommended.kernel() };
+        let told = |splats: &[&Splat<_>]| -> Vec<_> {
+            let kernels = kernels(&device, splats, Some(&cells)).into_iter();
+            kernels.map(|kernel| kernel.map_err(|error| error.to_string())).collect()
+        };
+        let [first, _, third] = &splats;
+        let good = told(&[first, third]);
+        let [one, other] = &good[..] else { panic!("{good:?}") };
+        let batch = told(&splats.each_ref());
+        assert!(one.is_ok() && other.is_ok(), "{good:?}");
+        assert_eq!((&batch[0], &batch[2]), (one, other));
+        assert!(batch[1].as_ref().is_err_and(|error| error.starts_with("grid")), "{:?}", batch[1]);
     }
 }

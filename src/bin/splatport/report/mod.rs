@@ -12,20 +12,23 @@ use anyhow::{Context, Result};
 use clap::Args;
 use minijinja::{Environment, context};
 use serde::Serialize;
-use splatport::{Annotations, Device, GaussianTable, Image, Precision, Runtime, Splat, write_whole};
+use splatport::{Annotations, Device, Image, Precision, Runtime, write_whole};
 
 use self::photo::Photo;
 use crate::answer::Answer;
+use crate::authors::{self, authors};
 use crate::dataset::{Manifest, Outputs};
 use crate::device::{DeviceArgs, Job};
+use crate::folder::has_ending;
 use crate::options::{FitArgs, TABLES, ending};
 use crate::origin::Origin;
+use crate::pictures;
 
 /// Write an HTML page that opens without a network: pictures, plots and certificate of a photo, or of a data set's results.
 #[derive(Args)]
 pub struct Report {
-    /// A photo and its points, which are fitted.
-    #[arg(num_args = 2, value_names = ["PHOTO", "POINTS"], required_unless_present = "manifest")]
+    /// A photo, and its points, which are fitted, or its Gaussians: .npz, .safetensors, or .h5 of the authors' code.
+    #[arg(num_args = 2, value_names = ["PHOTO", "POINTS_OR_GAUSSIANS"], required_unless_present = "manifest")]
     input: Vec<PathBuf>,
     /// The photos of a data set instead, whose results are there.
     #[arg(short, long, requires = "results", conflicts_with = "input")]
@@ -74,10 +77,13 @@ impl Job for Show<'_> {
     fn run<R: Runtime, P: Precision>(self, device: &Device<R, P>) -> Result<Vec<Photo>> {
         let report = self.0;
         let (Some(manifest), Some(results)) = (&report.manifest, &report.results) else {
-            let (photo, points) = (&report.input[0], &report.input[1]);
-            let (image, points) = (Image::open(photo)?, Annotations::open(points)?);
-            let splat = report.fit.recipe().fit_all(device, &[(&image, &points)])?.remove(0);
+            let (photo, path) = (&report.input[0], &report.input[1]);
             let id = photo.file_stem().unwrap_or_default().to_string_lossy();
+            if authors(path) || has_ending(path, TABLES) {
+                return Ok(vec![stored(device, photo, path, &id, report.stride)?]);
+            }
+            let (image, points) = (Image::open(photo)?, Annotations::open(path)?);
+            let splat = report.fit.recipe().fit_all(device, &[(&image, &points)])?.remove(0);
             return Ok(vec![Photo::of(&id, &image, &splat, splat.report(), report.stride)?]);
         };
         let manifest = Manifest::open(manifest)?;
@@ -85,29 +91,32 @@ impl Job for Show<'_> {
         Ok(shown
             .map(|entry| {
                 let image = manifest.locate(&entry.photo);
-                stored(device, &image, results, &entry.id, report.stride)
+                result(results, &entry.id)
+                    .and_then(|path| stored(device, &image, &path, &entry.id, report.stride))
                     .unwrap_or_else(|error| Photo::missing(&entry.id, format!("{error:#}")))
             })
             .collect())
     }
 }
 
-/// A photo whose Gaussians are in a folder of results.
+/// The file of a photo's Gaussians in a folder of results.
+fn result(folder: &Path, id: &str) -> Result<PathBuf> {
+    let mut files = TABLES.iter().map(|ending| Outputs { folder: folder.to_owned(), ending }.gaussians(id));
+    files.find(|path| path.exists()).context("no results: `splatport run` makes them")
+}
+
+/// A photo whose Gaussians are in a file.
 fn stored<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     photo: &Path,
-    results: &Path,
+    path: &Path,
     id: &str,
     stride: u32,
 ) -> Result<Photo> {
-    let files = TABLES.iter().map(|ending| Outputs { folder: results.to_owned(), ending }.gaussians(id));
-    let path = files.into_iter().find(|path| path.exists()).context("no results: `splatport run` makes them")?;
-    let (table, image) = (GaussianTable::open(&path)?, Image::open(photo)?);
-    let origin = Origin::read(&table.origin);
-    let splat = Splat::from_table(device, &table)?;
-    let options = origin.as_ref().map_or(splat.profile().splat(), |origin| *origin.recipe.options());
-    let fit = origin.and_then(|origin| origin.fit).unwrap_or_default();
-    Photo::of(id, &image, &splat.over(&image, &options)?, &fit, stride)
+    let image = Image::open(photo)?;
+    let table = authors::gaussians(path, &image)?;
+    let fit = Origin::read(&table.origin).and_then(|origin| origin.fit).unwrap_or_default();
+    Photo::of(id, &image, &pictures::splat(device, &table, &image)?, &fit, stride)
 }
 
 #[derive(Serialize)]
