@@ -28,6 +28,8 @@ type Learning = Autodiff<Computing>;
 type Network = VggDensity<Learning>;
 type Learner = Trainer<Network, OptimizerAdaptor<Adam, Network, Learning>, ConstantLr>;
 type Loss = Box<dyn DensityLoss<Backend, Single>>;
+/// Binds a loss to the crops of a step.
+type Bind = Box<dyn Fn() -> Result<Loss>>;
 
 const POINTS: usize = 200;
 /// Measurements, of which the median counts.
@@ -66,7 +68,7 @@ fn main() {
         let start = Instant::now();
         for _ in 0..steps {
             let loss = bind().expect("a loss");
-            learner.step(&[images.clone()], loss.as_ref()).expect("a step");
+            learner.step(std::slice::from_ref(&images), loss.as_ref()).expect("a step");
         }
         Learning::sync(&place).expect("an idle device");
         start.elapsed() / steps
@@ -87,7 +89,7 @@ fn main() {
 }
 
 /// The network alone first.
-fn losses(device: &Device<Backend>, batch: usize, side: u32) -> Vec<(&'static str, Box<dyn Fn() -> Result<Loss>>)> {
+fn losses(device: &Device<Backend>, batch: usize, side: u32) -> Vec<(&'static str, Bind)> {
     let grid = Grid::over(side, side, CROP_STRIDE);
     let crops: Vec<Annotations> = (0..batch).map(|crop| uniform([side; 2], POINTS + crop)).collect();
     let splats: Vec<_> = crops.iter().map(|points| Splat::round(device, points, [side; 2], SIGMA)).collect();
@@ -102,7 +104,7 @@ fn losses(device: &Device<Backend>, batch: usize, side: u32) -> Vec<(&'static st
         let images: Vec<_> = mirrored.iter().map(|crop| (&crop.splat, grid)).collect();
         Ok(Box::new(Kernel::of_all(&of, &images, Profile::Recommended.kernel())?.loss()) as Loss)
     };
-    let mut all: Vec<(_, Box<dyn Fn() -> Result<Loss>>)> =
+    let mut all: Vec<(_, Bind)> =
         vec![("none: the network alone", Box::new(nothing)), ("GST, Gaussians moved, kernel built", Box::new(gst))];
     macro_rules! bound {
         ($name:expr, $loss:expr) => {
