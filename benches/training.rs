@@ -91,7 +91,7 @@ fn main() {
 /// The network alone first.
 fn losses(device: &Device<Backend>, batch: usize, side: u32) -> Vec<(&'static str, Bind)> {
     let grid = Grid::over(side, side, CROP_STRIDE);
-    let crops: Vec<Annotations> = (0..batch).map(|crop| uniform([side; 2], POINTS + crop)).collect();
+    let crops: Vec<Annotations> = vec![uniform([side; 2], POINTS); batch];
     let splats: Vec<_> = crops.iter().map(|points| Splat::round(device, points, [side; 2], SIGMA)).collect();
     let splats: Vec<Splat<Backend>> = splats.into_iter().collect::<Result<_>>().expect("splats");
     let shapes = vec![[grid.rows() as usize, grid.columns() as usize]; batch];

@@ -7,11 +7,12 @@
 
 mod gathered;
 mod order;
+mod places;
 mod tiled;
 
 use cubecl::prelude::*;
 
-use self::{order::Order, tiled::Places};
+use self::{order::Order, places::Places};
 use crate::{
     Result,
     bins::{Bins, TILE},

@@ -68,10 +68,10 @@ fn check(picture: &Picture, penalty: Penalty, (means, curvature): (bool, bool), 
     }
 }
 
-/// Measured: 0.03 of the tolerance.
+/// Also where more Gaussians lie on a tile than lengths of lists are told apart, 32. Measured: 0.03 of the tolerance.
 #[test]
 fn both_shapes_see_the_same() {
-    let cases = (pictures(20), any::<bool>(), any::<bool>(), any::<bool>());
+    let cases = (pictures(60), any::<bool>(), any::<bool>(), any::<bool>());
     property("shapes", 32, cases, |(picture, squared, means, curvature), tally| {
         let penalty = if *squared { Penalty::Squared } else { Penalty::Absolute };
         check(picture, penalty, (*means, *curvature), tally);
