@@ -3,12 +3,12 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn_autodiff::Autodiff;
 use burn_core::tensor::{Distribution, Tensor, backend::Backend as _};
 use burn_optim::{Adam, AdamConfig, adaptor::OptimizerAdaptor, lr_scheduler::constant::ConstantLr};
-use common::{Backend, CROP_STRIDE, SIGMA, Setting, uniform};
+use common::{Backend, CROP_STRIDE, SIGMA, Setting, density, uniform};
 use splatport::{
     Annotations, Buffer, Device, Grid, Kernel, Profile, Result, Single, Splat, View,
     burn::{
@@ -64,28 +64,42 @@ fn main() {
     let schedule = ConstantLr::new(1e-5);
     let mut learner: Learner = Trainer::new(VggDensity::new(trunk, &place), AdamConfig::new().init(), schedule, 1);
     let images = Tensor::random([batch, 3, side, side], Distribution::Uniform(0.0, 1.0), &place);
-    let mut step = |bind: &dyn Fn() -> Result<Loss>| -> Duration {
-        let start = Instant::now();
-        for _ in 0..steps {
-            let loss = bind().expect("a loss");
-            learner.step(std::slice::from_ref(&images), loss.as_ref()).expect("a step");
-        }
+    let density = density(&setting.device, batch * (side / CROP_STRIDE as usize).pow(2));
+    let mut step = |bind: &Bind| {
+        let loss = bind().expect("a loss");
+        learner.step(std::slice::from_ref(&images), loss.as_ref()).expect("a step");
+    };
+    let alone = |bind: &Bind| {
+        bind().and_then(|loss| loss.value_and_gradient(&density)).expect("a value");
+    };
+    let wait = || {
         Learning::sync(&place).expect("an idle device");
-        start.elapsed() / steps
+        setting.device.wait().expect("an idle device");
     };
 
     println!(
-        "VGG-19, {batch} crops of {side} px, {POINTS} points each\n\n| loss | ms a step | of it the loss |\n|---|---:|---:|"
+        "VGG-19, {batch} crops of {side} px, {POINTS} points each\n\n| loss | ms a step | the loss alone | its part |\n|---|---:|---:|---:|"
     );
-    let mut alone = None;
     for (name, bind) in losses(&setting.device, batch, side as u32) {
-        step(&bind);
-        let mut times: Vec<Duration> = (0..RUNS).map(|_| step(&bind)).collect();
-        times.sort();
-        let time = times[RUNS / 2].as_secs_f64();
-        let alone = *alone.get_or_insert(time);
-        println!("| {name} | {:.1} | {:.2} % |", 1e3 * time, 100.0 * (time - alone) / time);
+        let whole = median(steps, || step(&bind), wait);
+        let part = median(10, || alone(&bind), wait);
+        println!("| {name} | {:.1} | {:.2} | {:.2} % |", 1e3 * whole, 1e3 * part, 100.0 * part / whole);
     }
+}
+
+/// Seconds a call: the median of some measurements of `calls` calls each, after one that compiles.
+fn median(calls: u32, mut call: impl FnMut(), wait: impl Fn()) -> f64 {
+    let mut measure = || {
+        wait();
+        let start = Instant::now();
+        (0..calls).for_each(|_| call());
+        wait();
+        (start.elapsed() / calls).as_secs_f64()
+    };
+    measure();
+    let mut times: Vec<f64> = (0..RUNS).map(|_| measure()).collect();
+    times.sort_by(f64::total_cmp);
+    times[RUNS / 2]
 }
 
 /// The network alone first.

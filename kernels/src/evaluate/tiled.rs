@@ -14,13 +14,12 @@ use super::{
 };
 use crate::{
     bins::TILE,
-    buffer::Buffer,
     clock::{Clock, is_running},
     device::Device,
     gaussian::{Frame, Point},
     moments::{Effect, Sums, add_pixel, no_sums},
     penalty::penalty_of,
-    rasterize::{Lists, Scene},
+    rasterize::Scene,
     real::{Precision, Quad, Real, fast_exp, quad, real},
     target::{Target, target_at},
 };
