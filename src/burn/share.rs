@@ -10,8 +10,9 @@ use crate::{Error, Result, error::check_length};
 
 /// The numbers of a tensor in row-major order, on `device`.
 ///
-/// Nothing is copied when the tensor lies on the same device in CubeCL's memory, contiguous and in the precision's float. A
-/// tensor of another float is converted, one of another backend or device copied through the host.
+/// Nothing is copied when the tensor lies on the same device in CubeCL's memory, contiguous and in the precision's float. One that is
+/// transposed, or has room behind its rows, as CUDA leaves, is put in order there; a tensor of another float is converted, one of another
+/// backend or device copied through the host.
 ///
 /// # Errors
 /// [`Error::Device`].

@@ -139,14 +139,15 @@ fn finite_differences() {
     }
 }
 
-/// The buffer of a tensor on the same device holds on to the tensor's memory; of another backend it does not.
+/// The buffer of a tensor on the same device holds on to the tensor's memory; of another backend it does not. In one dimension: with
+/// two, CUDA leaves room behind every row of what comes from the host.
 #[test]
 fn the_same_device_copies_nothing() {
-    let tensor = Tensor::<Same, 2>::from_data(TensorData::new(numbers(24), [4, 6]), &Default::default()).inner();
+    let tensor = Tensor::<Same, 1>::from_data(TensorData::new(numbers(24), [24]), &Default::default()).inner();
     let memory: CubeTensor<R> = tensor.clone().into_primitive().tensor();
     drop(tensor);
     assert!(memory.handle.can_mut(), "nobody else holds it");
-    let tensor = Tensor::<<Same as burn_core::tensor::backend::AutodiffBackend>::InnerBackend, 2>::from_primitive(
+    let tensor = Tensor::<<Same as burn_core::tensor::backend::AutodiffBackend>::InnerBackend, 1>::from_primitive(
         burn_core::tensor::TensorPrimitive::Float(memory.clone()),
     );
     let buffer = splatport::burn::buffer(device(), tensor).expect("buffer");
