@@ -39,6 +39,7 @@ pub struct Loss<R: Runtime, P: Precision = Single> {
 #[derive(Debug)]
 pub struct Step<R: Runtime, P: Precision> {
     evaluation: Evaluation<R, P::Real>,
+    target: Buffer<R, P::Real>,
 }
 
 impl<R: Runtime, P: Precision> Loss<R, P> {
@@ -86,14 +87,7 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// # Errors
     /// [`Error::Option`] when its width or least mass is not positive and finite.
     pub fn discrepancy(mut self, discrepancy: Discrepancy) -> Result<Self> {
-        let (name, value) = match discrepancy {
-            Discrepancy::L1 | Discrepancy::L2 => ("", 1.0),
-            Discrepancy::Huber { width } => ("width", width),
-            Discrepancy::PoissonKl { least } => ("least", least),
-        };
-        if !(value.is_finite() && value > 0.0) {
-            return Err(Error::Option { name, value, why: "must be positive and finite" });
-        }
+        check_discrepancy(discrepancy)?;
         self.terms.discrepancy = discrepancy;
         Ok(self)
     }
@@ -144,7 +138,20 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         }
         let scale = 1.0 / self.kernel.parts().len() as f64;
         let evaluation = transport::evaluate(&self.kernel.device, &self.kernel.entries, density, &self.terms, scale)?;
-        Ok(Step { evaluation })
+        Ok(Step { evaluation, target: self.terms.target.clone() })
+    }
+}
+
+/// Rejects a width or least mass that is none.
+fn check_discrepancy(discrepancy: Discrepancy) -> Result<()> {
+    let (name, value) = match discrepancy {
+        Discrepancy::L1 | Discrepancy::L2 => return Ok(()),
+        Discrepancy::Huber { width } => ("width", width),
+        Discrepancy::PoissonKl { least } => ("least", least),
+    };
+    match value.is_finite() && value > 0.0 {
+        true => Ok(()),
+        false => Err(Error::Option { name, value, why: "must be positive and finite" }),
     }
 }
 
@@ -183,7 +190,8 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         &self.evaluation.value
     }
 
-    /// Its derivative by the density, on the device, `[cells]`. Without a transport cost it lies in -1..1.
+    /// Its derivative by the density, on the device, `[cells]`. Under L1, with weights of at most 1 and without a transport cost it lies
+    /// in -1..1.
     pub fn gradient(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.gradient
     }
@@ -192,26 +200,47 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     pub fn transported(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.mass
     }
+
+    /// What each annotation got too much, negative where it got too little: transported mass less target, `[annotations + 1]`,
+    /// background last.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when a launch failed.
+    pub fn residuals(&self) -> Result<Vec<f64>> {
+        let (mass, target) = self.evaluation.mass.read_with(&self.target)?;
+        Ok(mass.into_iter().zip(target).map(|(mass, target)| mass.cast_to_f64() - target.cast_to_f64()).collect())
+    }
 }
 
 /// The whole chain `Splat -> Kernel -> Loss` as a value: no device, no image, can be stored.
 ///
 /// ```
-/// use splatport::{LossRecipe, splat::Solver};
+/// use splatport::{Discrepancy, LossRecipe, splat::Solver};
 ///
-/// let recipe = splatport::recipe().solver(Solver::GaussNewton { steps: 20 }).kernel(8).loss();
-/// # let _: &LossRecipe = &recipe;
+/// let recipe: LossRecipe = splatport::recipe()
+///     .solver(Solver::GaussNewton { steps: 20 })
+///     .kernel(8)
+///     .loss()
+///     .discrepancy(Discrepancy::PoissonKl { least: 0.01 });
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[must_use = "a recipe does nothing until `run` is called"]
 pub struct LossRecipe {
     kernel: KernelRecipe<OnRecipe>,
+    #[serde(default)]
+    discrepancy: Discrepancy,
     transport_cost: f64,
 }
 
 impl LossRecipe {
     pub(crate) fn after(kernel: KernelRecipe<OnRecipe>) -> Self {
-        Self { kernel, transport_cost: 0.0 }
+        Self { kernel, discrepancy: Discrepancy::default(), transport_cost: 0.0 }
+    }
+
+    /// How transported mass and target are compared, see [`Loss::discrepancy`]. Default: [`Discrepancy::L1`].
+    pub fn discrepancy(mut self, discrepancy: Discrepancy) -> Self {
+        self.discrepancy = discrepancy;
+        self
     }
 
     /// Weight of the transport cost, per px². Default: 0.
@@ -228,7 +257,7 @@ impl LossRecipe {
     /// Fits, builds and returns the loss of one image.
     ///
     /// # Errors
-    /// As [`crate::SplatRecipe::fit`] and [`KernelRecipe::build`]; [`Error::Option`] for a weight that is not finite.
+    /// As [`crate::SplatRecipe::fit`] and [`KernelRecipe::build`]; [`Error::Option`] for a weight or a discrepancy that is none.
     pub fn run<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -236,7 +265,7 @@ impl LossRecipe {
         annotations: &Annotations,
     ) -> Result<Loss<R, P>> {
         self.check()?;
-        Ok(self.kernel.run(device, image, annotations)?.loss().transport_cost(self.transport_cost))
+        self.bind(self.kernel.run(device, image, annotations)?)
     }
 
     /// The same for many images at once: their loss is the mean over them.
@@ -249,10 +278,16 @@ impl LossRecipe {
         images: &[(&Image, &Annotations)],
     ) -> Result<Loss<R, P>> {
         self.check()?;
-        Ok(self.kernel.run_all(device, images)?.loss().transport_cost(self.transport_cost))
+        self.bind(self.kernel.run_all(device, images)?)
     }
 
+    fn bind<R: Runtime, P: Precision>(&self, kernel: Kernel<R, P>) -> Result<Loss<R, P>> {
+        Ok(kernel.loss().discrepancy(self.discrepancy)?.transport_cost(self.transport_cost))
+    }
+
+    /// What needs no device.
     fn check(&self) -> Result<()> {
+        check_discrepancy(self.discrepancy)?;
         if self.transport_cost.is_finite() {
             return Ok(());
         }

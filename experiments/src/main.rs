@@ -37,7 +37,7 @@ use crate::{
 #[derive(Debug, Parser)]
 struct Arguments {
     experiment: Experiment,
-    /// A few steps with one seed on one kind of photos: whether it runs, not what comes out.
+    /// A few steps with one seed, on nuclei unless tasks are named: whether it runs, not what comes out.
     #[arg(long)]
     quick: bool,
     /// Folder of checkpoints, measurements, tables, plots and pictures.
@@ -80,7 +80,9 @@ fn main() -> anyhow::Result<()> {
     if arguments.quick {
         length = Length { steps: 6, epoch: 3 };
         arguments.seeds = 1;
-        arguments.tasks = vec![Kind::Nuclei];
+        if arguments.tasks.is_empty() {
+            arguments.tasks = vec![Kind::Nuclei];
+        }
         arguments.out = arguments.out.join("quick");
     }
     #[cfg(not(feature = "cuda"))]

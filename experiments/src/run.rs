@@ -30,7 +30,7 @@ pub struct Length {
 
 pub type Learner<N> = Trainer<N, OptimizerAdaptor<Adam, N, Learning>, CosineAnnealingLrScheduler>;
 
-/// A run by name: a method with a seed.
+/// A run by name: a method with a seed, for so many steps.
 pub struct Run<'a> {
     pub method: &'a str,
     pub seed: u64,
@@ -39,24 +39,28 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// What runs that are not the same differ in.
+    fn name(&self) -> String {
+        format!("{}-{}-{}", self.method, self.length.steps, self.seed)
+    }
+
     pub fn file(&self, ending: &str) -> PathBuf {
-        self.folder.join(format!("{}-{}.{ending}", self.method, self.seed))
+        self.folder.join(format!("{}.{ending}", self.name()))
     }
 
     /// For TensorBoard, to which a folder is a run.
     fn events(&self) -> anyhow::Result<PathBuf> {
-        let folder = self.folder.join("events").join(format!("{}-{}", self.method, self.seed));
+        let folder = self.folder.join("events").join(self.name());
         fs::create_dir_all(&folder)?;
         Ok(folder.join("history.tfevents"))
     }
 
-    /// The outcome that is kept, if `is_same` says that it is of this run; else that of `make`, which is kept.
+    /// The outcome that is kept; else that of `make`, which is kept.
     pub fn outcome<O: Serialize + DeserializeOwned>(
         &self,
-        is_same: impl Fn(&O) -> bool,
         make: impl FnOnce() -> anyhow::Result<O>,
     ) -> anyhow::Result<O> {
-        if let Some(outcome) = read(&self.file("outcome.csv"))?.filter(is_same) {
+        if let Some(outcome) = read(&self.file("outcome.csv"))? {
             return Ok(outcome);
         }
         let outcome = make()?;

@@ -39,21 +39,37 @@ fn killed_and_resumed() {
     let rows = table(whole.join("quick/nuclei/losses.csv"));
     assert_eq!(rows.len(), 4, "{rows:?}");
     assert!(all_finite(&rows, 3));
-    let of_run = ["gst-1.png", "gst-1.history.csv", "losses.svg"];
+    let of_run = ["gst-6-1.png", "gst-6-1.history.csv", "losses.svg"];
     assert!(of_run.iter().all(|name| whole.join("quick/nuclei").join(name).exists()));
 
     let mut run = quick(&losses, &killed).spawn().expect("run");
-    while !killed.join("quick/nuclei/dm-count-1.safetensors").exists() {
+    while !killed.join("quick/nuclei/dm-count-6-1.safetensors").exists() {
         assert!(run.try_wait().expect("wait").is_none(), "it ended early");
         sleep(Duration::from_millis(20));
     }
     run.kill().expect("kill");
     run.wait().expect("wait");
     let has = |name: &str| killed.join("quick/nuclei").join(name).exists();
-    assert!(has("heuristic-1.outcome.csv") && !has("losses.csv"));
+    assert!(has("heuristic-6-1.outcome.csv") && !has("losses.csv"));
     assert!(quick(&losses, &killed).status().expect("run").success());
     assert_eq!(table(killed.join("quick/nuclei/losses.csv")), rows);
     fs::remove_dir_all(whole).and(fs::remove_dir_all(killed)).expect("clean");
+}
+
+/// Experiments that share a method share its run; of another number of steps there is another.
+#[test]
+fn other_experiments() {
+    let out = folder("others");
+    let plans = ["plans", "--methods", "gst,true", "--tasks", "trees"];
+    let parts = ["discrepancies", "--methods", "gst", "--tasks", "trees"];
+    let cut_offs = ["cut-offs", "--methods", "gst", "--tasks", "trees"];
+    for (arguments, count) in [(&plans[..], 3), (&parts, 2), (&cut_offs, 2)] {
+        assert!(quick(arguments, &out).status().expect("run").success(), "{arguments:?}");
+        let rows = table(out.join("quick/trees").join(arguments[0]).with_extension("csv"));
+        assert_eq!(rows.len(), count, "{rows:?}");
+        assert!(all_finite(&rows, 3));
+    }
+    fs::remove_dir_all(out).expect("clean");
 }
 
 #[test]

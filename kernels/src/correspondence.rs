@@ -238,7 +238,7 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
 
 /// Writes the rows, as far as there is room.
 fn entries<R: Runtime, P: Precision, W: Storage>(stage: &Stage<'_, R, P>, room: usize) -> Result<Entries<R, P, W>> {
-    let kept = stage.count();
+    let kept = stage.count()?;
     let starts = scan::starts(stage.device, &kept.counts);
     let columns = stage.device.room("transport kernel", room)?;
     let weights = stage.device.room("transport kernel", room)?;

@@ -82,7 +82,8 @@ impl<R: Runtime, F: Real> Descent<R, F> {
     /// `[n, 6 + channels]`, in the mosaic's order; one objective an image.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when the numbers of Gaussians or images disagree.
+    /// [`crate::Error::Length`] when the numbers of Gaussians or images disagree; [`crate::Error::NoRoom`] for more steps or Gaussians
+    /// than the device has memory for.
     pub fn new<P: Precision<Real = F>>(
         device: &Device<R, P>,
         mosaic: &Mosaic<R, F>,
@@ -102,6 +103,9 @@ impl<R: Runtime, F: Real> Descent<R, F> {
                 return Err(crate::Error::Length { what, expected, got });
             }
         }
+        let history = (steps as usize + 2).saturating_mul(images);
+        device.check_room::<F>("history of all steps", history)?;
+        device.check_room::<F>("state of the fit", 3 * raw.len())?;
         let mut state = Vec::with_capacity(3 * raw.len());
         let mut aspects = Vec::with_capacity(2 * count);
         for (raw, initial) in raw.chunks_exact(stride).zip(initial.chunks_exact(stride)) {
@@ -113,7 +117,7 @@ impl<R: Runtime, F: Real> Descent<R, F> {
             };
             aspects.push(a.max(b) / a.min(b));
         }
-        let mut worst = vec![0u32; (steps as usize + 2) * images];
+        let mut worst = vec![0u32; history];
         let mut rest = aspects.as_slice();
         for (worst, &(_, count)) in worst.iter_mut().zip(mosaic.images()) {
             let (own, others) = rest.split_at(count);

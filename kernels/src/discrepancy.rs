@@ -1,13 +1,15 @@
 //! How far the transported mass is from the target (paper, Eq. 6, and its usual alternatives).
 
 use cubecl::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::real::Real;
 
 /// How transported mass `m` and target `t` are compared.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub enum Discrepancy {
     /// `|m - t|` (paper, Eq. 6); its slope is 0 at 0.
+    #[default]
     L1,
     /// `(m - t)^2`.
     L2,

@@ -71,7 +71,7 @@ pub fn terms<R: Runtime, P: Precision>(
             [weights.transport, weights.count, weights.variation, weights.pad, PAD].map(real);
         SharesLaunch::new(transport, count, variation, squared, pad)
     };
-    let parts = device.uninit(4 * cells);
+    let parts = device.room("terms of all cells", 4 * cells)?;
     let (cubes, dim) = device.per_unit(cells);
     let (z, sums) = (|| density.arg(), || solution.sums().arg());
     let (slope, plots) = (|| outcome.slope.arg(), || mosaic.arg());

@@ -158,7 +158,8 @@ impl<R: Runtime, F: Real> GaussNewton<R, F> {
     /// within the solver's bounds: the longer axis first.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when the numbers of Gaussians or images disagree.
+    /// [`crate::Error::Length`] when the numbers of Gaussians or images disagree; [`crate::Error::NoRoom`] for more steps or Gaussians
+    /// than the device has memory for.
     pub fn new<P: Precision<Real = F>>(
         device: &Device<R, P>,
         gaussians: &Gaussians<R, F>,
@@ -173,13 +174,14 @@ impl<R: Runtime, F: Real> GaussNewton<R, F> {
             return Err(crate::Error::Length { what: "objectives", expected: images, got: objectives.len() });
         }
         let layout = Layout { sums };
-        let history = (steps as usize + 1) * images;
+        let history = (steps as usize + 1).saturating_mul(images);
+        device.check_room::<F>("history of all steps", history)?;
         let zeros = |len: usize| device.filled(F::from_int(0), len);
         let rows: Vec<f64> = objectives.iter().flat_map(|objective| objective.row(sums.penalty)).collect();
         let solver = Self {
             mosaic: mosaic.clone(),
             terms: device.upload_f64(&rows),
-            state: device.uninit(count * layout.size()),
+            state: device.room("state of the fit", count * layout.size())?,
             fresh: zeros(count * layout.fresh()),
             priors: device.uninit(count),
             bundles: device.uninit(mosaic.total(Count::Bundles)),

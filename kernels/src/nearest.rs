@@ -31,7 +31,7 @@ pub struct Nearest<R: Runtime, F: Real> {
 ///
 /// # Errors
 /// [`Error::Count`] unless `count` is within 1..=[`MOST`]; [`Error::TooLarge`] when the candidate lists do not fit a 32-bit
-/// index.
+/// index; [`Error::NoRoom`] when the device has no buffer for them or for what is found.
 pub fn nearest<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,
@@ -41,7 +41,7 @@ pub fn nearest<R: Runtime, P: Precision>(
     if !(1..=MOST).contains(&count) {
         return Err(Error::Count { what: "nearest Gaussians", value: count, min: 1, max: MOST });
     }
-    Ok(nearest_of(device, frames, &bins(device, frames, cells, Rule::Nearest(count))?, count))
+    nearest_of(device, frames, &bins(device, frames, cells, Rule::Nearest(count))?, count)
 }
 
 /// Finds the `count` nearest of `frames` for every cell, of lists that hold so many.
@@ -50,9 +50,10 @@ pub(crate) fn nearest_of<R: Runtime, P: Precision>(
     frames: &Frames<R, P::Real>,
     bins: &Bins<R, P::Real>,
     count: u32,
-) -> Nearest<R, P::Real> {
-    let places = bins.cells() * count as usize;
-    let nearest = Nearest { index: device.uninit(places), mahalanobis_sq: device.uninit(places) };
+) -> Result<Nearest<R, P::Real>> {
+    let places = bins.cells().saturating_mul(count as usize);
+    let what = "nearest Gaussians";
+    let nearest = Nearest { index: device.room(what, places)?, mahalanobis_sq: device.room(what, places)? };
     let (cubes, dim) = device.per_tile(bins.tiles());
     find::launch::<P::Real, R>(
         device.client(),
@@ -64,7 +65,7 @@ pub(crate) fn nearest_of<R: Runtime, P: Precision>(
         nearest.mahalanobis_sq.arg(),
         count,
     );
-    nearest
+    Ok(nearest)
 }
 
 #[cube(launch)]

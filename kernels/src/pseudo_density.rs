@@ -36,7 +36,7 @@ const LEAST_INSIDE: f32 = 1e-3;
 ///
 /// # Errors
 /// [`crate::Error::Length`] when there is not one row per Gaussian of the mosaic, [`crate::Error::Count`] for more of them on one
-/// image than a unit can go through.
+/// image than a unit can go through, [`crate::Error::NoRoom`].
 pub fn pseudo_density<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     mosaic: &Mosaic<R, P::Real>,
@@ -48,7 +48,8 @@ pub fn pseudo_density<R: Runtime, P: Precision>(
     gaussians.expect("gaussians", 4 * count)?;
     let most = mosaic.images().iter().map(|image| image.1).max().unwrap_or(0);
     device.check_rounds("gaussians of one image", most as u32)?;
-    let (painted, weights) = (device.uninit(cells), device.uninit::<P::Real>(count));
+    let (painted, weights) =
+        (device.room("painted density", cells)?, device.room::<P::Real>("painted density", count)?);
     let (client, plots) = (device.client(), || mosaic.arg());
     if count > 0 {
         let (cubes, dim) = device.per_unit(count);
@@ -75,7 +76,7 @@ pub struct Squares<R: Runtime, F: Real> {
 /// The squared distance of `density` from `target`, both `[cells]`, with a weight for every image, `[images]`.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when an array has another length.
+/// [`crate::Error::Length`] when an array has another length, [`crate::Error::NoRoom`].
 pub fn squares<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     mosaic: &Mosaic<R, P::Real>,
@@ -85,7 +86,7 @@ pub fn squares<R: Runtime, P: Precision>(
     density.expect("density", cells)?;
     target.expect("target", cells)?;
     weights.expect("weights", mosaic.images().len())?;
-    let (parts, gradient) = (device.uninit(4 * cells), device.uninit(cells));
+    let (parts, gradient) = (device.room("squares of all cells", 4 * cells)?, device.uninit(cells));
     let (cubes, dim) = device.per_unit(cells);
     compare::launch::<P::Real, R>(
         device.client(),

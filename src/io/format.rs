@@ -29,8 +29,8 @@ impl Format {
 }
 
 /// One named array.
-pub(super) struct Entry<'a> {
-    pub(super) name: &'static str,
+pub(crate) struct Entry<'a> {
+    pub(super) name: &'a str,
     /// The length of every axis, slowest first; none for a single value.
     pub(super) shape: Vec<usize>,
     pub(super) values: Values<'a>,
@@ -38,18 +38,18 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// One value: a number or a text.
-    pub(super) fn one(name: &'static str, value: impl Into<Values<'a>>) -> Self {
+    pub(super) fn one(name: &'a str, value: impl Into<Values<'a>>) -> Self {
         Self::array(name, &[], value)
     }
 
     /// An array of `shape`.
-    pub(super) fn array(name: &'static str, shape: &[usize], values: impl Into<Values<'a>>) -> Self {
+    pub(crate) fn array(name: &'a str, shape: &[usize], values: impl Into<Values<'a>>) -> Self {
         Self { name, shape: shape.to_vec(), values: values.into() }
     }
 }
 
 /// The values of an array, of the types that the tables need.
-pub(super) enum Values<'a> {
+pub(crate) enum Values<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
     U32(&'a [u32]),
@@ -105,16 +105,16 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Input>> {
 }
 
 /// An array and the length of its axes, slowest first.
-pub(super) struct Shaped<T> {
+pub(crate) struct Shaped<T> {
     pub(super) shape: Vec<usize>,
-    pub(super) values: Vec<T>,
+    pub(crate) values: Vec<T>,
 }
 
 /// The lengths of axes that a reader asks for, `None` standing for any length.
-pub(super) type Axes<'a> = &'a [Option<usize>];
+pub(crate) type Axes<'a> = &'a [Option<usize>];
 
 /// A file being read; every error names the file and the array.
-pub(super) trait Input {
+pub(crate) trait Input {
     /// The file.
     fn path(&self) -> &Path;
 

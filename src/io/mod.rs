@@ -3,7 +3,7 @@
 pub(crate) mod atomic;
 mod csr_table;
 mod density_table;
-mod format;
+pub(crate) mod format;
 mod gaussian_table;
 #[cfg(feature = "data")]
 pub(crate) mod mat;

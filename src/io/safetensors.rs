@@ -21,10 +21,10 @@ use crate::error::{Error, Result, Source};
 const CHECK_SUM: &str = "crc32";
 
 /// An array as the format keeps it: little-endian, row-major.
-pub(crate) struct Tensor {
-    pub(crate) dtype: Dtype,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) bytes: Vec<u8>,
+struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
 }
 
 impl View for &Tensor {
@@ -43,15 +43,15 @@ impl View for &Tensor {
 }
 
 /// Writes arrays and one entry of metadata, whole or not at all.
-pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, &str)) -> Result<()> {
+fn write(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, &str)) -> Result<()> {
     let views = tensors.iter().map(|(name, tensor)| (name, tensor));
     let metadata = HashMap::from([(metadata.0.to_owned(), metadata.1.to_owned())]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| Error::write(path, error))?;
     atomic::write(path, |file| Ok::<(), Source>(file.write_all(&bytes)?))
 }
 
-/// Writes a table's arrays with their check sum.
-pub(super) fn write_entries(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
+/// Writes arrays with their check sum.
+pub(crate) fn write_entries(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
     let mut tensors: Vec<(String, Tensor)> =
         entries.iter().map(|entry| (entry.name.to_owned(), tensor(entry))).collect();
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -103,7 +103,7 @@ fn check_sum<'a>(arrays: impl Iterator<Item = &'a [u8]>) -> String {
 }
 
 /// A safetensors file being read.
-pub(super) struct Safetensors {
+pub(crate) struct Safetensors {
     path: PathBuf,
     bytes: Vec<u8>,
     header: Metadata,
@@ -120,7 +120,7 @@ struct Found<'a> {
 
 impl Safetensors {
     /// Reads a file and compares its check sum, if it has one: files that were written elsewhere need not.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut bytes = Vec::new();
         let mut file = open_file(path).map_err(|error| Error::read(path, error))?;
         file.read_to_end(&mut bytes).map_err(|error| Error::read(path, error))?;
@@ -133,6 +133,11 @@ impl Safetensors {
         let input = Self { path: path.into(), bytes, header, begin: size_of::<u64>() + length };
         input.check()?;
         Ok(input)
+    }
+
+    /// Number of arrays.
+    pub(crate) fn len(&self) -> usize {
+        self.header.offset_keys().len()
     }
 
     fn check(&self) -> Result<()> {

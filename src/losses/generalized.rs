@@ -9,7 +9,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, Solver, check_positive},
+    scenes::{Costs, Rounds, Solver, check_range},
     transport::Ending,
 };
 use crate::{Error, Result};
@@ -121,7 +121,7 @@ impl Generalized {
         device: &Device<R, P>,
         scenes: &[Scene<'_>],
     ) -> Result<TransportLoss<R, P>> {
-        check_positive("rho", self.rho)?;
+        check_range("rho", self.rho)?;
         if !self.tau.is_finite() {
             return Err(Error::Option { name: "tau", value: self.tau, why: "must be finite" });
         }

@@ -10,7 +10,7 @@ use splatport_kernels::{
 
 use super::{
     TransportLoss,
-    scenes::{Rounds, Solver, check_positive},
+    scenes::{Rounds, Solver, check_range},
     transport::Ending,
 };
 use crate::{Error, Grid, Result, error::check_finite};
@@ -87,7 +87,7 @@ impl HeatmapTransport {
         device: &Device<R, P>,
         poses: &[Pose<'_>],
     ) -> Result<TransportLoss<R, P>> {
-        check_positive("epsilon", self.epsilon)?;
+        check_range("epsilon", self.epsilon)?;
         let mut places = Vec::new();
         for (grid, joints) in poses {
             grid.check_alone()?;

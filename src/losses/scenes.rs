@@ -63,7 +63,7 @@ pub(super) struct Costs {
     pub annealing: Option<f64>,
 }
 
-/// Epsilons that the solvers keep finite numbers with.
+/// Epsilons, and weights of what is relaxed, that the solvers keep finite numbers with.
 const RANGE: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
 
 /// Least `eta` in the unit of the distances: with a smaller one costs overflow.
@@ -164,9 +164,9 @@ impl Costs {
     fn check_stretch(&self, grid: &Grid, points: &[[f64; 2]]) -> Result<()> {
         match self.ground {
             Ground::Squared | Ground::Distance => return Ok(()),
-            Ground::Exponential { eta } => check_positive("eta", eta)?,
+            Ground::Exponential { eta } => check_range("eta", eta)?,
             Ground::Perspective { base, growth } => {
-                check_positive("base", base)?;
+                check_range("base", base)?;
                 if !growth.is_finite() {
                     return Err(Error::Option { name: "growth", value: growth, why: "must be finite" });
                 }
@@ -255,10 +255,7 @@ pub(super) fn check_scenes(scenes: &[Scene<'_>]) -> Result<()> {
     scenes.iter().try_for_each(|(grid, _)| grid.check_alone())
 }
 
-/// Rejects what is not above 0.
-pub(super) fn check_positive(name: &'static str, value: f64) -> Result<()> {
-    if value > 0.0 && value <= *RANGE.end() {
-        return Ok(());
-    }
-    Err(Error::Option { name, value, why: "must be above 0, at most 1e9" })
+/// Rejects what the solvers do not keep finite numbers with.
+pub(super) fn check_range(name: &'static str, value: f64) -> Result<()> {
+    if RANGE.contains(&value) { Ok(()) } else { Err(Error::Option { name, value, why: "must be in 1e-9..=1e9" }) }
 }

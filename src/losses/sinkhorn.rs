@@ -10,7 +10,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, Solver, check_positive},
+    scenes::{Costs, Rounds, Solver, check_range},
     transport::Ending,
 };
 use crate::Result;
@@ -106,7 +106,7 @@ impl Sinkhorn {
         let marginal = match self.marginals {
             Marginals::Balanced => Marginal::Exact,
             Marginals::Relaxed { rho } => {
-                check_positive("rho", rho)?;
+                check_range("rho", rho)?;
                 Marginal::Relaxed { rho }
             }
         };

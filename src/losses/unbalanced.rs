@@ -9,7 +9,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, Solver, check_positive},
+    scenes::{Costs, Rounds, Solver, check_range},
     transport::Ending,
 };
 use crate::Result;
@@ -104,7 +104,7 @@ impl Unbalanced {
         device: &Device<R, P>,
         scenes: &[Scene<'_>],
     ) -> Result<TransportLoss<R, P>> {
-        check_positive("rho", self.rho)?;
+        check_range("rho", self.rho)?;
         let relaxed = Marginal::Relaxed { rho: self.rho };
         let form = match self.form {
             UotForm::SemiDual => Form::Conditional,

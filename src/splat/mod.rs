@@ -220,8 +220,10 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// lowest index.
     ///
     /// # Errors
-    /// [`Error::Device`] when `count` is not within 1..=32, or the device failed.
+    /// [`Error::Option`] for a grid that is none, [`Error::Device`] when `count` is not within 1..=32, the device has no room for as
+    /// many neighbours, or it failed.
     pub fn nearest(&self, grid: Grid, count: u32) -> Result<Nearest<R, P::Real>> {
+        grid.check_alone()?;
         let frames = gaussian::frames(&self.device, &self.gaussians, self.len(), Framing::default())?;
         Ok(nearest::nearest(&self.device, &frames, grid.cells(), count)?)
     }

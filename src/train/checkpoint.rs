@@ -2,19 +2,33 @@
 
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors};
-use splatport_kernels::{Buffer, Precision, cubecl::Runtime};
+use splatport_kernels::{Precision, cubecl::Runtime};
 
 use super::{DensityModel, Parameter, Trainer};
 use crate::{
     Error, Result,
-    io::safetensors::{Tensor, write},
+    io::{
+        format::{Entry, Input, Values},
+        safetensors::{Safetensors, write_entries},
+    },
 };
 
-fn tensor<R: Runtime, P: Precision>(buffer: &Buffer<R, P::Real>) -> Result<Tensor> {
-    let values = buffer.read()?;
-    let dtype = if size_of::<P::Real>() == 8 { Dtype::F64 } else { Dtype::F32 };
-    Ok(Tensor { dtype, shape: vec![values.len()], bytes: bytemuck::cast_slice(&values).to_vec() })
+/// Whether arrays are `f64`.
+fn is_double<P: Precision>() -> bool {
+    size_of::<P::Real>() == size_of::<f64>()
+}
+
+fn stored<P: Precision>(values: &[P::Real]) -> Values<'_> {
+    if is_double::<P>() { Values::F64(bytemuck::cast_slice(values)) } else { Values::F32(bytemuck::cast_slice(values)) }
+}
+
+/// An array of `length` numbers.
+fn array<P: Precision>(file: &mut Safetensors, name: &str, length: usize) -> Result<Vec<P::Real>> {
+    let axes = [Some(length)];
+    Ok(match is_double::<P>() {
+        true => bytemuck::cast_slice(&file.f64s(name, &axes)?.values).to_vec(),
+        false => bytemuck::cast_slice(&file.f32s(name, &axes)?.values).to_vec(),
+    })
 }
 
 /// Names of a parameter's three arrays.
@@ -28,48 +42,37 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
     /// # Errors
     /// [`Error::Write`]: nothing is written half. [`Error::Device`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let mut tensors = Vec::new();
+        let mut arrays = Vec::new();
         for (parameter, state) in self.model.parameters().iter().zip(&self.states) {
-            let arrays = [&parameter.values, &state.first, &state.second];
-            for (name, array) in names(parameter).into_iter().zip(arrays) {
-                tensors.push((name, tensor::<R, P>(array)?));
+            let buffers = [&parameter.values, &state.first, &state.second];
+            for (name, buffer) in names(parameter).into_iter().zip(buffers) {
+                arrays.push((name, buffer.read()?));
             }
         }
-        let epochs = Tensor { dtype: Dtype::U32, shape: vec![1], bytes: self.epochs.to_le_bytes().to_vec() };
-        tensors.push(("epochs".to_owned(), epochs));
-        write(path.as_ref(), &tensors, ("splatport", P::NAME))
+        let epochs = [self.epochs];
+        let mut entries = vec![Entry::array("epochs", &[1], &epochs[..])];
+        entries.extend(arrays.iter().map(|(name, values)| Entry::array(name, &[values.len()], stored::<P>(values))));
+        write_entries(path.as_ref(), &entries)
     }
 
     /// Takes up a checkpoint of the same model.
     ///
     /// # Errors
-    /// [`Error::Read`] or [`Error::Format`] naming the array that is missing or of another type or length; the trainer is
-    /// left as it was.
+    /// [`Error::Read`] or [`Error::Format`] naming the array that is missing or of another type or length, or the
+    /// check sum that is not that of the arrays; the trainer is left as it was.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::read(path, e))?;
-        let array = |name: &str, dtype: Dtype, length: usize| -> Result<Vec<u8>> {
-            let view = file.tensor(name).map_err(|_| Error::format(path, format!("array `{name}` is missing")))?;
-            if view.dtype() != dtype || view.shape() != [length] {
-                let found =
-                    format!("array `{name}`: expected {dtype:?} [{length}], got {:?} {:?}", view.dtype(), view.shape());
-                return Err(Error::format(path, found));
-            }
-            Ok(view.data().to_vec())
-        };
-        let epochs = array("epochs", Dtype::U32, 1)?;
+        let mut file = Safetensors::open(path)?;
+        let epochs = file.u32s("epochs", &[Some(1)])?.values[0];
         let wanted = 3 * self.states.len() + 1;
         if file.len() != wanted {
             return Err(Error::format(path, format!("expected {wanted} arrays, got {}", file.len())));
         }
-        let dtype = if size_of::<P::Real>() == 8 { Dtype::F64 } else { Dtype::F32 };
         let parameters = self.model.parameters();
         let mut loaded = Vec::new();
         for parameter in &parameters {
             for name in names(parameter) {
-                let values = bytemuck::pod_collect_to_vec::<u8, P::Real>(&array(&name, dtype, parameter.values.len())?);
-                loaded.push(self.device.upload(&values));
+                loaded.push(self.device.upload(&array::<P>(&mut file, &name, parameter.values.len())?));
             }
         }
         for ((parameter, state), arrays) in parameters.iter().zip(&self.states).zip(loaded.chunks_exact(3)) {
@@ -77,7 +80,7 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
                 splatport_kernels::arithmetic::copy(&self.device, from, to)?;
             }
         }
-        self.epochs = u32::from_le_bytes([epochs[0], epochs[1], epochs[2], epochs[3]]);
+        self.epochs = epochs;
         Ok(())
     }
 }

@@ -6,7 +6,10 @@ use burn_cubecl::tensor::CubeTensor;
 use splatport::{
     Annotations, Discrepancy, Error, Grid, Loss,
     burn::loss,
-    losses::{Bayesian, DensityLoss, DmCount, DmProfile, L2, Scales, Sinkhorn, Unbalanced},
+    losses::{
+        Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, HeatmapTransport, L2, Scales,
+        Sinkhorn, Unbalanced,
+    },
 };
 
 use crate::{Cpu, R, Same, crop, crops, device, numbers};
@@ -81,6 +84,11 @@ fn other_losses() {
     agrees(&DmCount::new(DmProfile::default()).on(device(), &scenes).expect("dm-count"));
     agrees(&Unbalanced::default().on(device(), &scenes).expect("unbalanced"));
     agrees(&Sinkhorn::default().on(device(), &scenes[..1]).expect("sinkhorn"));
+    for profile in [GlProfile::Reference, GlProfile::Converged] {
+        agrees(&Generalized::new(profile).on(device(), &scenes).expect("generalized"));
+    }
+    let joints = [Some(POINTS[0]), None, Some(POINTS[1])];
+    agrees(&HeatmapTransport::default().on(device(), &[(scenes[0].0, &joints)]).expect("heatmaps"));
 }
 
 /// What comes from above is one factor: the gradient is rounded once more.

@@ -4,6 +4,7 @@ use cubecl::prelude::*;
 
 use super::{Background, Tolerance, nucleus::nucleus};
 use crate::{
+    Result,
     bins::Bins,
     buffer::Buffer,
     device::Device,
@@ -49,15 +50,15 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
         ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.mosaic.arg())
     }
 
-    pub fn count<W: Storage>(&self) -> Kept<R, P, W> {
-        let cells = self.bins.cells();
+    pub fn count<W: Storage>(&self) -> Result<Kept<R, P, W>> {
+        let (cells, what) = (self.bins.cells(), "rows of the transport kernel");
         let kept = Kept {
-            counts: self.device.uninit(cells),
-            largest: self.device.uninit(cells),
-            total: self.device.uninit(cells),
-            least: self.device.uninit(cells),
-            background: self.device.uninit(cells),
-            dropped: self.device.uninit(cells),
+            counts: self.device.room(what, cells)?,
+            largest: self.device.room(what, cells)?,
+            total: self.device.room(what, cells)?,
+            least: self.device.room(what, cells)?,
+            background: self.device.room(what, cells)?,
+            dropped: self.device.room(what, cells)?,
         };
         let (count, dim) = self.device.per_tile(self.bins.tiles());
         count_rows::launch::<P::Real, W, R>(
@@ -77,7 +78,7 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
             real(self.tolerance.row_bound()),
             self.background,
         );
-        kept
+        Ok(kept)
     }
 
     pub fn fill<W: Storage>(

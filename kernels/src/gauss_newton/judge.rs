@@ -9,6 +9,7 @@ use super::{
     system::{block, predicted},
 };
 use crate::{
+    arithmetic::sum_range,
     clock::is_running,
     grid::{Count, Plots},
     moments::total,
@@ -54,9 +55,8 @@ pub(super) fn weigh_step<F: Real>(
         let terms = Terms::<F>::load(table, image);
         let mut sum = F::new(0.0);
         if terms.size_prior + terms.aspect_prior > F::new(0.0) {
-            for n in plots.before(image, Count::Gaussians)..plots.before(image + 1u32, Count::Gaussians) {
-                sum += priors[n as usize];
-            }
+            let (first, end) = (plots.before(image, Count::Gaussians), plots.before(image + 1u32, Count::Gaussians));
+            sum = sum_range(priors, first, end);
         }
         if is_running(clock, image, step) {
             verdicts.trial_priors[(step * plots.images() + image) as usize] = sum;

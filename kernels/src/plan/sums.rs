@@ -19,6 +19,8 @@ use crate::{
 /// Quads of a slot or a component: the sum of `a`, of `a v` and the first of `a v v'`; the rest of `a v v'`, and the sum of the
 /// background's `a`, which has the opposite sign in the others.
 pub(super) const QUADS: u32 = 2;
+/// What errors call the sums of slots.
+const PARTIAL: &str = "derivatives by the plan";
 
 /// Sums of every component, `[components, 4 QUADS]`.
 pub(super) fn sums<R: Runtime, P: Precision>(
@@ -31,7 +33,7 @@ pub(super) fn sums<R: Runtime, P: Precision>(
         kernel.components.as_ref().map_or(&kernel.transposed.slot_starts, |components| &components.slot_starts);
     slot_starts.expect("slots of components", origin.mixture.len() + 1)?;
     let slots = kernel.transposed.entry_starts.len() - 1;
-    let partial = device.uninit(slots * 4 * QUADS as usize);
+    let partial = device.room(PARTIAL, slots * 4 * QUADS as usize)?;
     if slots > 0 {
         let (count, dim) = device.per_unit(slots);
         add_entries::launch::<P::Real, P::Weight, R>(
@@ -78,8 +80,8 @@ fn add_background<R: Runtime, P: Precision>(
     let mosaic = Mosaic::new(device, &plots)?;
     let rule = (Rule::Nearest(1), 0.0);
     let bins = bins::bins_of_batch(device, origin.frames, &mosaic, rule, &mut bins::Room::default())?;
-    let nearest = nearest_of(device, origin.frames, &bins, 1);
-    let partial = device.uninit(bins.pairs() * 4 * QUADS as usize);
+    let nearest = nearest_of(device, origin.frames, &bins, 1)?;
+    let partial = device.room(PARTIAL, bins.pairs() * 4 * QUADS as usize)?;
     if bins.pairs() > 0 {
         let (count, dim) = device.per_unit(bins.pairs());
         add_nearest::launch::<P::Real, P::Weight, R>(

@@ -35,7 +35,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         if let Some(potentials) = from {
             potentials.expect("potentials", points)?;
         }
-        let masses = device.uninit(4 * cells);
+        let masses = device.room("masses of all cells", 4 * cells)?;
         let (cubes, dim) = device.per_unit(cells);
         weigh_cells::launch::<P::Real, R>(client, cubes.clone(), dim, density.arg(), masses.arg(), cells as u32);
         let state = State {

@@ -2,6 +2,7 @@
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
+use proptest::prelude::*;
 use splatport::kernels::Cells;
 use splatport::reference::{gaussian::Gaussian, nearest::nearest};
 use splatport::strategies;
@@ -77,13 +78,13 @@ fn duplicates_have_equal_columns() {
     });
 }
 
-/// Compares rows of two kernels on the device, `of` naming the row of the first for each of the second.
+/// Compares rows of two kernels on the device, `of` naming the row of the first for each of the other.
 ///
 /// Both are within `TAU` and rounding of the same posterior; turning rounds the angle, by up to 8 U, which moves `q` by up to
 /// the aspect times that.
-fn same_rows(case: &Case, other: &Case, rule: Rule, of: impl Fn(usize) -> usize, tally: &mut Tally) {
+fn same_rows(case: &Case, other: &[Vec<f64>], rule: Rule, of: impl Fn(usize) -> usize, tally: &mut Tally) {
     let (first, points) = (rows_of(&case.set, case.cells, rule), centres(&case.cells));
-    for (i, row) in rows_of(&other.set, other.cells, rule).iter().enumerate() {
+    for (i, row) in other.iter().enumerate() {
         let (from, point) = (of(i), points[of(i)]);
         if rule.is_undecided(&case.set, point) {
             continue;
@@ -113,8 +114,8 @@ fn axes_have_many_names() {
             rotation: single(g.rotation + FRAC_PI_2),
             ..*g
         });
-        same_rows(case, &turned, *rule, |i| i, tally);
-        same_rows(case, &swapped, *rule, |i| i, tally);
+        same_rows(case, &rows_of(&turned.set, turned.cells, *rule), *rule, |i| i, tally);
+        same_rows(case, &rows_of(&swapped.set, swapped.cells, *rule), *rule, |i| i, tally);
     });
 }
 
@@ -130,13 +131,13 @@ fn rigid_motions_and_mirrors_rename_cells() {
 
         let moved = place(&|g| Gaussian { mean: [g.mean[0] + shift, g.mean[1] + 1.0], ..*g });
         let cells = Cells { left: left + shift, top: top + 1.0, ..case.cells };
-        same_rows(&case, &Case { set: moved, cells }, *rule, |i| i, tally);
+        same_rows(&case, &rows_of(&moved, cells, *rule), *rule, |i| i, tally);
 
         let mirror =
             place(&|g| Gaussian { mean: [2.0 * left + width - g.mean[0], g.mean[1]], rotation: -g.rotation, ..*g });
         let across = columns as usize;
         let flipped = |i: usize| i / across * across + across - 1 - i % across;
-        same_rows(&case, &Case { set: mirror, cells: case.cells }, *rule, flipped, tally);
+        same_rows(&case, &rows_of(&mirror, case.cells, *rule), *rule, flipped, tally);
 
         // (x, y) -> (height - y, x) about the first corner.
         let turned = place(&|g| Gaussian {
@@ -147,7 +148,70 @@ fn rigid_motions_and_mirrors_rename_cells() {
         let cells = Cells { columns: rows, rows: columns, ..case.cells };
         let down = rows as usize;
         let from = |i: usize| (down - 1 - i % down) * across + i / down;
-        same_rows(&case, &Case { set: turned, cells }, *rule, from, tally);
+        same_rows(&case, &rows_of(&turned, cells, *rule), *rule, from, tally);
+    });
+}
+
+/// A picture of twice or half the size has the same kernel, as long as no length stands in the rule: the ratio's and the reciprocal
+/// one have one.
+#[test]
+fn sizes_do_not_matter() {
+    let rules = prop_oneof![Just(Rule::None), (1..4u8).prop_map(|d| Rule::Crossover(d.into()))];
+    let rules = prop_oneof![rules, (1..4u8).prop_map(|d| Rule::Hard(d.into())), Just(Rule::Exponent(3.0))];
+    property("sizes", 24, (cases(12, 8.0), rules, any::<bool>()), |(case, rule, larger), tally| {
+        let by = if *larger { 2.0 } else { 0.5 };
+        let place =
+            |g: &Gaussian<f64>| Gaussian { mean: g.mean.map(|v| by * v), scales: g.scales.map(|s| by * s), ..*g };
+        let Cells { left, top, stride, .. } = case.cells;
+        let cells = Cells { left: by * left, top: by * top, stride: by * stride, ..case.cells };
+        let scaled: Vec<_> = case.set.iter().map(place).collect();
+        same_rows(case, &rows_of(&scaled, cells, *rule), *rule, |i| i, tally);
+    });
+}
+
+/// The order of the annotations is that of the columns and nothing else.
+#[test]
+fn columns_follow_the_annotations() {
+    property("order", 24, (cases(12, 8.0), any_rule()), |(case, rule), tally| {
+        let reversed: Vec<_> = case.set.iter().rev().copied().collect();
+        let mut rows = rows_of(&reversed, case.cells, *rule);
+        rows.iter_mut().for_each(|row| row[..reversed.len()].reverse());
+        same_rows(case, &rows, *rule, |i| i, tally);
+    });
+}
+
+/// `K_i0 <= exp(q - b)`: with a distant background the rest is the plan without one, to twice what the background has.
+#[test]
+fn distant_backgrounds_vanish() {
+    property("distant", 24, (cases(12, 8.0), 1..6u8), |(Case { set, cells }, d), tally| {
+        let (d, points) = (f64::from(*d), centres(cells));
+        let without = rows_of(set, *cells, Rule::None);
+        for (i, row) in rows_of(set, *cells, Rule::Crossover(d)).iter().enumerate() {
+            let Some((_, q)) = nearest(set, points[i]) else { continue };
+            let error = TAU + row_error(set, points[i]);
+            let share = (q - d * d).min(0.0).exp();
+            tally.near("background", i, ((row[set.len()] - share).max(0.0), 0.0), error);
+            let apart = distance(&row[..set.len()], &without[i][..set.len()]);
+            tally.near("row", i, ((apart - 2.0 * share).max(0.0), 0.0), 2.0 * error);
+        }
+    });
+}
+
+/// Theorem 1 of the paper on cells: where the density is the sum of the annotations' own, each gets back its own.
+#[test]
+fn likelihoods_come_back() {
+    property("marginals", 24, cases(12, 8.0), |Case { set, cells }, tally| {
+        let points = centres(cells);
+        let own = |g: &Gaussian<f64>| points.iter().map(|&x| g.log_density(x).exp()).collect::<Vec<_>>();
+        let likelihoods: Vec<_> = set.iter().map(own).collect();
+        let density: Vec<f64> = (0..points.len()).map(|i| likelihoods.iter().map(|own| own[i]).sum()).collect();
+        let rows = rows_of(set, *cells, Rule::None);
+        let errors = points.iter().zip(&density).map(|(&x, z)| z * (TAU + row_error(set, x)));
+        let error: f64 = errors.sum();
+        for (n, own) in likelihoods.iter().enumerate() {
+            let got: f64 = rows.iter().zip(&density).map(|(row, z)| z * row[n]).sum();
+            tally.near("annotation", n, (got, own.iter().sum()), error);
+        }
     });
 }
 

@@ -34,7 +34,11 @@ fn losses(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<Loss>)> {
         ("joint over mass", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::ProductOverMass)))),
         ("balanced", boxed(sinkhorn.on(on, &all))),
         ("balanced, Newton", boxed(sinkhorn.clone().solver(Solver::Newton).on(on, &all))),
-        ("relaxed", boxed(sinkhorn.marginals(Marginals::Relaxed { rho: 10.0 }).on(on, &all))),
+        ("relaxed", boxed(sinkhorn.clone().marginals(Marginals::Relaxed { rho: 10.0 }).on(on, &all))),
+        ("hardly bound", boxed(sinkhorn.clone().marginals(Marginals::Relaxed { rho: 1e-9 }).on(on, &all))),
+        ("tightly bound", boxed(sinkhorn.marginals(Marginals::Relaxed { rho: 1e9 }).on(on, &all))),
+        ("semi-dual, hardly bound", boxed(Unbalanced::default().rho(1e-9).epsilon(epsilon).rounds(50).on(on, &all))),
+        ("semi-dual, tightly bound", boxed(Unbalanced::default().rho(1e9).epsilon(epsilon).rounds(50).on(on, &all))),
         ("published generalized", boxed(general(GlProfile::Reference))),
         ("generalized", boxed(general(GlProfile::Converged))),
     ]

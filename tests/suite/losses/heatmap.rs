@@ -161,6 +161,27 @@ fn a_peak_on_the_joint_is_the_least() {
     });
 }
 
+/// Whatever the entropy and the map, numbers.
+#[test]
+fn edges_are_numbers() {
+    once("heatmap edges", |tally| {
+        let grid = Grid::over(20, 12, 4);
+        let mut peak = vec![0.0; 15];
+        peak[7] = 2.0;
+        let maps = [peak, vec![0.0; 15], vec![-1.0; 15], vec![1e6; 15], vec![1e-8; 15]];
+        let joints = [Some([10.0, 6.0]), None, Some([-1.5, 13.0])];
+        let pose = |map: &Vec<f64>| Maps { grid, joints: joints.to_vec(), heat: vec![map.clone(); 3] };
+        let poses: Vec<Maps> = maps.iter().map(pose).collect();
+        for epsilon in [1e-9, 1e-4, 1.0, 1e9] {
+            for demanders in [Demanders::Joint, Demanders::Bilinear] {
+                let step = evaluate(&HeatmapTransport::default().epsilon(epsilon).demanders(demanders), &poses);
+                let (value, slopes) = (step.value().expect("a value"), wide(step.gradient().read().expect("slopes")));
+                tally.holds(value.is_finite() && slopes.iter().all(|s| s.is_finite()), || format!("{epsilon} {value}"));
+            }
+        }
+    });
+}
+
 #[test]
 fn bad_input_is_refused() {
     let grid = Grid::over(20, 12, 4);
@@ -172,7 +193,7 @@ fn bad_input_is_refused() {
     for joint in [[-3.0, 6.0], [6.0, 99.0]] {
         assert!(matches!(refused(loss.clone(), joint), Err(Error::OutOfRange { index: 1, .. })), "{joint:?}");
     }
-    for epsilon in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+    for epsilon in [0.0, -1.0, 1e-10, 1e10, f64::NAN, f64::INFINITY] {
         let refused = refused(loss.clone().epsilon(epsilon), [6.0, 6.0]);
         assert!(matches!(refused, Err(Error::Option { name: "epsilon", .. })), "{epsilon}");
     }

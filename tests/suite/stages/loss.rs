@@ -70,6 +70,10 @@ fn targets_replace_the_ones() {
     let loss = loss.targets(&targets).expect("targets");
     let (buffer, z) = density(5, rows.len());
     check(&loss, &buffer, &l1(&rows, &z, &targets), 15.0);
+    let step = loss.evaluate(&buffer).expect("a step");
+    let targets = targets.into_iter().chain([0.0]);
+    let too_much: Vec<f64> = read(step.transported()).iter().zip(targets).map(|(mass, target)| mass - target).collect();
+    assert_eq!(step.residuals().expect("residuals"), too_much);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The whole chain as a value: it gives what the steps give, for any image, and can be stored.
 
 use splatport::{
-    Annotations, Grid, Image, LossRecipe,
+    Annotations, Discrepancy, Grid, Image, LossRecipe,
     kernel::{Background, CutOff, ScaleClip},
     splat::{BackgroundImage, Prior, Solver},
 };
@@ -9,12 +9,13 @@ use splatport::{
 use super::{Splat, bits, blobs, device, photo, points};
 
 const SOLVER: Solver = Solver::GaussNewton { steps: 5 };
+const DISCREPANCY: Discrepancy = Discrepancy::PoissonKl { least: 0.25 };
 const BACKGROUND: Background = Background::Soft { cut_off: 2.0, rule: CutOff::Exponent };
 
 fn recipe() -> LossRecipe {
     let splat = splatport::recipe().solver(SOLVER).background_image(BackgroundImage::KnnMask).support(9.0);
     let kernel = splat.kernel(4).background(BACKGROUND).scale_clip(ScaleClip::None).tau(1e-4);
-    kernel.loss().transport_cost(0.01)
+    kernel.loss().discrepancy(DISCREPANCY).transport_cost(0.01)
 }
 
 fn images() -> Vec<(Image, Annotations)> {
@@ -35,7 +36,8 @@ fn recipes_are_the_chain() {
         let fit = Splat::of(image, annotations).solver(SOLVER).background_image(BackgroundImage::KnnMask).support(9.0);
         let splat = fit.fit(device()).expect("a splat");
         let build = splat.kernel(Grid::strided(image, 4)).background(BACKGROUND).scale_clip(ScaleClip::None).tau(1e-4);
-        let loss = build.build().expect("a kernel").loss().transport_cost(0.01);
+        let loss =
+            build.build().expect("a kernel").loss().transport_cost(0.01).discrepancy(DISCREPANCY).expect("a loss");
         let alone = recipe().run(device(), image, annotations).expect("a loss");
         assert_eq!(alone.kernel().table().expect("a table"), loss.kernel().table().expect("a table"));
         let density = device().filled(0.04_f32, loss.kernel().grid().len());
@@ -81,4 +83,17 @@ fn stored_options_are_checked() {
     assert_eq!(error.to_string(), "option `tau` is 2.5: must lie between 0 and 1");
     let error = splatport::recipe().kernel(4).loss().transport_cost(f64::NAN).run(device(), &image, &annotations);
     assert_eq!(error.expect_err("no number").to_string(), "option `transport cost` is NaN: must be finite");
+    let huber = splatport::recipe().kernel(4).loss().discrepancy(Discrepancy::Huber { width: 0.0 });
+    let error = huber.run(device(), &image, &annotations).expect_err("no width").to_string();
+    assert_eq!(error, "option `width` is 0: must be positive and finite");
+}
+
+/// Recipes that were stored before they had a discrepancy have the paper's.
+#[test]
+fn stored_without_a_discrepancy() {
+    let recipe = splatport::recipe().kernel(8).loss();
+    let text = serde_json::to_string(&recipe).expect("text");
+    let without = text.replace("\"discrepancy\":\"L1\",", "");
+    assert_ne!(without, text);
+    assert_eq!(serde_json::from_str::<LossRecipe>(&without).expect("a recipe"), recipe);
 }
