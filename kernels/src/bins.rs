@@ -22,7 +22,7 @@ use crate::{
     gaussian::Frames,
     grid::{Cells, Count, Mosaic},
     real::{HostReal, Precision, Real},
-    scan::{Starts, addressable},
+    scan::addressable,
 };
 
 /// Cells along the side of a tile.
@@ -130,12 +130,14 @@ pub(crate) fn roomy(needed: usize) -> usize {
     (needed as f64 * SLACK) as usize + 64
 }
 
+/// Numbers that a build reads back together.
+const TOTALS: usize = 4;
+
 /// Lists that were made without knowing whether there was room; see [`Draft::check`].
 pub(crate) struct Draft<R: Runtime, F: Real> {
     pub bins: Bins<R, F>,
-    coarse: Starts<R>,
-    fine: Starts<R>,
-    longest: Buffer<R, u32>,
+    /// Lengths of coarse lists, of fine lists, of the longest; the fourth place is free.
+    pub totals: Buffer<R, u32>,
 }
 
 /// Longest list that a device which runs units one after the other can go through four times, as the most thorough operation
@@ -143,16 +145,11 @@ pub(crate) struct Draft<R: Runtime, F: Real> {
 const LONGEST: u32 = 16_000;
 
 impl<R: Runtime, F: Real> Draft<R, F> {
-    /// The totals that [`Draft::check`] needs, in device memory.
-    pub fn totals(&self) -> [&Buffer<R, u32>; 3] {
-        [&self.coarse.total, &self.fine.total, &self.longest]
-    }
-
-    /// The lists if all of them had room; else `room` grows.
+    /// The lists if all of them had room; else `room` grows. `totals` are [`Draft::totals`], read.
     pub fn check<P: Precision<Real = F>>(
         self,
         device: &Device<R, P>,
-        totals: [u32; 3],
+        totals: &[u32],
         room: &mut Room,
     ) -> Result<Option<Bins<R, F>>> {
         let coarse = addressable(totals[0], "tile lists")?;
@@ -198,10 +195,9 @@ pub(crate) fn draft<R: Runtime, P: Precision>(
     frames.packed.expect("frames", mosaic.total(Count::Gaussians) * crate::gaussian::FRAME)?;
     let ranges: Vec<f64> = mosaic.images().iter().map(|&(_, gaussians)| rule.range::<P::Real>(gaussians)).collect();
     let request = Request { frames, mosaic, rule, ranges: device.upload_f64(&ranges), margin, floor };
-    // The coarse ones, a block of Gaussians each, are short.
-    let (coarse, coarse_starts) = request.lists(device, None, room.coarse, &device.filled(0, 1))?;
-    let longest = device.filled(0, 1);
-    let (fine, fine_starts) = request.lists(device, Some(&coarse), room.fine, &longest)?;
+    let totals = device.filled(0, TOTALS);
+    let coarse = request.lists(device, None, room.coarse, &totals)?;
+    let fine = request.lists(device, Some(&coarse), room.fine, &totals)?;
     let slots = slots(device, &request, &coarse, &fine);
     let bins = Bins {
         mosaic: mosaic.clone(),
@@ -212,29 +208,7 @@ pub(crate) fn draft<R: Runtime, P: Precision>(
         slot_owners: slots.owners,
         member_slots: slots.of_members,
     };
-    Ok(Draft { bins, coarse: coarse_starts, fine: fine_starts, longest })
-}
-
-/// Four numbers side by side, to be read at once.
-pub(crate) fn together<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    numbers: [&Buffer<R, u32>; 4],
-) -> Buffer<R, u32> {
-    let gathered = device.uninit(4);
-    let (count, dim) = device.per_unit(1);
-    let [a, b, c, d] = numbers.map(Buffer::arg);
-    put_together::launch::<R>(device.client(), count, dim, a, b, c, d, gathered.arg());
-    gathered
-}
-
-#[cube(launch)]
-fn put_together(a: &Array<u32>, b: &Array<u32>, c: &Array<u32>, d: &Array<u32>, gathered: &mut Array<u32>) {
-    if ABSOLUTE_POS == 0 {
-        gathered[0] = a[0];
-        gathered[1] = b[0];
-        gathered[2] = c[0];
-        gathered[3] = d[0];
-    }
+    Ok(Draft { bins, totals })
 }
 
 /// Builds the lists of one grid.
@@ -266,9 +240,8 @@ pub fn bins_of_batch<R: Runtime, P: Precision>(
     room.guess(frames.len());
     loop {
         let draft = draft(device, frames, mosaic, (rule, margin), None, *room)?;
-        let [coarse, fine, longest] = draft.totals();
-        let totals = together(device, [coarse, fine, longest, longest]).read()?;
-        if let Some(bins) = draft.check(device, [totals[0], totals[1], totals[2]], room)? {
+        let totals = draft.totals.read()?;
+        if let Some(bins) = draft.check(device, &totals, room)? {
             return Ok(bins);
         }
     }

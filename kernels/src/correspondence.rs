@@ -12,7 +12,6 @@ mod order;
 mod parts;
 mod round;
 mod rows;
-mod transpose;
 
 use cubecl::prelude::*;
 
@@ -28,12 +27,7 @@ use crate::{
     scan,
 };
 
-use self::{
-    floor::background_floor,
-    round::rounded,
-    rows::{Entries, Stage},
-    transpose::transpose,
-};
+use self::{floor::background_floor, round::rounded, rows::Stage};
 pub use self::{order::tiles, parts::Part};
 
 /// What a cell far from every Gaussian belongs to.
@@ -97,7 +91,7 @@ pub struct Correspondence<R: Runtime, P: Precision> {
     /// Weight of the background, `[cells]`.
     pub background: Buffer<R, P::Weight>,
     /// The same entries by annotation.
-    pub transposed: Transposed<R, P>,
+    pub transposed: Transposed<R, P::Weight>,
     /// Of a mixture.
     pub components: Option<Components<R, P>>,
     /// What the rows of every image dropped.
@@ -124,7 +118,7 @@ pub struct Dropped {
 
 /// Entries in annotation-major order, grouped by the tiles that an annotation reaches.
 #[derive(Debug)]
-pub struct Transposed<R: Runtime, P: Precision> {
+pub struct Transposed<R: Runtime, W: Storage> {
     /// Slots of annotation `n`: `slot_starts[n] .. slot_starts[n + 1]`, `[annotations + 1]`.
     pub slot_starts: Buffer<R, u32>,
     /// Entries of slot `s`: `entry_starts[s] .. entry_starts[s + 1]`.
@@ -132,10 +126,10 @@ pub struct Transposed<R: Runtime, P: Precision> {
     /// Cell of each entry.
     pub rows: Buffer<R, u32>,
     /// Weight of each entry.
-    pub weights: Buffer<R, P::Weight>,
+    pub weights: Buffer<R, W>,
 }
 
-impl<R: Runtime, P: Precision> Transposed<R, P> {
+impl<R: Runtime, W: Storage> Transposed<R, W> {
     /// What there are of slots and entries, of what there was room for.
     fn first(self, slots: usize, entries: usize) -> Self {
         Self {
@@ -203,20 +197,21 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
     loop {
         let draft = bins::draft(device, frames, mosaic, rule, floor.as_ref(), room.lists)?;
         let stage = Stage { device, frames, bins: &draft.bins, background, tolerance };
-        let Entries { starts, columns, weights, background, dropped } = match P::Weight::UNIT {
-            1.0 => entries(&stage, room.entries)?,
-            _ => rounded(device, entries::<R, P, P::Real>(&stage, room.entries)?),
+        let (entries, background, dropped) = match P::Weight::UNIT {
+            1.0 => {
+                let kept = stage.count()?;
+                (stage.fill(&kept, &draft.totals, room.entries)?, kept.background, kept.dropped)
+            }
+            _ => rounded(&stage, &draft.totals, room.entries)?,
         };
-        let transposed = transpose(device, &draft.bins, &starts.starts, &columns, &weights);
         let worst = reduce_images(device, mosaic, &dropped, Count::Cells, Reduction::Largest);
-        let [coarse, fine, longest] = draft.totals();
-        let (totals, worst) = bins::together(device, [coarse, fine, longest, &starts.total]).read_with(&worst)?;
-        if draft.check(device, [totals[0], totals[1], totals[2]], &mut room.lists)?.is_none() {
+        let (totals, worst) = draft.totals.read_with(&worst)?;
+        if draft.check(device, &totals, &mut room.lists)?.is_none() {
             continue;
         }
-        let entries = scan::addressable(totals[3], "transport kernel")?;
-        if entries > room.entries {
-            room.entries = bins::roomy(entries);
+        let count = scan::addressable(totals[3], "transport kernel")?;
+        if count > room.entries {
+            room.entries = bins::roomy(count);
             continue;
         }
         let dropped = |worst: &P::Real| {
@@ -225,23 +220,13 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
         };
         return Ok(Correspondence {
             mosaic: mosaic.clone(),
-            row_starts: starts.starts,
-            columns: columns.first(entries),
-            weights: weights.first(entries),
+            row_starts: entries.row_starts,
+            columns: entries.columns.first(count),
+            weights: entries.weights.first(count),
             background,
-            transposed: transposed.first(totals[1] as usize, entries),
+            transposed: entries.transposed.first(totals[1] as usize, count),
             components: None,
             dropped: worst.iter().map(dropped).collect(),
         });
     }
-}
-
-/// Writes the rows, as far as there is room.
-fn entries<R: Runtime, P: Precision, W: Storage>(stage: &Stage<'_, R, P>, room: usize) -> Result<Entries<R, P, W>> {
-    let kept = stage.count()?;
-    let starts = scan::starts(stage.device, &kept.counts);
-    let columns = stage.device.room("transport kernel", room)?;
-    let weights = stage.device.room("transport kernel", room)?;
-    stage.fill(&kept, &starts.starts, &columns, &weights);
-    Ok(Entries { starts, columns, weights, background: kept.background, dropped: kept.dropped })
 }

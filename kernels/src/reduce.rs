@@ -12,6 +12,10 @@ use crate::{
 /// Elements per unit and level.
 const CHUNK: u32 = 64;
 
+/// Units of a cube that looks through an image alone, and most elements that it looks through.
+const UNITS: u32 = 256;
+const AT_ONCE: usize = (UNITS * 1024) as usize;
+
 /// How two elements become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reduction {
@@ -99,6 +103,13 @@ pub(crate) fn reduce_images<R: Runtime, P: Precision>(
     of: Count,
     reduction: Reduction,
 ) -> Buffer<R, P::Real> {
+    let most = mosaic.images().iter().map(|&(cells, gaussians)| match of {
+        Count::Cells => cells.len(),
+        _ => gaussians,
+    });
+    if reduction == Reduction::Largest && matches!(of, Count::Cells | Count::Gaussians) && most.max() <= Some(AT_ONCE) {
+        return largest_of_images(device, mosaic, values, of);
+    }
     // A value of `reduced` is that of so many elements.
     let (mut reduced, mut behind) = (values.clone(), 1);
     while behind == 1 || mosaic.total(of) >= behind as usize {
@@ -143,5 +154,42 @@ fn reduce_group<F: Real>(
         }
         first += (group - counts.groups_before(image, of, size)) * CHUNK;
         reduced[ABSOLUTE_POS] = reduced_chunk::<F>(values, first, end, reduction);
+    }
+}
+
+/// The largest value of every image in one launch, a cube an image: of a maximum no order is another.
+fn largest_of_images<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    mosaic: &Mosaic<R, P::Real>,
+    values: &Buffer<R, P::Real>,
+    of: Count,
+) -> Buffer<R, P::Real> {
+    let images = mosaic.images().len();
+    let largest = device.uninit(images);
+    let (count, dim) = device.per_cube(images * UNITS as usize, UNITS);
+    find_largest::launch::<P::Real, R>(device.client(), count, dim, values.arg(), largest.arg(), mosaic.counts(), of);
+    largest
+}
+
+#[cube(launch)]
+fn find_largest<F: Real>(values: &Array<F>, largest: &mut Array<F>, counts: &Counts, #[comptime] of: Count) {
+    let image = CUBE_POS as u32;
+    // The launch may be larger than there are images.
+    if image < counts.images() {
+        let mut found = SharedMemory::<F>::new(comptime!(UNITS as usize));
+        let mut best = F::min_value();
+        let mut at = counts.before(image, of) + UNIT_POS;
+        while at < counts.before(image + 1u32, of) {
+            best = max(best, values[at as usize]);
+            at += UNITS;
+        }
+        found[UNIT_POS as usize] = best;
+        sync_cube();
+        if UNIT_POS == 0 {
+            for unit in 1..UNITS {
+                best = max(best, found[unit as usize]);
+            }
+            largest[image as usize] = best;
+        }
     }
 }

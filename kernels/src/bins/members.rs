@@ -13,7 +13,7 @@ use crate::{
     gaussian::{Area, Frame, Frames, bound_slack},
     grid::{BLOCK, Count, Mosaic, Plots},
     real::{Precision, Quad, Real, real},
-    scan::{self, Starts},
+    scan::{Of, starts_of},
 };
 
 /// List `l` is `members[starts[l] .. starts[l + 1]]`: one per tile, or per coarse tile and block of Gaussians.
@@ -41,15 +41,15 @@ pub(super) struct Request<'a, R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, F: Real> Request<'_, R, F> {
-    /// Lists for tiles from those for coarse tiles, or these; as much of them as there is room for. `longest` is raised to the
-    /// length of the longest one.
+    /// Lists for tiles from those for coarse tiles, or these; as much of them as there is room for. Among `totals` the level's is
+    /// written, and the third raised to the length of the longest list (the coarse ones, a block of Gaussians each, are short).
     pub fn lists<P: Precision<Real = F>>(
         &self,
         device: &Device<R, P>,
         parent: Option<&Lists<R>>,
         room: usize,
-        longest: &Buffer<R, u32>,
-    ) -> Result<(Lists<R>, Starts<R>)> {
+        totals: &Buffer<R, u32>,
+    ) -> Result<Lists<R>> {
         let (level, count) = match parent {
             None => (Level::Coarse, Count::Roots),
             Some(_) => (Level::Fine, Count::Tiles),
@@ -57,8 +57,8 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
         let lists = self.mosaic.total(count);
         let (counts, best) = (device.uninit(lists), device.uninit::<F>(2 * lists));
         if lists == 0 {
-            let starts = scan::starts(device, &counts);
-            return Ok((Lists { starts: starts.starts.clone(), members: device.uninit(0) }, starts));
+            let starts = starts_of(device, (&counts, Of::Counts), (totals, level as u32));
+            return Ok(Lists { starts, members: device.uninit(0) });
         }
         let (cubes, dim) = device.per_unit(lists);
         if self.bound() != Bound::Within {
@@ -84,7 +84,7 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
                 best.arg(),
                 starts.arg(),
                 members.arg(),
-                longest.arg(),
+                totals.arg(),
                 self.criteria(),
                 level,
                 self.bound(),
@@ -92,12 +92,12 @@ impl<R: Runtime, F: Real> Request<'_, R, F> {
             );
         };
         visit(&counts, &device.uninit(0), false);
-        let starts = scan::starts(device, &counts);
+        let starts = starts_of(device, (&counts, Of::Counts), (totals, level as u32));
         let members = device.room("tile lists", room)?;
         if room > 0 {
-            visit(&starts.starts, &members, true);
+            visit(&starts, &members, true);
         }
-        Ok((Lists { starts: starts.starts.clone(), members }, starts))
+        Ok(Lists { starts, members })
     }
 
     fn source(&self, parent: Option<&Lists<R>>) -> SourceLaunch<F, R> {
@@ -242,7 +242,7 @@ fn visit_members<F: Real>(
     best: &Array<F>,
     starts: &mut Array<u32>,
     members: &mut Array<u32>,
-    longest: &mut Array<Atomic<u32>>,
+    totals: &mut Array<Atomic<u32>>,
     criteria: &Criteria<F>,
     #[comptime] level: Level,
     #[comptime] bound: Bound,
@@ -276,7 +276,7 @@ fn visit_members<F: Real>(
         }
         if comptime!(!fill) {
             starts[ABSOLUTE_POS] = at;
-            longest[0].fetch_max(at);
+            totals[2].fetch_max(at);
         }
     }
 }

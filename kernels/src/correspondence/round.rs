@@ -2,10 +2,14 @@
 
 use cubecl::prelude::*;
 
-use super::rows::Entries;
+use super::{
+    Transposed,
+    rows::{Entries, Stage},
+};
 use crate::{
+    Result,
+    bins::position,
     buffer::Buffer,
-    device::Device,
     real::{Precision, Real, Storage},
 };
 
@@ -13,30 +17,84 @@ use crate::{
 /// what `f32` holds of a weight above 1/4.
 const PARTS: u32 = 32;
 
-/// Rounds the weights of every row.
+/// Entries with rounded weights, the backgrounds' weights, and what the rows dropped.
+type Rounded<R, P> =
+    (Entries<R, <P as Precision>::Weight>, Buffer<R, <P as Precision>::Weight>, Buffer<R, <P as Precision>::Real>);
+
+/// Writes the rows with whole weights, rounds these, and looks them up for the other order.
 pub(super) fn rounded<R: Runtime, P: Precision>(
-    device: &Device<R, P>,
-    entries: Entries<R, P, P::Real>,
-) -> Entries<R, P, P::Weight> {
-    let rows = entries.background.len();
+    stage: &Stage<'_, R, P>,
+    totals: &Buffer<R, u32>,
+    room: usize,
+) -> Result<Rounded<R, P>> {
+    let device = stage.device;
+    let kept = stage.count::<P::Real>()?;
+    let Entries { row_starts, columns, weights: whole, transposed } = stage.fill(&kept, totals, room)?;
+    let rows = kept.background.len();
     let background: Buffer<R, P::Weight> = device.uninit(rows);
-    let weights: Buffer<R, P::Weight> = device.uninit(entries.weights.len());
+    let weights: Buffer<R, P::Weight> = device.room("transport kernel", room)?;
+    let by_slot: Buffer<R, P::Weight> = device.room("transport kernel", room)?;
     if rows > 0 {
         let (count, dim) = device.per_unit(rows);
         round_rows::launch::<P::Real, P::Weight, R>(
             device.client(),
             count,
             dim,
-            entries.starts.starts.arg(),
-            entries.weights.arg(),
-            entries.background.arg(),
+            row_starts.arg(),
+            whole.arg(),
+            kept.background.arg(),
             weights.arg(),
             background.arg(),
-            entries.weights.len() as u32,
+            room as u32,
         );
     }
-    let Entries { starts, columns, dropped, .. } = entries;
-    Entries { starts, columns, weights, background, dropped }
+    let slots = stage.bins.pairs();
+    if slots > 0 && room > 0 {
+        let (count, dim) = device.per_unit(slots);
+        look_up::launch::<P::Weight, R>(
+            device.client(),
+            count,
+            dim,
+            row_starts.arg(),
+            columns.arg(),
+            weights.arg(),
+            transposed.slot_starts.arg(),
+            stage.bins.slot_owners.arg(),
+            transposed.entry_starts.arg(),
+            transposed.rows.arg(),
+            by_slot.arg(),
+            slots as u32,
+        );
+    }
+    let Transposed { slot_starts, entry_starts, rows, .. } = transposed;
+    let transposed = Transposed { slot_starts, entry_starts, rows, weights: by_slot };
+    Ok((Entries { row_starts, columns, weights, transposed }, background, kept.dropped))
+}
+
+/// One unit per slot: the weights of its Gaussian in its rows.
+#[cube(launch)]
+fn look_up<W: Storage>(
+    row_starts: &Array<u32>,
+    columns: &Array<u32>,
+    weights: &Array<W>,
+    slot_starts: &Array<u32>,
+    owners: &Array<u32>,
+    entry_starts: &Array<u32>,
+    rows: &Array<u32>,
+    by_slot: &mut Array<W>,
+    slots: u32,
+) {
+    let slot = ABSOLUTE_POS;
+    if (slot as u32) < u32::min(slots, slot_starts[slot_starts.len() - 1]) {
+        for at in entry_starts[slot]..u32::min(entry_starts[slot + 1], rows.len() as u32) {
+            let row = rows[at as usize] as usize;
+            let end = row_starts[row + 1];
+            let found = position(columns, row_starts[row], end, owners[slot]);
+            if found < end {
+                by_slot[at as usize] = weights[found as usize];
+            }
+        }
+    }
 }
 
 /// One unit per row. `room` is how many entries there are room for: a row beyond it is written again later.

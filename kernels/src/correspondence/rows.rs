@@ -1,40 +1,41 @@
-//! Posterior rows: how many entries each keeps, then the entries.
+//! Posterior rows: which entries each keeps, then the entries, in both orders.
 
 use cubecl::prelude::*;
 
-use super::{Background, Tolerance, nucleus::nucleus};
+use super::{Background, Tolerance, Transposed, nucleus::nucleus};
 use crate::{
     Result,
-    bins::Bins,
+    bins::{Bins, TILE},
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames, Point},
+    grid::Plots,
     rasterize::{Lists, ListsLaunch},
     real::{Precision, Quad, Real, Storage, real},
-    scan::Starts,
+    scan::{Of, starts_of},
 };
 
 /// Rows before their entries are written; weights are stored as `W`.
 pub(super) struct Kept<R: Runtime, P: Precision, W: Storage> {
     pub counts: Buffer<R, u32>,
+    /// For every cell a bit for each member of its tile's list, 1 if its row keeps an entry of it; see [`word_of`].
+    pub members: Buffer<R, u32>,
     /// Largest logit, `[cells]`.
     pub largest: Buffer<R, P::Real>,
     /// Sum of `exp(logit - largest)` over what is kept, `[cells]`. Their logs are not added: far out the sum's last digit
     /// would be worth more than a weight's.
     pub total: Buffer<R, P::Real>,
-    /// Least logit that is kept, `[cells]`.
-    pub least: Buffer<R, P::Real>,
     pub background: Buffer<R, W>,
     pub dropped: Buffer<R, P::Real>,
 }
 
-/// Rows with their entries; weights are stored as `W`.
-pub(super) struct Entries<R: Runtime, P: Precision, W: Storage> {
-    pub starts: Starts<R>,
+/// Entries in both orders; weights are stored as `W`.
+pub(super) struct Entries<R: Runtime, W: Storage> {
+    pub row_starts: Buffer<R, u32>,
     pub columns: Buffer<R, u32>,
     pub weights: Buffer<R, W>,
-    pub background: Buffer<R, W>,
-    pub dropped: Buffer<R, P::Real>,
+    /// By slot.
+    pub transposed: Transposed<R, W>,
 }
 
 pub(super) struct Stage<'a, R: Runtime, P: Precision> {
@@ -54,9 +55,9 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
         let (cells, what) = (self.bins.cells(), "rows of the transport kernel");
         let kept = Kept {
             counts: self.device.room(what, cells)?,
+            members: self.device.room(what, (self.bins.pairs() / 32 + self.bins.tiles() + 1) * CELLS as usize)?,
             largest: self.device.room(what, cells)?,
             total: self.device.room(what, cells)?,
-            least: self.device.room(what, cells)?,
             background: self.device.room(what, cells)?,
             dropped: self.device.room(what, cells)?,
         };
@@ -69,9 +70,9 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
             self.lists(),
             RowsLaunch::new(
                 kept.counts.arg(),
+                kept.members.arg(),
                 kept.largest.arg(),
                 kept.total.arg(),
-                kept.least.arg(),
                 kept.background.arg(),
                 kept.dropped.arg(),
             ),
@@ -81,47 +82,145 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
         Ok(kept)
     }
 
+    /// For every slot two words, a bit for each cell of its tile whose row keeps an entry of the slot's Gaussian.
+    fn marks<W: Storage>(&self, kept: &Kept<R, P, W>) -> Result<Buffer<R, u32>> {
+        let pairs = self.bins.pairs();
+        let marks = self.device.room("marks of the transport kernel", 2 * pairs)?;
+        if pairs > 0 {
+            let (count, dim) = self.device.per_unit(pairs);
+            mark_slots::launch::<P::Real, R>(
+                self.device.client(),
+                count,
+                dim,
+                self.bins.member_slots.arg(),
+                self.bins.slot_starts.arg(),
+                self.bins.slot_tiles.arg(),
+                kept.members.arg(),
+                self.bins.mosaic.arg(),
+                marks.arg(),
+            );
+        }
+        Ok(marks)
+    }
+
+    /// Writes the entries, as far as there is room for them; the total goes to the fourth of `totals`.
     pub fn fill<W: Storage>(
         &self,
         kept: &Kept<R, P, W>,
-        starts: &Buffer<R, u32>,
-        columns: &Buffer<R, u32>,
-        weights: &Buffer<R, W>,
-    ) {
-        if columns.is_empty() {
-            return;
+        totals: &Buffer<R, u32>,
+        room: usize,
+    ) -> Result<Entries<R, W>> {
+        let (device, what) = (self.device, "transport kernel");
+        let marks = self.marks(kept)?;
+        let row_starts = starts_of(device, (&kept.counts, Of::Counts), (totals, 3));
+        let entry_starts = starts_of(device, (&marks, Of::Marks), (&device.uninit(1), 0));
+        let (columns, weights) = (device.room(what, room)?, device.room(what, room)?);
+        let (rows, by_slot) = (device.room(what, room)?, device.room(what, room)?);
+        if room > 0 {
+            let (count, dim) = device.per_tile(self.bins.tiles());
+            fill_rows::launch::<P::Real, W, R>(
+                device.client(),
+                count,
+                dim,
+                self.frames.packed.arg(),
+                self.lists(),
+                MarkedLaunch::new(
+                    self.bins.member_slots.arg(),
+                    marks.arg(),
+                    kept.members.arg(),
+                    row_starts.arg(),
+                    entry_starts.arg(),
+                    kept.largest.arg(),
+                    kept.total.arg(),
+                ),
+                WrittenLaunch::new(columns.arg(), weights.arg(), rows.arg(), by_slot.arg()),
+            );
         }
-        let (count, dim) = self.device.per_tile(self.bins.tiles());
-        fill_rows::launch::<P::Real, W, R>(
-            self.device.client(),
-            count,
-            dim,
-            self.frames.packed.arg(),
-            self.lists(),
-            starts.arg(),
-            PeaksLaunch::new(kept.largest.arg(), kept.total.arg(), kept.least.arg()),
-            columns.arg(),
-            weights.arg(),
-        );
+        let slot_starts = self.bins.slot_starts.clone();
+        let transposed = Transposed { slot_starts, entry_starts, rows, weights: by_slot };
+        Ok(Entries { row_starts, columns, weights, transposed })
     }
 }
 
 #[derive(CubeType, CubeLaunch)]
 struct Rows<F: Real, W: Storage> {
     counts: Array<u32>,
+    kept: Array<u32>,
     largest: Array<F>,
     total: Array<F>,
-    least: Array<F>,
     background: Array<W>,
     dropped: Array<F>,
 }
 
-/// What [`fill_rows`] needs of [`Rows`].
+/// What [`fill_rows`] reads.
 #[derive(CubeType, CubeLaunch)]
-struct Peaks<F: Real> {
+struct Marked<F: Real> {
+    member_slots: Array<u32>,
+    marks: Array<u32>,
+    kept: Array<u32>,
+    row_starts: Array<u32>,
+    entry_starts: Array<u32>,
     largest: Array<F>,
     total: Array<F>,
-    least: Array<F>,
+}
+
+/// What [`fill_rows`] writes: entries by row, and by slot.
+#[derive(CubeType, CubeLaunch)]
+struct Written<W: Storage> {
+    columns: Array<u32>,
+    weights: Array<W>,
+    rows: Array<u32>,
+    by_slot: Array<W>,
+}
+
+/// Cells of a tile.
+const CELLS: u32 = TILE * TILE;
+
+/// Where the word is that has a cell's bit of a member of its tile's list. Words of one tile follow one another, so that units read
+/// side by side; lists that end and begin in the same word have one each.
+#[cube]
+fn word_of(member: u32, tile: u32, cell: u32) -> usize {
+    ((member / 32u32 + tile) * CELLS + cell) as usize
+}
+
+/// One unit per member of a list: its bits, cell by cell, for its slot. Slots that there are not have none.
+#[cube(launch)]
+fn mark_slots<F: Real>(
+    member_slots: &Array<u32>,
+    slot_starts: &Array<u32>,
+    slot_tiles: &Array<u32>,
+    kept: &Array<u32>,
+    plots: &Plots<F>,
+    marks: &mut Array<u32>,
+) {
+    let member = ABSOLUTE_POS as u32;
+    if 2 * ABSOLUTE_POS < marks.len() {
+        let mut slot = member;
+        let mut first = 0u32;
+        let mut second = 0u32;
+        if member < slot_starts[slot_starts.len() - 1] {
+            slot = member_slots[ABSOLUTE_POS];
+            let tile = slot_tiles[slot as usize];
+            let place = plots.place(tile);
+            let columns = u32::min(place.lattice.columns - place.column, TILE);
+            for y in 0..u32::min(place.lattice.rows - place.row, TILE) {
+                for x in 0..columns {
+                    let cell = y * TILE + x;
+                    let bit = (kept[word_of(member, tile, cell)] >> (member % 32u32)) & 1u32;
+                    if y < 4u32 {
+                        first |= bit << cell;
+                    } else {
+                        second |= bit << (cell - 32u32);
+                    }
+                }
+            }
+        }
+        // Where there was no room for the lists, what they say is nothing.
+        if 2 * slot as usize + 1 < marks.len() {
+            marks[2 * slot as usize] = first;
+            marks[2 * slot as usize + 1] = second;
+        }
+    }
 }
 
 /// The largest log density of a list at a point, and the nearest Gaussian.
@@ -197,16 +296,25 @@ fn count_rows<F: Real, W: Storage>(
         let mut kept_sum = F::new(0.0);
         let mut dropped_sum = F::new(0.0);
         let mut kept = 0u32;
-        if !outside {
-            for at in first..end {
+        let mut word = 0u32;
+        for at in first..end {
+            if !outside {
                 let l = Frame::load(frames, lists.members[at as usize]).log_density(centre);
                 let e = (l - largest).exp();
                 if l >= least {
                     kept_sum += e;
                     kept += 1u32;
+                    word |= 1u32 << (at % 32u32);
                 } else {
                     dropped_sum += e;
                 }
+            }
+            if at % 32u32 == 31u32 || at + 1u32 == end {
+                let to = word_of(at, tile, UNIT_POS);
+                if to < rows.kept.len() {
+                    rows.kept[to] = word;
+                }
+                word = 0u32;
             }
         }
         if outside {
@@ -217,45 +325,45 @@ fn count_rows<F: Real, W: Storage>(
         rows.counts[at] = kept;
         rows.largest[at] = largest;
         rows.total[at] = total;
-        rows.least[at] = least;
         rows.background[at] = W::cast_from(odds / total);
         rows.dropped[at] = dropped_sum / (total + dropped_sum);
     }
 }
 
+/// Writes what [`count_rows`] marked: by row, and by slot behind the entries of the cells before.
 #[cube(launch)]
 fn fill_rows<F: Real, W: Storage>(
     frames: &Array<Quad<F>>,
     lists: &Lists<F>,
-    starts: &Array<u32>,
-    peaks: &Peaks<F>,
-    columns: &mut Array<u32>,
-    weights: &mut Array<W>,
+    marked: &Marked<F>,
+    written: &mut Written<W>,
 ) {
     let tile = CUBE_POS as u32;
     let cell = lists.plots.cell(tile, UNIT_POS);
     if cell.inside {
         let row = cell.index as usize;
-        let centre = cell.centre;
-        let (largest, total, smallest) = (peaks.largest[row], peaks.total[row], peaks.least[row]);
-        let mut to = starts[row];
-        let end = starts[row + 1];
+        let (largest, total) = (marked.largest[row], marked.total[row]);
+        let mut to = marked.row_starts[row];
+        let (word, bit) = (UNIT_POS / 32u32, 1u32 << (UNIT_POS % 32u32));
         for at in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
-            let n = lists.members[at as usize];
-            let l = Frame::load(frames, n).log_density(centre);
-            // The second condition never decides where both passes round alike; it keeps a row within its place if not.
-            if l >= smallest && to < end {
-                if to < columns.len() as u32 {
-                    columns[to as usize] = n;
-                    weights[to as usize] = W::cast_from((l - largest).exp() / total);
+            if ((marked.kept[word_of(at, tile, UNIT_POS)] >> (at % 32u32)) & 1u32) != 0u32 {
+                let n = lists.members[at as usize];
+                let weight = W::cast_from((Frame::load(frames, n).log_density(cell.centre) - largest).exp() / total);
+                let slot = marked.member_slots[at as usize] as usize;
+                let mut before = (marked.marks[2 * slot + word as usize] & (bit - 1u32)).count_ones();
+                if word == 1u32 {
+                    before += marked.marks[2 * slot].count_ones();
+                }
+                let by_slot = marked.entry_starts[slot] + before;
+                let room = written.columns.len() as u32;
+                if u32::max(to, by_slot) < room {
+                    written.columns[to as usize] = n;
+                    written.weights[to as usize] = weight;
+                    written.rows[by_slot as usize] = row as u32;
+                    written.by_slot[by_slot as usize] = weight;
                 }
                 to += 1u32;
             }
-        }
-        while to < u32::min(end, columns.len() as u32) {
-            columns[to as usize] = lists.members[lists.starts[tile as usize + 1] as usize - 1];
-            weights[to as usize] = W::cast_from(F::new(0.0));
-            to += 1u32;
         }
     }
 }
