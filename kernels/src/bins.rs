@@ -4,16 +4,17 @@
 //! over the box of its cell centres proves that it cannot matter there. The coarse lists are made from all Gaussians of the
 //! image, a block of them a unit, and the fine ones from the coarse, by the same functions: count, scan, fill. Lists are
 //! ascending, so nothing depends on the order in which units run. The transposed lists (the tiles of a Gaussian) are found
-//! by binary search in them.
+//! by binary search in them. Images of one coarse tile have a shorter way to the same lists ([`small`]).
 
 mod criterion;
 mod members;
 mod slots;
+mod small;
 
 use cubecl::prelude::*;
 
 pub(crate) use self::slots::position;
-use self::{members::Request, slots::slots};
+use self::{members::Request, slots::slots, small::is_small};
 
 use crate::{
     Error, Result,
@@ -196,9 +197,14 @@ pub(crate) fn draft<R: Runtime, P: Precision>(
     let ranges: Vec<f64> = mosaic.images().iter().map(|&(_, gaussians)| rule.range::<P::Real>(gaussians)).collect();
     let request = Request { frames, mosaic, rule, ranges: device.upload_f64(&ranges), margin, floor };
     let totals = device.filled(0, TOTALS);
-    let coarse = request.lists(device, None, room.coarse, &totals)?;
-    let fine = request.lists(device, Some(&coarse), room.fine, &totals)?;
-    let slots = slots(device, &request, &coarse, &fine);
+    let (fine, slots) = if mosaic.images().iter().all(is_small) {
+        small::lists(device, &request, room.fine, &totals)?
+    } else {
+        let coarse = request.lists(device, None, room.coarse, &totals)?;
+        let fine = request.lists(device, Some(&coarse), room.fine, &totals)?;
+        let slots = slots(device, &request, &coarse, &fine);
+        (fine, slots)
+    };
     let bins = Bins {
         mosaic: mosaic.clone(),
         tile_starts: fine.starts,

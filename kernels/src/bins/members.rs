@@ -5,6 +5,7 @@ use cubecl::prelude::*;
 use super::{
     COARSE, Rule, TILE,
     criterion::{Bound, Criteria, CriteriaLaunch, Reach},
+    small::is_small_image,
 };
 use crate::{
     Result,
@@ -265,7 +266,11 @@ fn visit_members<F: Real>(
         for from in candidates.first..candidates.end {
             let n = source.member(from, level);
             let frame = Frame::load(&source.frames, n);
-            if criterion.keeps(&frame, candidates.area, &reached, bound) {
+            let mut keeps = criterion.keeps(&frame, candidates.area, &reached, bound);
+            if comptime!(level == Level::Coarse) {
+                keeps = keeps || is_small_image::<F>(&source.plots, candidates.image);
+            }
+            if keeps {
                 if comptime!(fill) {
                     if at < members.len() as u32 {
                         members[at as usize] = n;
