@@ -1,10 +1,14 @@
 //! Rows of the transport kernel: against the oracle's dense ones, their certificate, both orders of storage.
 
 use proptest::prelude::*;
-use splatport::{kernels::correspondence::Dropped, reference::kernel::dense};
+use splatport::kernels::{
+    Cells, Mosaic, Shape,
+    correspondence::{Dropped, Room, correspondence_of_batch},
+};
+use splatport::reference::{gaussian::Gaussian, kernel::dense};
 
 use super::plan::{Plan, Rule, any_rule, build, distance, row_error};
-use super::{Case, Tally, U, cases, centres, poison, property};
+use super::{Case, Tally, U, cases, centres, device, framed, poison, property};
 
 /// A case, a rule and a tolerance.
 fn kernels() -> impl Strategy<Value = (Case, Rule, f64)> {
@@ -178,4 +182,48 @@ fn a_missing_row_is_seen() {
     let mut tally = Tally::default();
     tally.near("row", 0, (distance(&[1.0, 0.0], &[0.5, 0.5]), 0.0), 0.1);
     assert!(format!("{tally:?}").contains("row[0]"));
+}
+
+/// Everything that is stored of the first image of a batch.
+fn stored(images: &[(Cells, &[Gaussian<f64>])], rule: Rule, shape: Shape) -> (Vec<Vec<u32>>, Dropped) {
+    let set: Vec<_> = images.iter().flat_map(|(_, set)| set.iter().copied()).collect();
+    let plots: Vec<_> = images.iter().map(|(cells, set)| (*cells, set.len())).collect();
+    poison(&[set.len(), 100, 4000]);
+    let (on, frames) = (device().with_shape(shape), framed(&set, 1, rule.framing()));
+    let mosaic = Mosaic::new(&on, &plots).expect("a mosaic");
+    let kernel = correspondence_of_batch(&on, &frames, &mosaic, rule.on_device(), 1e-3, &mut Room::default());
+    let kernel = kernel.expect("a kernel");
+    let (cells, gaussians) = (images[0].0.len(), images[0].1.len());
+    let first = |buffer: Vec<u32>, count: usize| buffer[..count].to_vec();
+    let bits = |buffer: Vec<f32>, count: usize| buffer[..count].iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let row_starts = first(kernel.row_starts.read().expect("starts"), cells + 1);
+    let slot_starts = first(kernel.transposed.slot_starts.read().expect("starts"), gaussians + 1);
+    let (entries, slots) = (row_starts[cells] as usize, slot_starts[gaussians] as usize);
+    let arrays = vec![
+        first(kernel.columns.read().expect("columns"), entries),
+        bits(kernel.weights.read().expect("weights"), entries),
+        bits(kernel.background.read().expect("weights"), cells),
+        first(kernel.transposed.entry_starts.read().expect("starts"), slots + 1),
+        first(kernel.transposed.rows.read().expect("rows"), entries),
+        bits(kernel.transposed.weights.read().expect("weights"), entries),
+        row_starts,
+        slot_starts,
+    ];
+    (arrays, kernel.dropped[0])
+}
+
+/// Neither the shape of the device nor the images beside it change a bit, whichever way lists are made: a wide image has two levels of
+/// tiles, the others may have one.
+#[test]
+fn shape_and_company_change_nothing() {
+    let wide = (cases(6, 8.0), cases(24, 8.0), any_rule());
+    property("company", 24, wide, |(beside, Case { set, cells }, rule), tally| {
+        let company = (Cells { columns: 130, ..beside.cells }, beside.set.as_slice());
+        let alone = stored(&[(*cells, set)], *rule, Shape::Gathered);
+        for shape in [Shape::Gathered, Shape::Tiled] {
+            tally.equal("alone", &stored(&[(*cells, set)], *rule, shape), &alone);
+            tally.equal("with another", &stored(&[(*cells, set), (beside.cells, &beside.set)], *rule, shape), &alone);
+            tally.equal("with a wide one", &stored(&[(*cells, set), company], *rule, shape), &alone);
+        }
+    });
 }
