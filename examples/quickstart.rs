@@ -69,7 +69,7 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &Path) -> Result
         table.grid_width, table.grid_height, certificate.entries, certificate.bytes
     );
     println!(
-        "certificate  a row is off by at most tau = {}: worst dropped mass seen {:.2e}, proven {:.2e}",
+        "certificate  dropping moves a row by at most tau = {}: worst dropped mass seen {:.2e}, proven {:.2e}",
         certificate.tau, certificate.worst_dropped, certificate.bound
     );
     let range = |values: &[P::Real]| {

@@ -29,7 +29,7 @@
 //!
 //! The same chain as a value, without device or image, starts at [`recipe`]. A minimal [`train::Trainer`] stands on top.
 //!
-//! Many images go together: [`SplatRecipe::fit_all`] fits them in one set of launches, [`Kernel::of_all`] builds their kernels,
+//! Many images go together: [`SplatRecipe::fit_all`] fits them in shared launches, [`Kernel::of_all`] builds their kernels,
 //! [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized.
 //!
 //! Where things are: [`splat`], [`kernel`] and [`loss`] hold the stages with their options, [`train`] the trainer, [`draw`] the

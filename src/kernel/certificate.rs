@@ -10,6 +10,9 @@ use super::Kernel;
 use crate::Result;
 
 /// What a kernel left out.
+///
+/// That is what a row's error comes from beside rounding: of the posterior itself, and where weights have 16 bits of each of them, by at
+/// most 2^-11 of it and 2^-25 in `f16`, 2^-8 of it in `bf16`, 1/65535 in [`Fixed`](crate::Fixed).
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Certificate {
     /// Tolerated L1 error of a row.
@@ -17,7 +20,7 @@ pub struct Certificate {
     /// Largest mass that any row was seen to drop, before its rest was scaled up to 1 again.
     pub worst_dropped: f64,
     /// Largest mass that any row can have dropped, with what was excluded unseen by a bound. A row's L1 error is twice its
-    /// dropped mass: `2 bound <= tau`.
+    /// dropped mass: `2 bound <= tau`, up to the rounding of a sum of as many numbers as there are annotations.
     pub bound: f64,
     /// Stored weights, the background's aside.
     pub entries: usize,

@@ -52,7 +52,8 @@ pub struct Kernel<R: Runtime, P: Precision = Single> {
 }
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Builds the kernels of many images in one set of launches; each has the bits that it has alone.
+    /// Builds the kernels of many images together, in one set of launches but for one an image that packs its Gaussians; each has the
+    /// bits that it has alone.
     ///
     /// # Errors
     /// [`Error::Empty`] for no image; as [`KernelRecipe::build`].
@@ -61,7 +62,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     }
 
     /// Builds the kernel anew for other splats or grids (the next batch's crops), with the same options and with what is known
-    /// of the memory that it takes: nothing but its size is read back.
+    /// of the memory that it takes: nothing but its size is read back, and nothing is built twice. Memory is allocated anew, from what
+    /// the device's allocator has kept of the last.
     ///
     /// # Errors
     /// As [`Kernel::of_all`], and [`Error::Empty`] for a kernel from a table, whose options are not known; the kernel is then as

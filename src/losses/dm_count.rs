@@ -31,9 +31,9 @@ pub enum OtEntropy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DmProfile {
-    /// The published code: a hundred rounds with 1e-16 added to every divisor. That floor dominates: mass farther than about
-    /// 60 px (at epsilon 10 px²) from every point does not move, and the gradient is constant there. Its value, `<z, gradient>`,
-    /// is 0 whatever the plan, so this loss has the value of the other two terms; [`Step::dual_values`](super::Step::dual_values) knows more.
+    /// The published code: a hundred rounds with 1e-16 added to every divisor. That floor dominates: at epsilon 10 px² a cell 27 px
+    /// from the only point moves half of its mass, from 30 px on less than 1e-7 of it, and there the gradient depends on the cell's own
+    /// density and on nothing else. Its value, `<z, gradient>`, is 0 whatever the plan, so this loss has the value of the other two terms; [`Step::dual_values`](super::Step::dual_values) knows more.
     Reference,
     /// The optimum up to a tolerance.
     Exact(OtEntropy),

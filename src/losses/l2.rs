@@ -28,7 +28,8 @@ pub enum Sampling {
 pub enum Border {
     /// It is lost.
     Lose,
-    /// The rest is scaled up to a mass of 1; an annotation with less than a thousandth on the grid is left out.
+    /// The rest is scaled up, so that its integral over the grid is 1 ([`Sampling::PointSample`] is off by what its samples are); an
+    /// annotation with less than a thousandth on the grid is left out.
     #[default]
     Renormalise,
 }

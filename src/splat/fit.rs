@@ -1,4 +1,5 @@
-//! Runs a fit: what is drawn over, where it starts, and the solver's loop, for one image or many in one set of launches.
+//! Runs a fit: what is drawn over, where it starts, and the solver's loop, for one image or many: those of a kind (channels, 8-bit or not, free means
+//! or not) share launches.
 
 mod adam;
 mod gauss_newton;

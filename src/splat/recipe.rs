@@ -53,8 +53,8 @@ impl SplatRecipe {
         KernelRecipe::after(self, stride, options)
     }
 
-    /// Fits many images or crops, of any sizes and numbers of annotations, in one set of launches: each gets the same splat as
-    /// alone.
+    /// Fits many images or crops, of any sizes and numbers of annotations, together: each gets the same splat as alone. Those of a kind
+    /// (channels, 8-bit or not, with free means or not) share launches.
     ///
     /// ```
     /// use splatport::{Annotations, Image, Vulkan};

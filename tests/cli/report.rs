@@ -26,7 +26,8 @@ fn one_photo_has_pictures_plots_and_a_certificate() {
     assert_eq!(told["bytes"], page.len());
     assert_self_contained(&page);
     assert_eq!((page.matches("<img ").count(), page.matches("<svg ").count()), (4, 3));
-    for text in ["5</td>", "a row is off by at most 0.001", "in 4 steps", "a &lt;b&gt;&amp;&quot;c&quot;</h2>"] {
+    for text in ["5</td>", "dropping moves a row by at most 0.001", "in 4 steps", "a &lt;b&gt;&amp;&quot;c&quot;</h2>"]
+    {
         assert!(page.contains(text), "no {text}");
     }
     assert!(!page.contains(name), "the name is not escaped");

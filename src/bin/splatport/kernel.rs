@@ -88,7 +88,7 @@ impl Display for Summary {
         writeln!(f, "weights      {entries}, the background's aside; {bytes} bytes on the device")?;
         writeln!(
             f,
-            "certificate  a row is off by at most {tau}: dropped {worst_dropped:.2e} at worst, proven {bound:.2e}"
+            "certificate  dropping moves a row by at most {tau}: dropped {worst_dropped:.2e} at worst, proven {bound:.2e}"
         )?;
         writeln!(f, "wrote        {}", self.output.display())
     }

@@ -92,7 +92,7 @@ fn rows<R: Runtime, P: Precision>(
             "Kernel",
             format!("{} x {} cells of {stride} px, {} weights", grid.columns(), grid.rows(), certificate.entries),
         ),
-        ("Certificate", format!("a row is off by at most {}", certificate.tau)),
+        ("Certificate", format!("dropping moves a row by at most {}", certificate.tau)),
         ("Dropped mass", format!("{:.2e} at worst, proven {:.2e}", certificate.worst_dropped, certificate.bound)),
         ("Device", format!("{}, {}", splat.device().name(), P::NAME)),
     ]);
