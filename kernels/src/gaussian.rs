@@ -171,16 +171,63 @@ pub fn frames_of_batch<R: Runtime, P: Precision>(
         mixture.gaussians.expect("components", total)?;
     }
     let frames = Frames { packed: device.uninit(total * FRAME), channels: 0 };
-    let mut at = 0;
     for part in images {
         part.gaussians.check()?;
         if mixture.is_none() && part.first > part.gaussians.len() {
             return Err(crate::Error::Length { what: "gaussians", expected: part.first, got: part.gaussians.len() });
         }
-        write_frames(device, part, mixture, &frames, at);
-        at += part.first;
+    }
+    let mut at = 0;
+    let alike = images.chunk_by(|a, b| a.framing == b.framing && a.gaussians.channels == b.gaussians.channels);
+    for group in alike.flat_map(|alike| alike.chunks(AT_ONCE)) {
+        let joint = mixture.is_none() && group.len() > 1;
+        if joint {
+            write_many(device, group, &frames, at);
+        }
+        for part in group {
+            if !joint {
+                write_frames(device, part, mixture, &frames, at);
+            }
+            at += part.first;
+        }
     }
     Ok(frames)
+}
+
+/// Images whose Gaussians one launch packs.
+const AT_ONCE: usize = 8;
+
+/// Writes the first Gaussians of some images of one framing from place `at` on: one launch, because launches are what crops cost.
+fn write_many<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    group: &[Part<'_, R, P::Real>],
+    frames: &Frames<R, P::Real>,
+    at: usize,
+) {
+    let total: usize = group.iter().map(|part| part.first).sum();
+    let Some(last) = group.last().filter(|_| total > 0) else { return };
+    let mut parameters = SequenceArg::new();
+    let mut ends = Vec::new();
+    for source in 0..AT_ONCE {
+        // What is left of a group that is not full is empty.
+        let (part, more) = group.get(source).map_or((last, 0), |part| (part, part.first));
+        ends.push(ends.last().map_or(0, |&end| end) + more as u32);
+        parameters.push(part.gaussians.parameters.arg());
+    }
+    let (count, dim) = device.per_unit(total);
+    let (ends, packed) = (device.upload(&ends), frames.packed.arg());
+    let (shaping, channels) = (last.framing.arg(), last.gaussians.channels);
+    pack_many::launch::<P::Real, R>(
+        device.client(),
+        count,
+        dim,
+        parameters,
+        ends.arg(),
+        packed,
+        shaping,
+        at as u32,
+        channels,
+    );
 }
 
 /// Writes the first Gaussians, or the image's components, from place `at` on.
@@ -196,14 +243,7 @@ fn write_frames<R: Runtime, P: Precision>(
     }
     let (count, dim) = device.per_unit(first);
     let (parameters, packed) = (gaussians.parameters.arg(), frames.packed.arg());
-    let shaping = ShapingLaunch::new(
-        real(framing.threshold),
-        real(framing.threshold_per_log_det),
-        real(framing.threshold_per_log_weight),
-        real(framing.least_scale),
-        real(framing.largest_scale),
-        real(framing.growth),
-    );
+    let shaping = framing.arg();
     let (client, first, at, channels) = (device.client(), first as u32, at as u32, gaussians.channels);
     match mixture {
         None => pack::launch::<P::Real, R>(client, count, dim, parameters, packed, shaping, first, at, channels),
@@ -234,6 +274,42 @@ struct Shaping<F: Real> {
     least: F,
     largest: F,
     growth: F,
+}
+
+impl Framing {
+    fn arg<F: Real, R: Runtime>(self) -> ShapingLaunch<F, R> {
+        ShapingLaunch::new(
+            real(self.threshold),
+            real(self.threshold_per_log_det),
+            real(self.threshold_per_log_weight),
+            real(self.least_scale),
+            real(self.largest_scale),
+            real(self.growth),
+        )
+    }
+}
+
+/// `ends` says where the Gaussians of every image end.
+#[cube(launch)]
+fn pack_many<F: Real>(
+    parameters: &Sequence<Array<F>>,
+    ends: &Array<u32>,
+    packed: &mut Array<Quad<F>>,
+    shaping: &Shaping<F>,
+    at: u32,
+    #[comptime] channels: u32,
+) {
+    let n = ABSOLUTE_POS as u32;
+    let mut first = 0u32;
+    #[unroll]
+    for source in 0..AT_ONCE {
+        let end = ends[source];
+        if n >= first && n < end {
+            let own = parameters.index(source);
+            shape::<F>(packed, at + n, own, n - first, F::new(0.0), shaping, channels);
+        }
+        first = end;
+    }
 }
 
 #[cube(launch)]

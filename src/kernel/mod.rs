@@ -52,8 +52,8 @@ pub struct Kernel<R: Runtime, P: Precision = Single> {
 }
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Builds the kernels of many images together, in one set of launches but for one an image that packs its Gaussians; each has the
-    /// bits that it has alone.
+    /// Builds the kernels of many images together, in one set of launches but for one for every eight images, which packs their
+    /// Gaussians; each has the bits that it has alone.
     ///
     /// # Errors
     /// [`Error::Empty`] for no image; as [`KernelRecipe::build`].
