@@ -75,6 +75,8 @@ pub struct Bins<R: Runtime, F: Real> {
     pub(crate) slot_owners: Buffer<R, u32>,
     /// The slot of every member of a tile.
     pub(crate) member_slots: Buffer<R, u32>,
+    /// Members of the tile that has most.
+    pub(crate) longest: u32,
 }
 
 impl<R: Runtime, F: Real> Bins<R, F> {
@@ -178,6 +180,7 @@ impl<R: Runtime, F: Real> Draft<R, F> {
             slot_tiles: bins.slot_tiles.first(fine),
             slot_owners: bins.slot_owners.first(fine),
             member_slots: bins.member_slots.first(fine),
+            longest: totals[2],
             ..bins
         }))
     }
@@ -213,6 +216,7 @@ pub(crate) fn draft<R: Runtime, P: Precision>(
         slot_tiles: slots.tiles,
         slot_owners: slots.owners,
         member_slots: slots.of_members,
+        longest: 0,
     };
     Ok(Draft { bins, totals })
 }

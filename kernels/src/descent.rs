@@ -8,7 +8,10 @@ use cubecl::prelude::*;
 
 pub use self::maps::{ColorMap, Maps, RotationMap, ScaleMap, ShapeOn, ShapeReduce};
 
-use self::update::{FoundLaunch, MemoryLaunch, OutputLaunch, descend, gather};
+use self::{
+    deformity::noted_aspects,
+    update::{FoundLaunch, MemoryLaunch, OutputLaunch, descend, gather},
+};
 use crate::{
     Result,
     adam::Adam,
@@ -17,10 +20,10 @@ use crate::{
     device::Device,
     evaluate::Look,
     gaussian::{COLOR_AT, Frames, Gaussians},
-    grid::{Count, Mosaic},
+    grid::{Cells, Count, Mosaic},
     listed::Listed,
     moments::Sums,
-    penalty::penalties,
+    penalty::add_penalties,
     real::{Precision, Real},
 };
 
@@ -60,13 +63,13 @@ pub struct Descent<R: Runtime, F: Real> {
     state: Buffer<R, F>,
     /// Aspect of every Gaussian, on what [`ShapeOn`] says: `[2, n]`, of the last even and odd step.
     aspects: Buffer<R, F>,
-    /// Bits of the largest aspect before every step, as `f32`, which sort like the numbers: `[steps + 2, images]`.
+    /// What is known of the aspects before every step, see [`noted_aspects`]: `[steps + 2, images, 2]`.
     worst: Buffer<R, u32>,
     /// Gaussians whose step was not finite and was left out, counted, `[n]`.
     repairs: Buffer<R, u32>,
     /// Where the fit started: `[n, 6 + channels]`.
     initial: Buffer<R, F>,
-    /// Penalties of bundles of tiles at the last steps, `[RING, bundles]`.
+    /// Penalties of bundles of tiles at the last steps, `[RING, bundles]`; with priors of the last step only.
     bundles: Buffer<R, F>,
     /// Summed penalty at every step, `[steps + 1, images]`.
     history: Buffer<R, F>,
@@ -105,6 +108,7 @@ impl<R: Runtime, F: Real> Descent<R, F> {
         }
         let history = (steps as usize + 2).saturating_mul(images);
         device.check_room::<F>("history of all steps", history)?;
+        device.check_room::<u32>("aspects of all steps", 2 * history)?;
         device.check_room::<F>("state of the fit", 3 * raw.len())?;
         let mut state = Vec::with_capacity(3 * raw.len());
         let mut aspects = Vec::with_capacity(2 * count);
@@ -117,14 +121,13 @@ impl<R: Runtime, F: Real> Descent<R, F> {
             };
             aspects.push(a.max(b) / a.min(b));
         }
-        let mut worst = vec![0u32; history];
         let mut rest = aspects.as_slice();
-        for (worst, &(_, count)) in worst.iter_mut().zip(mosaic.images()) {
-            let (own, others) = rest.split_at(count);
-            *worst = own.iter().fold(0.0f32, |worst, &aspect| worst.max(aspect as f32)).to_bits();
-            rest = others;
-        }
+        let own = |&(_, count): &(Cells, usize)| noted_aspects(rest.split_off(..count).unwrap_or_default());
+        let mut worst: Vec<u32> = mosaic.images().iter().flat_map(own).collect();
+        worst.resize(2 * history, 0);
         aspects.extend_from_within(..);
+        let priors = objectives.iter().any(|o| o.size_prior > 0.0 || o.aspect_prior > 0.0);
+        let kept = if priors { 1 } else { RING as usize };
         let terms: Vec<f64> = objectives.iter().flat_map(Objective::row).collect();
         Ok(Self {
             mosaic: mosaic.clone(),
@@ -134,9 +137,9 @@ impl<R: Runtime, F: Real> Descent<R, F> {
             worst: device.upload(&worst),
             repairs: device.filled(0u32, count),
             initial: device.upload_f64(initial),
-            bundles: device.uninit(RING as usize * mosaic.total(Count::Bundles)),
+            bundles: device.uninit(kept * mosaic.total(Count::Bundles)),
             history: device.filled(F::from_int(-1), (steps as usize + 1) * images),
-            priors: objectives.iter().any(|o| o.size_prior > 0.0 || o.aspect_prior > 0.0),
+            priors,
             sums,
             maps,
             rule,
@@ -156,7 +159,7 @@ impl<R: Runtime, F: Real> Descent<R, F> {
         (clock, step): (&Clock<R>, u32),
     ) -> Result<()> {
         if self.priors {
-            penalties(device, &self.mosaic, look, &self.history, step as usize)?;
+            add_penalties(device, &self.mosaic, look, &self.bundles, (&self.history, step as usize))?;
         }
         let count = self.repairs.len();
         // Behind the Gaussians, a unit for every bundle of tiles.

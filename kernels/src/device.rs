@@ -15,7 +15,7 @@ use crate::{
 pub enum Shape {
     /// Without barriers, for devices whose units run one after the other.
     Gathered,
-    /// One cube per tile, for GPUs.
+    /// One cube for eight tiles, for GPUs.
     Tiled,
 }
 

@@ -56,7 +56,8 @@ impl<R: Runtime, F: Real> Look<R, F> {
     /// Makes room for looks at `bins`, and adds up the penalty where no Gaussian reaches.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when the target has other pixels than the lists.
+    /// [`crate::Error::Length`] when the target has other pixels than the lists; [`crate::Error::Count`] on software Vulkan for more
+    /// than 1015 Gaussians over each other that matter for one tile.
     pub fn new<P: Precision<Real = F>>(
         device: &Device<R, P>,
         scene: &Scene<'_, R, F>,
@@ -67,6 +68,13 @@ impl<R: Runtime, F: Real> Look<R, F> {
         target.check(bins.cells(), sums.channels)?;
         scene.check()?;
         let tiles = bins.tiles();
+        if scene.compositing.is_over() {
+            // A slot's unit goes through its tile's list at every pixel.
+            device.check_rounds(
+                "pixels of a tile, times the Gaussians over each other there",
+                bins.longest.saturating_mul(CELLS as u32),
+            )?;
+        }
         // Gaussians that lie over each other are gathered all the same.
         let shape = if scene.compositing.is_over() { Shape::Gathered } else { device.shape() };
         // Where the residual is kept for a run of tiles, their members must follow one another.

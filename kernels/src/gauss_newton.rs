@@ -66,6 +66,8 @@ pub struct Objective {
 
 /// Numbers of an image in the table that [`Terms`] are read from.
 const TERMS: u32 = 11;
+/// Gaussians whose priors are added together first, by one unit.
+const BLOCK: u32 = 128;
 
 impl Objective {
     fn row(&self, penalty: Penalty) -> [f64; TERMS as usize] {
@@ -140,12 +142,11 @@ pub struct GaussNewton<R: Runtime, F: Real> {
     fresh: Buffer<R, F>,
     /// Prior of the trial point, `[n]`.
     priors: Buffer<R, F>,
-    /// Penalties of bundles of tiles.
+    /// Penalties of bundles of tiles, and priors of blocks of Gaussians.
     bundles: Buffer<R, F>,
-    /// `[steps + 1, images]` each: is any share a rise; the priors' sum at the trial; summed penalty and priors of what was
-    /// kept, -1 before the step was done.
+    blocks: Buffer<R, F>,
+    /// `[steps + 1, images]` each: is any share a rise; summed penalty and priors of what was kept, -1 before the step was done.
     rises: Buffer<R, u32>,
-    trial_priors: Buffer<R, F>,
     kept: Buffer<R, F>,
     kept_priors: Buffer<R, F>,
     /// Systems whose solution was not finite and was left out, counted, `[n]`.
@@ -185,8 +186,8 @@ impl<R: Runtime, F: Real> GaussNewton<R, F> {
             fresh: zeros(count * layout.fresh()),
             priors: device.uninit(count),
             bundles: device.uninit(mosaic.total(Count::Bundles)),
+            blocks: device.uninit(count / BLOCK as usize + images),
             rises: device.filled(0u32, history),
-            trial_priors: zeros(history),
             kept: device.filled(F::from_int(-1), history),
             kept_priors: zeros(history),
             repairs: device.filled(0u32, count),
@@ -222,8 +223,8 @@ impl<R: Runtime, F: Real> GaussNewton<R, F> {
         if count == 0 {
             return;
         }
-        // Behind the Gaussians: a unit for every bundle of tiles, then one for every image.
-        let (cubes, dim) = device.per_unit(count + self.bundles.len() + self.mosaic.images().len());
+        // Behind the Gaussians: a unit for every bundle of tiles, then one for every block of Gaussians.
+        let (cubes, dim) = device.per_unit(count + self.bundles.len() + self.blocks.len());
         weigh_step::launch::<F, R>(
             device.client(),
             cubes,
@@ -234,7 +235,7 @@ impl<R: Runtime, F: Real> GaussNewton<R, F> {
                 self.fresh.arg(),
                 self.rises.arg(),
                 self.bundles.arg(),
-                self.trial_priors.arg(),
+                self.blocks.arg(),
                 self.kept.arg(),
                 self.kept_priors.arg(),
             ),
@@ -255,7 +256,7 @@ impl<R: Runtime, F: Real> GaussNewton<R, F> {
                 self.fresh.arg(),
                 self.rises.arg(),
                 self.bundles.arg(),
-                self.trial_priors.arg(),
+                self.blocks.arg(),
                 self.kept.arg(),
                 self.kept_priors.arg(),
             ),

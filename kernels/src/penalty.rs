@@ -47,11 +47,22 @@ pub fn penalties<R: Runtime, P: Precision>(
     history: &Buffer<R, P::Real>,
     at: usize,
 ) -> Result<()> {
+    let bundles = device.uninit(mosaic.total(Count::Bundles));
+    add_penalties(device, mosaic, look, &bundles, (history, at))
+}
+
+/// [`penalties`] with room for those of the bundles, `[bundles]`.
+pub(crate) fn add_penalties<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    mosaic: &Mosaic<R, P::Real>,
+    look: &Look<R, P::Real>,
+    bundles: &Buffer<R, P::Real>,
+    (history, at): (&Buffer<R, P::Real>, usize),
+) -> Result<()> {
     let images = mosaic.images().len();
     if history.len() < (at + 1) * images {
         return Err(crate::Error::Length { what: "penalties", expected: (at + 1) * images, got: history.len() });
     }
-    let bundles = device.uninit::<P::Real>(mosaic.total(Count::Bundles));
     let (cubes, dim) = device.per_unit(bundles.len());
     add_strips::launch::<P::Real, R>(device.client(), cubes, dim, look.strips.arg(), mosaic.arg(), bundles.arg());
     let (cubes, dim) = device.per_unit(images);
@@ -67,16 +78,27 @@ pub fn penalties<R: Runtime, P: Precision>(
     Ok(())
 }
 
+/// Quads of a bundle that are added in one round of a loop: their loads do not wait for one another.
+const A_ROUND: u32 = 16;
+
 /// Sum of a bundle's strips.
 #[cube]
 pub(crate) fn bundle_sum<F: Real>(strips: &Array<Quad<F>>, plots: &Plots<F>, bundle: u32) -> F {
     let image = plots.holding(bundle, Count::Bundles);
     let local = bundle - plots.before(image, Count::Bundles);
     let first = plots.before(image, Count::Tiles) + local * BUNDLE;
-    let end = u32::min(first + BUNDLE, plots.before(image + 1u32, Count::Tiles));
+    let end = 2u32 * u32::min(first + BUNDLE, plots.before(image + 1u32, Count::Tiles));
+    let mut at = 2u32 * first;
     let mut sum = Quad::<F>::new(F::new(0.0));
-    for at in 2u32 * first..2u32 * end {
-        sum += strips[at as usize];
+    while at < end {
+        #[unroll]
+        for next in 0..A_ROUND {
+            let strip = strips[u32::min(at + next, end - 1u32) as usize];
+            if at + next < end {
+                sum += strip;
+            }
+        }
+        at += A_ROUND;
     }
     (sum[0] + sum[1]) + (sum[2] + sum[3])
 }

@@ -4,7 +4,7 @@ use cubecl::prelude::*;
 
 use super::{
     RING, TERMS,
-    deformity::{Deformity, bits_of, shape_pull},
+    deformity::{Deformity, note_aspect, shape_pull},
     maps::{ColorMap, Maps, RotationMap, ScaleMap, ShapeOn},
 };
 use crate::{
@@ -174,8 +174,8 @@ fn move_one<F: Real>(
     let n = gaussian as usize;
     let stride = comptime!(sums.channels as usize + COLOR_AT);
     let (row, raw) = (n * stride, 3 * n * stride);
-    let gaussians = plots.total(Count::Gaussians) as usize;
-    let (old, new) = ((step % 2u32) as usize * gaussians, ((step + 1u32) % 2u32) as usize * gaussians);
+    let gaussians = plots.total(Count::Gaussians);
+    let (old, new) = (step % 2u32 * gaussians, (step + 1u32) % 2u32 * gaussians);
     let at = (step * plots.images() + image) as usize;
     let sum = total(&found.partial, &found.slot_starts, gaussian, sums);
     let mut by = derivatives::<F>(&sum, &output.parameters, row, terms.norm, sums);
@@ -194,10 +194,11 @@ fn move_one<F: Real>(
     let deformity = Deformity::<F> {
         limit: terms.aspect_limit,
         weight: terms.shape_weight,
-        aspect: memory.aspects[old + n],
-        worst: memory.worst[at].load(),
-        n: old + n,
-        first: old + first as usize,
+        aspect: memory.aspects[(old + gaussian) as usize],
+        worst: memory.worst[2 * at].load(),
+        shared: memory.worst[2 * at + 1].load(),
+        n: old + gaussian,
+        first: old + first,
         count: plots.before(image + 1u32, Count::Gaussians) - first,
     };
     if comptime!(maps.shape_on == ShapeOn::Activated) {
@@ -232,7 +233,7 @@ fn move_one<F: Real>(
         // NaN and infinities are the only numbers whose difference from themselves is not zero.
         finite = finite && by[k] - by[k] == F::new(0.0);
     }
-    let mut aspect = memory.aspects[old + n];
+    let mut aspect = memory.aspects[(old + gaussian) as usize];
     if finite {
         let free = F::cast_from(gaussian - first) >= terms.free_from;
         #[unroll]
@@ -259,8 +260,8 @@ fn move_one<F: Real>(
     } else {
         memory.repairs[n] += 1u32;
     }
-    memory.aspects[new + n] = aspect;
-    memory.worst[at + plots.images() as usize].fetch_max(bits_of::<F>(aspect));
+    memory.aspects[(new + gaussian) as usize] = aspect;
+    note_aspect::<F>(&mut memory.worst, 2 * (at + plots.images() as usize), aspect);
 }
 
 #[cube]

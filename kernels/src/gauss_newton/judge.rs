@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 
 use super::{
-    Terms,
+    BLOCK, Terms,
     point::{Layout, load},
     settle::Verdicts,
     system::{block, predicted},
@@ -25,7 +25,7 @@ pub(super) struct Looks<F: Real> {
     strips: Array<Quad<F>>,
 }
 
-/// One unit per Gaussian, then one per bundle of tiles, then one per image, whose priors it adds.
+/// One unit per Gaussian, then one per bundle of tiles, then one per block of Gaussians, whose priors it adds.
 #[cube(launch)]
 pub(super) fn weigh_step<F: Real>(
     looks: &Looks<F>,
@@ -50,17 +50,14 @@ pub(super) fn weigh_step<F: Real>(
     } else if unit < gaussians + bundles {
         let bundle = unit - gaussians;
         verdicts.bundles[bundle as usize] = bundle_sum::<F>(&looks.strips, plots, bundle);
-    } else if unit < gaussians + bundles + plots.images() {
-        let image = unit - gaussians - bundles;
-        let terms = Terms::<F>::load(table, image);
-        let mut sum = F::new(0.0);
-        if terms.size_prior + terms.aspect_prior > F::new(0.0) {
-            let (first, end) = (plots.before(image, Count::Gaussians), plots.before(image + 1u32, Count::Gaussians));
-            sum = sum_range(priors, first, end);
-        }
-        if is_running(clock, image, step) {
-            verdicts.trial_priors[(step * plots.images() + image) as usize] = sum;
-        }
+    } else if unit - gaussians - bundles < plots.counts.groups_before(plots.images(), Count::Gaussians, BLOCK) {
+        let block = unit - gaussians - bundles;
+        let image = plots.counts.holding_group(block, Count::Gaussians, BLOCK);
+        let local = block - plots.counts.groups_before(image, Count::Gaussians, BLOCK);
+        let first = plots.before(image, Count::Gaussians) + local * BLOCK;
+        let end = u32::min(first + BLOCK, plots.before(image + 1u32, Count::Gaussians));
+        // The last block of an image may be empty.
+        verdicts.blocks[block as usize] = sum_range(priors, first, end);
     }
 }
 

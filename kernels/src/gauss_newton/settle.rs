@@ -3,12 +3,13 @@
 use cubecl::prelude::*;
 
 use super::{
-    Terms,
+    BLOCK, Terms,
     point::{Layout, load, prior_of, write_row},
     system::block,
     trial::next_trial,
 };
 use crate::{
+    arithmetic::sum_range,
     clock::{still_running, stop_at},
     gaussian::{Point, write_frame},
     grid::{Count, Plots},
@@ -26,7 +27,7 @@ pub(super) struct Verdicts<F: Real> {
     pub fresh: Array<F>,
     pub rises: Array<Atomic<u32>>,
     pub bundles: Array<F>,
-    pub trial_priors: Array<F>,
+    pub blocks: Array<F>,
     pub kept: Array<F>,
     pub kept_priors: Array<F>,
 }
@@ -87,7 +88,12 @@ fn settle<F: Real>(
     let images = plots.images();
     let now = (step * images + image) as usize;
     let mut penalty = image_sum::<F>(&verdicts.bundles, plots, image, 0u32);
-    let mut priors = verdicts.trial_priors[now];
+    let mut priors = F::new(0.0);
+    if terms.size_prior + terms.aspect_prior > F::new(0.0) {
+        let first = plots.counts.groups_before(image, Count::Gaussians, BLOCK);
+        let end = plots.counts.groups_before(image + 1u32, Count::Gaussians, BLOCK);
+        priors = sum_range(&verdicts.blocks, first, end);
+    }
     let mut accepted = step == 0u32;
     if step > 0 {
         let last = now - images as usize;

@@ -28,8 +28,9 @@ pub struct Mosaic<R: Runtime, F: Real> {
 
 /// Gaussians that one unit looks at for a coarse tile.
 pub(crate) const BLOCK: u32 = 256;
-/// Tiles whose sums are added together first.
-pub(crate) const BUNDLE: u32 = 32;
+/// Tiles whose sums are added together first, by one unit. What is left is added by every Gaussian's unit of [`crate::gauss_newton`],
+/// while this is done beside others that take as long.
+pub(crate) const BUNDLE: u32 = 128;
 
 impl<R: Runtime, F: Real> Mosaic<R, F> {
     /// Grids with the number of Gaussians of each.

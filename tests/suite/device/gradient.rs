@@ -20,7 +20,7 @@ use super::rasterize::{Picture, pictures};
 use super::{R, Tally, U, aspect, device, framed, poison, property, upload, weight_error, wide};
 
 /// Least residual of the absolute penalty. Wide, so that it is smooth enough to compare.
-const FLOOR: f64 = 0.125;
+pub const FLOOR: f64 = 0.125;
 
 /// Derivatives of `norm * penalty` on the device, `[n, 6 + channels]`, and the number of slots.
 fn on_device(picture: &Picture, means: bool, penalty: Penalty, norm: f64) -> (Vec<f64>, usize) {
@@ -36,12 +36,12 @@ fn on_device(picture: &Picture, means: bool, penalty: Penalty, norm: f64) -> (Ve
 }
 
 /// The oracle's residual at every entry.
-fn residual(picture: &Picture) -> Vec<f64> {
+pub fn residual(picture: &Picture) -> Vec<f64> {
     splat::render(&picture.set, picture.width, picture.height, picture.channels, &picture.base, picture.support)
 }
 
 /// `d (norm * penalty) / dE`, and its largest slope.
-fn upstream(e: f64, penalty: Penalty, norm: f64) -> (f64, f64) {
+pub fn upstream(e: f64, penalty: Penalty, norm: f64) -> (f64, f64) {
     match penalty {
         Penalty::Squared => (2.0 * norm * e, 2.0 * norm),
         Penalty::Absolute => (norm * e / e.abs().max(FLOOR), norm / FLOOR),
@@ -49,7 +49,7 @@ fn upstream(e: f64, penalty: Penalty, norm: f64) -> (f64, f64) {
 }
 
 /// The entries in the device's order.
-fn flatten(by: &GaussianGradient<f64>, channels: usize, means: bool) -> Vec<f64> {
+pub fn flatten(by: &GaussianGradient<f64>, channels: usize, means: bool) -> Vec<f64> {
     let mean = if means { by.mean } else { [0.0; 2] };
     let fixed = [mean[0], mean[1], by.scales[0], by.scales[1], by.rotation, by.opacity];
     fixed.into_iter().chain(by.color.into_iter().take(channels)).collect()
@@ -60,7 +60,7 @@ fn flatten(by: &GaussianGradient<f64>, channels: usize, means: bool) -> Vec<f64>
 /// A pixel adds `A w G` times `1`, `v` or `v v'`, with `|v| <= sqrt q`. Its error is that of the weight, that of the
 /// whitened displacement (half of `q`'s each), that of the residual `E` times the slope of `G`, and two roundings per
 /// pixel of a tile and one per slot for the sum.
-fn tolerances(picture: &Picture, g: &Gaussian<f64>, penalty: Penalty, norm: f64, slots: usize) -> Vec<f64> {
+pub fn tolerances(picture: &Picture, g: &Gaussian<f64>, penalty: Penalty, norm: f64, slots: usize) -> Vec<f64> {
     let channels = picture.channels;
     let (mut plain, mut first, mut second) = (vec![0.0; channels], 0.0, 0.0);
     let e = residual(picture);

@@ -9,6 +9,7 @@ mod affine;
 mod bins;
 mod clock;
 mod correspondence;
+mod descent;
 mod evaluate;
 mod fit;
 mod gauss_newton;

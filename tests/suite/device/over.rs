@@ -1,7 +1,9 @@
 //! Gaussians that lie over each other: picture and derivatives against the oracle's renderer.
 
 use splatport::kernels::{
+    Error, Shape,
     bins::{Rule, bins},
+    evaluate::Look,
     gaussian::Framing,
     gradient::gradient,
     moments::Sums,
@@ -14,7 +16,7 @@ use splatport::reference::{alpha_over::alpha_over, gaussian::Gaussian};
 use super::evaluate::look;
 use super::gradient::moved;
 use super::rasterize::{Picture, pictures};
-use super::{Tally, U, aspect, device, framed, poison, property, single, upload, weight_error, wide};
+use super::{Tally, U, aspect, device, framed, once, poison, property, single, upload, weight_error, wide};
 
 /// Largest opacity of the tests: no alpha meets its limit, and what the derivatives divide by stays near 1.
 const OPACITY: f64 = 0.6;
@@ -124,4 +126,62 @@ fn check_slopes(picture: &Picture, tally: &mut Tally) {
 #[test]
 fn is_the_slope_of_the_error() {
     property("slopes of layers", 16, pictures(3), check_slopes);
+}
+
+/// Gaussians over each other on one tile.
+fn stack(layers: usize) -> Picture {
+    let layer = |n: usize| Gaussian {
+        color: [single((n as f64).sin()); 3],
+        opacity: single(0.002),
+        ..Gaussian::round([4.0, 4.0], 4.0)
+    };
+    let (set, base) = ((0..layers).map(layer).collect(), vec![0.25; 64]);
+    Picture { set, base, width: 8, height: 8, channels: 1, support: 9.0 }
+}
+
+/// Most layers of a tile: the last one's unit goes through all of them at each of 64 pixels, and software Vulkan ends its loops after
+/// 65535 rounds.
+const MOST: usize = 1015;
+
+/// What the last of the layers shows is `alpha` times what each of the others lets through, which is off by the error of its `alpha`
+/// and two roundings. Measured: 0.0003 of the tolerance.
+#[test]
+fn the_last_layer_sees_all_of_its_tile() {
+    once("last layer", |tally| {
+        let picture = stack(MOST);
+        let (_, by, _) = on_device(&picture);
+        let (mut want, mut tolerance) = (0.0, 0.0);
+        for (pixel, e) in residual(&picture).into_iter().enumerate() {
+            let g = &picture.set[MOST - 1];
+            let q = g.mahalanobis_sq(picture.centre(pixel));
+            let alpha = g.opacity * (-q / 2.0).exp();
+            let shown = 2.0 / 64.0 * alpha * (1.0 - alpha).powi(MOST as i32 - 1);
+            let off = weight_error(q, 1.0);
+            let relative = off + MOST as f64 * (alpha * off + 2.0 * U) + 150.0 * U;
+            want += shown * e;
+            tolerance += shown * (e.abs() * relative + pixel_error(&picture, pixel));
+        }
+        tally.near("by color", MOST - 1, (by[7 * MOST - 1], want), tolerance);
+    });
+}
+
+#[test]
+fn more_layers_than_loops_can_go_through_are_refused() {
+    let device = &device().with_shape(Shape::Gathered);
+    let sums = Sums { channels: 1, means: true, curvature: false, penalty: Penalty::Squared, over: true };
+    for (layers, fits) in [(MOST, true), (MOST + 1, false)] {
+        let picture = stack(layers);
+        let frames = framed(&picture.set, 1, Framing::default());
+        let bins = bins(device, &frames, picture.cells(), Rule::Within(picture.support)).expect("bins");
+        let subtracted = device.upload_f64(&picture.base);
+        let compositing = Compositing::Over { subtracted: &subtracted };
+        let scene = Scene { frames: &frames, bins: &bins, support: picture.support, compositing };
+        let target = Target::Plain(device.upload_f64(&picture.base));
+        match Look::new(device, &scene, &target, sums) {
+            Ok(_) => assert!(fits, "{layers} layers"),
+            Err(error) => {
+                assert!(!fits && matches!(error, Error::Count { value: 65_024, max: 65_000, .. }), "{layers}: {error}");
+            }
+        }
+    }
 }
