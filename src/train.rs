@@ -114,17 +114,20 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     /// One pass over the images and one step of the parameters.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when the loss is no number, [`Error::Option`] when the rate is none that is positive: the
-    /// parameters are left as they were. [`Error::Device`], and the model's own.
+    /// [`Error::NotFinite`] when the loss is no number, [`Error::Option`] when the rate is none that is positive,
+    /// [`Error::OutOfRange`] when no more epochs can be counted: the parameters are left as they were. [`Error::Device`], and the
+    /// model's own.
     pub fn epoch(&mut self) -> Result<Epoch> {
         let rate = self.rule.rate;
         if !(rate.is_finite() && rate > 0.0) {
             return Err(Error::Option { name: "rate", value: rate, why: "must be positive and finite" });
         }
+        let (what, value, max) = ("epochs", f64::from(self.epochs), f64::from(u32::MAX - 1));
+        let next = self.epochs.checked_add(1).ok_or(Error::OutOfRange { what, index: 0, value, min: 0.0, max })?;
         let density = self.model.density()?;
         let step = self.loss.evaluate(&density)?;
         let parts = self.loss.kernel().parts();
-        let mut epoch = Epoch { epoch: self.epochs + 1, loss: step.value()?, mae: 0.0, rmse: 0.0 };
+        let mut epoch = Epoch { epoch: next, loss: step.value()?, mae: 0.0, rmse: 0.0 };
         let mut mass = step.transported().read()?.into_iter().map(HostReal::cast_to_f64);
         for (annotations, _) in parts {
             // All of an image's mass arrives somewhere: at its annotations or its background.
@@ -141,10 +144,10 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
         check_length("gradients of the parameters", parameters.len(), gradients.len())?;
         for ((parameter, gradient), state) in parameters.iter().zip(&gradients).zip(&self.states) {
             if let Some(gradient) = gradient {
-                adam::adam(&self.device, &parameter.values, gradient, state, self.rule, self.epochs + 1)?;
+                adam::adam(&self.device, &parameter.values, gradient, state, self.rule, next)?;
             }
         }
-        self.epochs += 1;
+        self.epochs = next;
         Ok(epoch)
     }
 }

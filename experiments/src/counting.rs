@@ -23,9 +23,6 @@ use crate::{
     task::Task,
 };
 
-/// Crops in a step.
-const BATCH: usize = 4;
-
 /// Larger photos are gone over in windows.
 const WINDOWS: Windows = Windows { side: 512, step: 256 };
 
@@ -39,7 +36,7 @@ pub struct Outcome {
     pub mae: f64,
     pub rmse: f64,
     pub f1: f64,
-    /// Of the steps of the last session, the network's part included.
+    /// The network's part included.
     pub seconds_a_step: f64,
 }
 
@@ -60,14 +57,16 @@ pub struct Counting<'a, R: CubeRuntime> {
     pub prepared: &'a Prepared<R>,
     pub task: &'a Task,
     pub run: Run<'a>,
+    /// Crops in a step.
+    pub batch: usize,
 }
 
 impl<R: CubeRuntime> Counting<'_, R> {
     /// What is kept of this run, or what training it gives.
-    pub fn outcome<N: Network>(&self) -> anyhow::Result<Outcome> {
+    pub fn outcome<N: Network>(&self, start: impl Fn() -> anyhow::Result<N>) -> anyhow::Result<Outcome> {
         let run = &self.run;
         run.outcome(|| {
-            let start = run.started(N::start)?;
+            let start = run.started(start)?;
             let (network, seconds) = run.trained(start, |learner| self.step(learner), |n| self.count_errors(n))?;
             self.score(&network, seconds)
         })
@@ -82,7 +81,7 @@ impl<R: CubeRuntime> Counting<'_, R> {
             let drawn = self.task.augmentation.draw([sample.image.width(), sample.image.height()], rng.random(), 0)?;
             Ok(Shown { photo, drawn, sample: drawn.sample(sample)? })
         };
-        let crops = (0..BATCH).map(crop).collect::<anyhow::Result<Vec<_>>>()?;
+        let crops = (0..self.batch).map(crop).collect::<anyhow::Result<Vec<_>>>()?;
         let images = crops.iter().map(|crop| image_tensor::<Learning>(&crop.sample.image, &Default::default()));
         let images = Tensor::cat(images.collect(), 0);
         Ok(learner.step(&[images], self.prepared.loss(&crops)?.as_ref())?)

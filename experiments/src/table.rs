@@ -1,9 +1,10 @@
 //! The table and the plot of an experiment.
 
-use std::{fmt::Write, path::Path};
+use std::{fmt::Write, io::Write as _, path::Path};
 
 use plotters::prelude::*;
 use serde::Serialize;
+use splatport::write_whole;
 
 /// What a table shows of a run.
 pub trait Row: Serialize {
@@ -19,10 +20,13 @@ pub trait Row: Serialize {
 /// Writes all rows as `<name>.csv` and draws them as `<name>.svg`; gives mean and standard deviation over the seeds of each method as
 /// text.
 pub fn write<T: Row>(rows: &[T], folder: &Path, name: &str) -> anyhow::Result<String> {
-    let mut file = csv::Writer::from_path(folder.join(format!("{name}.csv")))?;
-    rows.iter().try_for_each(|row| file.serialize(row))?;
-    file.flush()?;
-    plot(rows, &folder.join(format!("{name}.svg")))?;
+    write_whole(&folder.join(format!("{name}.csv")), |file| {
+        let mut table = csv::Writer::from_writer(file);
+        rows.iter().try_for_each(|row| table.serialize(row))?;
+        Ok(table.flush()?)
+    })?;
+    let plot = plot(rows)?;
+    write_whole(&folder.join(format!("{name}.svg")), |file| Ok(file.write_all(plot.as_bytes())?))?;
 
     let rule = "---:|".repeat(T::COLUMNS.len());
     let mut text = format!("| method | {} |\n|---|{rule}\n", T::COLUMNS.join(" | "));
@@ -39,9 +43,10 @@ pub fn write<T: Row>(rows: &[T], folder: &Path, name: &str) -> anyhow::Result<St
 }
 
 /// The first column (across) and the second (up) of every run, one color a method.
-fn plot<T: Row>(rows: &[T], path: &Path) -> anyhow::Result<()> {
+fn plot<T: Row>(rows: &[T]) -> anyhow::Result<String> {
+    let mut svg = String::new();
     let largest = rows.iter().map(|row| row.values()[0]).fold(0.0, f64::max).max(1e-3);
-    let root = SVGBackend::new(path, (720, 480)).into_drawing_area();
+    let root = SVGBackend::with_string(&mut svg, (720, 480)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
         .margin(12)
@@ -59,7 +64,9 @@ fn plot<T: Row>(rows: &[T], path: &Path) -> anyhow::Result<()> {
     let labels = &mut chart.configure_series_labels();
     labels.background_style(WHITE.mix(0.8)).border_style(BLACK).position(SeriesLabelPosition::UpperRight).draw()?;
     root.present()?;
-    Ok(())
+    drop(chart);
+    drop(root);
+    Ok(svg)
 }
 
 /// Mean and sample standard deviation, 0 of a single value.

@@ -8,12 +8,11 @@ use splatport::{
     data::{Augmentation, CountLaw, Crowd, Sample},
 };
 
-/// Side of a crop that is learned from, px.
-pub const SIDE: u32 = 128;
-
 /// Photos with points, of objects of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
+    /// Nuclei of a time lapse, two frames to learn from and two later ones to count on: what options may be chosen on.
+    Scratch,
     /// The left half of one photo of cell nuclei to learn from, the right half to count on.
     Nuclei,
     /// Aerial photos of three forests: one to learn from, one to choose the least mass of a peak, one to count on.
@@ -36,27 +35,56 @@ pub struct Task {
     pub radius: f64,
 }
 
-/// Crops of the photo as it is, every second mirrored.
-const PLAIN: Augmentation = Augmentation { resize: [1.0, 1.0], crop: SIDE, flip: 0.5, grey: 0.0 };
+/// How crops are made of photos.
+#[derive(Debug, Clone, Copy)]
+pub struct Crops {
+    /// Side, px.
+    pub side: u32,
+    /// As the paper does: resized by up to a quarter, mirrored, grey, of whole photos. Otherwise mirrored only.
+    pub full: bool,
+}
+
+impl Crops {
+    /// Of photos that are enlarged by these factors.
+    fn augmentation(self, enlarged: [f64; 2]) -> Augmentation {
+        let papers = Augmentation { crop: self.side, ..Augmentation::default() };
+        let middle = (enlarged[0] + enlarged[1]) / 2.0;
+        if self.full {
+            Augmentation { resize: papers.resize.map(|factor| middle * factor), ..papers }
+        } else {
+            Augmentation { resize: enlarged, grey: 0.0, ..papers }
+        }
+    }
+}
 
 impl Kind {
-    pub fn task(self) -> anyhow::Result<Task> {
+    /// Those that tables are made of.
+    pub const COMPARED: [Self; 3] = [Self::Nuclei, Self::Trees, Self::Crowds];
+
+    pub fn task(self, crops: Crops) -> anyhow::Result<Task> {
+        let plain = crops.augmentation([1.0, 1.0]);
         let (train, validate, test, augmentation, tile) = match self {
+            Self::Scratch => {
+                let frame = |n| nuclei(&format!("scratch_t{n:02}.png"));
+                let train = vec![frame(0)?, frame(1)?];
+                (train.clone(), train, vec![frame(3)?, frame(4)?], plain, [144, 210])
+            }
             Self::Nuclei => {
-                let [left, right] = nuclei()?.halves()?;
-                (vec![left.clone()], vec![left], vec![right], PLAIN, [SIDE; 2])
+                let [left, right] = nuclei("nuclei_dsb2018.png")?.halves()?;
+                (vec![left.clone()], vec![left], vec![right], plain, [128; 2])
             }
             Self::Trees => {
                 // Crowns are 21 px wide in the first photo, 38 and 36 px in the others. It is cut because what is resized is the
                 // whole of a sample.
-                let train = open("trees_yell_528000_half.jpg")?.tiles([256, 256])?;
+                let whole = open("trees_yell_528000_half.jpg")?;
+                let train = if crops.full { vec![whole] } else { whole.tiles([256, 256])? };
                 let (validate, test) = (open("trees_yell_541000.jpg")?, open("trees_osbs_029.png")?);
-                (train, vec![validate], vec![test], Augmentation { resize: [1.5, 2.0], ..PLAIN }, [100; 2])
+                (train, vec![validate], vec![test], crops.augmentation([1.5, 2.0]), [100; 2])
             }
             Self::Crowds => {
                 let scenes = (1..=16).map(crowd).collect::<splatport::Result<Vec<_>>>()?;
                 let (train, test) = scenes.split_at(8);
-                (train.to_vec(), train.to_vec(), test.to_vec(), PLAIN, CROWD.size)
+                (train.to_vec(), train.to_vec(), test.to_vec(), plain, CROWD.size)
             }
         };
         // An object ends at two of its true scales.
@@ -84,9 +112,33 @@ fn open(name: &str) -> splatport::Result<Sample> {
 }
 
 /// With round scales of the masks' areas.
-fn nuclei() -> splatport::Result<Sample> {
-    let sample = open("nuclei_dsb2018.png")?;
+fn nuclei(name: &str) -> splatport::Result<Sample> {
+    let sample = open(name)?;
     let (major, minor) = (sample.annotations.numeric("sigma_major")?, sample.annotations.numeric("sigma_minor")?);
     let scales = major.iter().zip(&minor).map(|(a, b)| [(a * b).sqrt(); 2]).collect();
     Ok(Sample { scales: Some(scales), ..sample })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_crops() {
+        let crops = Crops { side: 512, full: true };
+        let trees = Kind::Trees.task(crops).expect("task");
+        assert_eq!((trees.train.len(), trees.train[0].image.width()), (1, 1150));
+        let papers = Augmentation { resize: [1.75 * 0.75, 1.75 * 1.25], ..Augmentation::default() };
+        assert_eq!(trees.augmentation, papers);
+        assert_eq!(Kind::Crowds.task(crops).expect("task").augmentation, Augmentation::default());
+        let plain = Kind::Nuclei.task(Crops { side: 128, full: false }).expect("task").augmentation;
+        assert_eq!(plain, Augmentation { resize: [1.0, 1.0], crop: 128, flip: 0.5, grey: 0.0 });
+    }
+
+    #[test]
+    fn frames_to_choose_on_are_not_compared_on() {
+        let scratch = Kind::Scratch.task(Crops { side: 128, full: false }).expect("task");
+        assert!(!Kind::COMPARED.contains(&Kind::Scratch));
+        assert!(scratch.train.iter().all(|train| scratch.test.iter().all(|test| test.image != train.image)));
+    }
 }

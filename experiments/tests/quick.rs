@@ -14,6 +14,13 @@ fn quick(arguments: &[&str], out: &Path) -> Command {
     command
 }
 
+/// Runs it; what it says on standard output, or on standard error if it fails.
+fn said(mut command: Command) -> Result<String, String> {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("run");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
 fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("splatport-experiments-{}-{name}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
@@ -51,9 +58,60 @@ fn killed_and_resumed() {
     run.wait().expect("wait");
     let has = |name: &str| killed.join("quick/nuclei").join(name).exists();
     assert!(has("heuristic-6-1.outcome.csv") && !has("losses.csv"));
-    assert!(quick(&losses, &killed).status().expect("run").success());
+    let again = said(quick(&losses, &killed)).expect("it goes on");
+    // From the checkpoint of step 3, or of 6 where the kill came late; the next method has none.
+    let from = again.lines().filter_map(|line| line.split_once(": goes on after step ")).collect::<Vec<_>>();
+    assert!(matches!(from[..], [("dm-count 1", "3" | "6")]), "{again}");
     assert_eq!(table(killed.join("quick/nuclei/losses.csv")), rows);
+    // A step took its time, whichever session made it.
+    let text = fs::read_to_string(killed.join("quick/nuclei/losses.csv")).expect("table");
+    let seconds =
+        text.lines().skip(1).map(|line| line.rsplit(',').next().expect("field").parse::<f64>().expect("number"));
+    assert!(seconds.into_iter().all(|seconds| seconds > 0.0), "{text}");
+
+    // Fewer methods do not shorten the table, and what other options made is not taken for this.
+    assert!(quick(&["losses", "--methods", "gst"], &killed).status().expect("run").success());
+    assert_eq!(table(killed.join("quick/nuclei/losses.csv")), rows);
+    let other = said(quick(&["losses", "--methods", "gst", "--batch", "2"], &killed)).expect_err("another batch");
+    assert!(other.contains("gst-6-1 was made by") && other.contains("4 crops a step"), "{other}");
     fs::remove_dir_all(whole).and(fs::remove_dir_all(killed)).expect("clean");
+}
+
+/// The paper's settings, smaller.
+#[test]
+fn full_settings() {
+    let out = folder("full");
+    let arguments =
+        ["losses", "--full", "--network", "transformer", "--crop", "64", "--batch", "1", "--methods", "paper"];
+    let mut command = quick(&arguments, &out);
+    assert!(command.args(["--tasks", "scratch"]).status().expect("run").success());
+    let folder = out.join("quick/full/transformer/scratch");
+    let rows = table(folder.join("losses.csv"));
+    assert!(rows.len() == 2 && all_finite(&rows, 3), "{rows:?}");
+    let made_by = fs::read_to_string(folder.join("paper-6-1.made-by.txt")).expect("file");
+    for part in
+        ["transformer network", "1 crops a step", "resize: [0.75, 1.25], crop: 64, flip: 0.5, grey: 0.12", "Paper"]
+    {
+        assert!(made_by.contains(part), "{part}: {made_by}");
+    }
+    fs::remove_dir_all(out).expect("clean");
+}
+
+#[test]
+fn arguments_without_a_meaning_are_refused() {
+    for (arguments, part) in [
+        (&["landmarks", "--network", "vgg16"][..], "--network: landmarks"),
+        (&["landmarks", "--tasks", "trees"], "--tasks: landmarks"),
+        (&["losses", "--steps", "7"], "--steps"),
+        (&["losses", "--seeds", "2"], "--seeds"),
+        (&["losses", "--crop", "100"], "--crop: must be a multiple of 8"),
+        (&["losses", "--batch", "0"], "--batch: must be above 0"),
+        (&["losses", "--weights", "x.pth"], "--weights: only VGG"),
+        (&["losses", "--network", "vgg19", "--weights", "nowhere.pth", "--methods", "l2"], "nowhere.pth"),
+    ] {
+        let said = said(quick(arguments, &folder("refused"))).expect_err(part);
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 /// Experiments that share a method share its run; of another number of steps there is another.
@@ -84,8 +142,6 @@ fn landmarks_of_every_method() {
 
 #[test]
 fn unknown_methods_are_named() {
-    let mut command = quick(&["plans", "--methods", "gts"], &folder("unknown"));
-    let output = command.stderr(Stdio::piped()).output().expect("run");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("no method gts") && said.contains("gst"), "{said}");
+    let said = said(quick(&["plans", "--methods", "gts"], &folder("unknown"))).expect_err("unknown");
+    assert!(said.contains("no method gts") && said.contains("gst"), "{said}");
 }

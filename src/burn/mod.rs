@@ -25,6 +25,7 @@
 
 pub mod networks;
 mod operation;
+mod parameters;
 mod predict;
 mod share;
 mod trainer;

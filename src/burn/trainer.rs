@@ -6,13 +6,13 @@ mod history;
 
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_core::{
-    module::AutodiffModule,
-    tensor::{Tensor, backend::Backend},
+    module::{AutodiffModule, ModuleVisitor, Param},
+    tensor::{FloatDType, Tensor, backend::Backend},
 };
 use burn_cubecl::CubeRuntime;
 use burn_optim::{GradientsParams, Optimizer, lr_scheduler::LrScheduler};
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use splatport_kernels::Precision;
 
 pub use history::{Epoch, History};
@@ -22,8 +22,9 @@ use crate::{Error, Result, losses::DensityLoss};
 
 /// Trains a Burn network on losses.
 ///
-/// A step's randomness comes from [`rng`](Self::rng), which depends on the seed and the number of steps alone: so a trainer that is
-/// [resumed](Self::resume) goes on with the same bits as one that was never stopped.
+/// A step's randomness comes from [`rng`](Self::rng), which depends on the seed and the number of steps alone, and so does what the
+/// backend's generator draws in a step, for dropout for example: a trainer that is [resumed](Self::resume) goes on with the same bits
+/// as one that was never stopped. That generator is the process's: another thread that draws from it meanwhile takes this away.
 ///
 /// ```
 /// use burn_autodiff::Autodiff;
@@ -56,6 +57,28 @@ pub struct Trainer<M, O, S> {
     rate: f64,
     history: History,
     bar: ProgressBar,
+}
+
+/// Adds up all gradients times 0: that is 0 if each of them is finite, else NaN.
+struct Zeros<'a, B: Backend> {
+    gradients: &'a GradientsParams,
+    sum: Option<Tensor<B, 1>>,
+}
+
+impl<B: Backend, C: CheckpointStrategy> ModuleVisitor<Autodiff<B, C>> for Zeros<'_, B> {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<Autodiff<B, C>, D>>) {
+        let Some(gradient) = self.gradients.get::<B, D>(parameter.id) else { return };
+        let zero = gradient.mul_scalar(0.0).sum().cast(FloatDType::F32);
+        self.sum = Some(match self.sum.take() {
+            None => zero,
+            Some(sum) => zero.to_device(&sum.device()) + sum,
+        });
+    }
+}
+
+/// The one number of a tensor.
+fn number<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
+    tensor.into_data().iter::<f64>().sum()
 }
 
 impl<M, O, S: LrScheduler> Trainer<M, O, S> {
@@ -126,7 +149,7 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     /// before the step.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when the loss is no number: nothing was changed. As [`loss`](fn@loss).
+    /// [`Error::NotFinite`] when the loss or a parameter's gradient is no number: nothing was changed. As [`loss`](fn@loss).
     pub fn step<B, C, R, P>(
         &mut self,
         images: &[Tensor<Autodiff<B, C>, 4>],
@@ -140,13 +163,19 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         M: AutodiffModule<Autodiff<B, C>> + DensityNetwork<Autodiff<B, C>>,
         O: Optimizer<M, Autodiff<B, C>>,
     {
+        let seed = self.rng().random();
+        self.network.devices().iter().for_each(|place| Autodiff::<B, C>::seed(place, seed));
         let densities: Vec<_> = images.iter().map(|images| self.network.density(images.clone())).collect();
         let tensor = loss(of, &densities)?;
-        let value = tensor.clone().into_data().convert::<f64>().iter::<f64>().sum::<f64>();
-        if !value.is_finite() {
-            return Err(Error::NotFinite { what: "loss of step", index: self.steps as usize, value });
-        }
         let gradients = GradientsParams::from_grads(tensor.backward(), &self.network);
+        let value = number(tensor);
+        let mut zeros = Zeros::<B> { gradients: &gradients, sum: None };
+        self.network.visit(&mut zeros);
+        for (what, value) in [("loss of step", value), ("gradients of step", zeros.sum.map_or(0.0, number))] {
+            if !value.is_finite() {
+                return Err(Error::NotFinite { what, index: self.steps as usize, value });
+            }
+        }
         self.rate = self.schedule.step();
         self.network = self.optimizer.step(self.rate, self.network.clone(), gradients);
         self.steps += 1;

@@ -36,6 +36,9 @@ impl Default for Augmentation {
     }
 }
 
+/// Longest side of a resized photo, px: a square one in colour is then 3 GB.
+const LONGEST: u32 = 32_768;
+
 /// What was drawn for one photo.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drawn {
@@ -55,7 +58,8 @@ impl Augmentation {
     /// where it is too small itself.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a photo or crop of 0 px, [`Error::Option`] for factors or probabilities out of their range.
+    /// [`Error::Empty`] for a photo or crop of 0 px, [`Error::Option`] for factors or probabilities out of their range, and for a crop
+    /// or a factor that needs a photo of more than 32768 px a side.
     pub fn draw(&self, size: [u32; 2], seed: u64, step: u64) -> Result<Drawn> {
         self.check(size)?;
         let mut dice = Dice::new(seed, step);
@@ -63,6 +67,10 @@ impl Augmentation {
         let shorter = f64::from(size[0].min(size[1]));
         let drawn = dice.uniform(self.resize[0], self.resize[1]);
         let factor = if shorter * drawn >= crop { drawn } else { (crop / shorter).max(1.0) };
+        if f64::from(size[0].max(size[1])) * factor > f64::from(LONGEST) {
+            let why = "must not make a side longer than 32768 px, with this photo and crop";
+            return Err(Error::Option { name: "resize", value: factor, why });
+        }
         let resized = size.map(|side| ((f64::from(side) * factor).round() as u32).max(self.crop));
         let corner = resized.map(|side| dice.below(side - self.crop + 1));
         let (flip, grey) = (dice.chance(self.flip), dice.chance(self.grey));
@@ -78,6 +86,7 @@ impl Augmentation {
         let [low, high] = self.resize;
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let options = [
+            ("crop", self.crop.into(), self.crop <= LONGEST, "must not be above 32768 px"),
             (
                 "resize",
                 low,

@@ -4,7 +4,7 @@ mod paint;
 mod place;
 
 use self::{paint::Street, place::Camera};
-use super::{Sample, Scene, dice::Dice, scene};
+use super::{Sample, Scene, dice::Dice, painter::check_size, scene};
 use crate::{Annotations, Error, Result, annotations::Column};
 
 /// How many people a picture shows: log-normal, as counts of crowd sets are.
@@ -89,7 +89,7 @@ impl Crowd {
     /// The picture of a seed. Columns: `box_w`, `box_h` (px) of the whole head and `visible`, its part that is seen, 0 to 1.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a size of 0, [`Error::Option`] for a law, size of heads, part or noise out of its range.
+    /// [`Error::Empty`] for a size of 0, [`Error::Option`] for a side above 8192 px and for a law, size of heads, part or noise out of its range.
     pub fn scene(&self, seed: u64) -> Result<Scene> {
         self.check()?;
         // Streams of their own: another number of people leaves camera and street as they are.
@@ -127,9 +127,7 @@ impl Crowd {
     }
 
     fn check(&self) -> Result<()> {
-        if self.size.contains(&0) {
-            return Err(Error::Empty { what: "picture" });
-        }
+        check_size(self.size)?;
         let law = self.law;
         let head = self.least_head > 0.0 && self.least_head <= self.size[0].min(self.size[1]).into();
         let options = [

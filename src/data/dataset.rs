@@ -115,7 +115,8 @@ impl Dataset {
     /// Photos in a folder with COCO keypoints of them all in one file; ids are the names of the photos.
     ///
     /// # Errors
-    /// As [`Annotations::from_coco`]; [`Error::Format`] for a photo that is missing or whose name leaves the folder.
+    /// As [`Annotations::from_coco`]; [`Error::Format`] for a photo that is missing or whose name leaves the folder, for a second photo
+    /// of a name or for no photo.
     pub fn coco(images: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<Self> {
         let (images, file) = (images.as_ref(), file.as_ref());
         let content = Arc::new(Coco::open(file)?);
@@ -137,13 +138,19 @@ impl Dataset {
             });
         }
         entries.sort_by(|a, b| a.id.cmp(&b.id));
+        if let Some([first, _]) = entries.array_windows().find(|[a, b]| a.id == b.id) {
+            return Err(Error::format(file, format!("a second image for `{}`", first.id)));
+        }
+        if entries.is_empty() {
+            return Err(Error::format(file, "no images"));
+        }
         Ok(Self { entries })
     }
 
     /// The photos that a list names, in its order: the first word of every line is an id (NWPU-Crowd's `train.txt`).
     ///
     /// # Errors
-    /// [`Error::Read`] if the list cannot be read, [`Error::Format`] with the line whose id there is not.
+    /// [`Error::Read`] if the list cannot be read, [`Error::Format`] with the line whose id there is not, or when it names none.
     pub fn listed(&self, list: impl AsRef<Path>) -> Result<Self> {
         let list = list.as_ref();
         let text = fs::read_to_string(list).map_err(|error| Error::read(list, error))?;
@@ -152,7 +159,8 @@ impl Dataset {
             let entry = self.entries.iter().find(|entry| entry.id == word).cloned();
             entry.ok_or_else(|| Error::format(list, format!("line {}: no photo `{word}`", line + 1)))
         };
-        Ok(Self { entries: words.map(find).collect::<Result<_>>()? })
+        let entries: Vec<_> = words.map(find).collect::<Result<_>>()?;
+        if entries.is_empty() { Err(Error::format(list, "no photos")) } else { Ok(Self { entries }) }
     }
 
     /// Number of photos.
@@ -165,7 +173,7 @@ impl Dataset {
         self.entries.is_empty()
     }
 
-    /// The name of a photo, without its ending.
+    /// The name of a photo: without its ending, or as a COCO file writes it.
     pub fn id(&self, index: usize) -> Option<&str> {
         self.entries.get(index).map(|entry| entry.id.as_str())
     }

@@ -3,7 +3,7 @@
 use super::{
     Sample,
     dice::Dice,
-    painter::{Color, Painter, texture},
+    painter::{Color, Painter, check_size, texture},
 };
 use crate::{Annotations, Error, Result, annotations::Column};
 
@@ -45,7 +45,7 @@ const PART_OF: [u32; 17] = {
     ]
 };
 
-/// The most figures that are drawn.
+/// The most figures that are drawn, and the most boards.
 const MOST: u32 = 1000;
 
 /// Draws figures that face the camera, more or less, with arms and legs in random poses, partly behind one another and behind
@@ -91,15 +91,17 @@ impl Figures {
     /// head to foot of the figure if it stood straight, px.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a size of 0, [`Error::Option`] when the least number of figures is above the largest, or that above 1000.
+    /// [`Error::Empty`] for a size of 0, [`Error::Option`] for a side above 8192 px, when the least number of figures is above the
+    /// largest, or that or the number of boards above 1000.
     pub fn sample(&self, seed: u64) -> Result<Sample> {
-        if self.size.contains(&0) {
-            return Err(Error::Empty { what: "picture" });
-        }
+        check_size(self.size)?;
         let [least, most] = self.figures;
         if least > most || most > MOST {
             let why = "must not be above the largest number, nor that above 1000";
             return Err(Error::Option { name: "figures", value: least.into(), why });
+        }
+        if self.boards > MOST {
+            return Err(Error::Option { name: "boards", value: self.boards.into(), why: "must not be above 1000" });
         }
         let dice = &mut Dice::new(seed, 0);
         let mut painter = self.backdrop(dice);

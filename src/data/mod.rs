@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a photo and its points in memory | [`Sample`] |
 //! | folders of ShanghaiTech, UCF-QNRF, JHU-Crowd++, NWPU-Crowd, COCO, or of one's own | [`Dataset`] |
-//! | crowds of known heads, figures of known joints | [`Crowd`], [`Figures`], both giving a [`Scene`] |
+//! | crowds of known heads, as a [`Scene`]; figures of known joints, as a [`Sample`] | [`Crowd`], [`Figures`] |
 //! | the paper's random crops, the same for photo, points and Gaussians | [`Augmentation`] |
 //!
 //! All of it runs on the host. What is random comes from a seed, by ChaCha8 and functions of the crate `libm`: the same seed gives

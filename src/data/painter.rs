@@ -1,10 +1,24 @@
 //! Shapes painted over one another at twice the resolution, with the label of who is in front.
 
 use super::dice::Dice;
-use crate::{Image, Result};
+use crate::{Error, Image, Result};
 
 /// Samples per pixel and axis.
 const SAMPLES: u32 = 2;
+
+/// Longest side of a picture, px: a square one takes 4 GB while it is drawn.
+const LONGEST: u32 = 8192;
+
+/// Checks the size of a picture.
+pub(super) fn check_size(size: [u32; 2]) -> Result<()> {
+    if size.contains(&0) {
+        return Err(Error::Empty { what: "picture" });
+    }
+    match size.into_iter().find(|&side| side > LONGEST) {
+        Some(side) => Err(Error::Option { name: "size", value: side.into(), why: "must not be above 8192 px" }),
+        None => Ok(()),
+    }
+}
 
 /// Red, green, blue, 0 to 255.
 pub(super) type Color = [f64; 3];

@@ -1,8 +1,8 @@
-//! Checkpoints of a trainer, as safetensors: parameters, Adam's moments, and how many epochs were done.
+//! Checkpoints of a trainer, as safetensors: parameters, Adam's moments and step size, and how many epochs were done.
 
 use std::path::Path;
 
-use splatport_kernels::{Precision, cubecl::Runtime};
+use splatport_kernels::{HostReal, Precision, cubecl::Runtime};
 
 use super::{DensityModel, Parameter, Trainer};
 use crate::{
@@ -22,13 +22,18 @@ fn stored<P: Precision>(values: &[P::Real]) -> Values<'_> {
     if is_double::<P>() { Values::F64(bytemuck::cast_slice(values)) } else { Values::F32(bytemuck::cast_slice(values)) }
 }
 
-/// An array of `length` numbers.
-fn array<P: Precision>(file: &mut Safetensors, name: &str, length: usize) -> Result<Vec<P::Real>> {
+/// An array of `length` finite numbers, none below `least`.
+fn array<P: Precision>(file: &mut Safetensors, name: &str, length: usize, least: f64) -> Result<Vec<P::Real>> {
     let axes = [Some(length)];
-    Ok(match is_double::<P>() {
+    let values: Vec<P::Real> = match is_double::<P>() {
         true => bytemuck::cast_slice(&file.f64s(name, &axes)?.values).to_vec(),
         false => bytemuck::cast_slice(&file.f32s(name, &axes)?.values).to_vec(),
-    })
+    };
+    let wrong = |value: f64| !(value.is_finite() && value >= least);
+    match values.iter().map(|value| HostReal::cast_to_f64(*value)).enumerate().find(|(_, value)| wrong(*value)) {
+        Some((index, value)) => Err(file.wrong(name, &format!("[{index}] is {value}"))),
+        None => Ok(values),
+    }
 }
 
 /// Names of a parameter's three arrays.
@@ -49,30 +54,35 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
                 arrays.push((name, buffer.read()?));
             }
         }
-        let epochs = [self.epochs];
-        let mut entries = vec![Entry::array("epochs", &[1], &epochs[..])];
+        let (epochs, rate) = ([self.epochs], [self.rule.rate]);
+        let mut entries = vec![Entry::array("epochs", &[1], &epochs[..]), Entry::array("adam.rate", &[1], Values::F64(&rate))];
         entries.extend(arrays.iter().map(|(name, values)| Entry::array(name, &[values.len()], stored::<P>(values))));
         write_entries(path.as_ref(), &entries)
     }
 
-    /// Takes up a checkpoint of the same model.
+    /// Takes up a checkpoint of the same model, with the step size that it was trained with; [`rate`](Trainer::rate) sets another.
     ///
     /// # Errors
-    /// [`Error::Read`] or [`Error::Format`] naming the array that is missing or of another type or length, or the
-    /// check sum that is not that of the arrays; the trainer is left as it was.
+    /// [`Error::Read`] or [`Error::Format`] naming the array that is missing, of another type or length or holds a number that none of
+    /// these can be, or the check sum that is not that of the arrays; the trainer is left as it was.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut file = Safetensors::open(path)?;
         let epochs = file.u32s("epochs", &[Some(1)])?.values[0];
-        let wanted = 3 * self.states.len() + 1;
+        let rate = file.f64s("adam.rate", &[Some(1)])?.values[0];
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(file.wrong("adam.rate", &format!("[0] is {rate}")));
+        }
+        let wanted = 3 * self.states.len() + 2;
         if file.len() != wanted {
             return Err(Error::format(path, format!("expected {wanted} arrays, got {}", file.len())));
         }
         let parameters = self.model.parameters();
         let mut loaded = Vec::new();
         for parameter in &parameters {
-            for name in names(parameter) {
-                loaded.push(self.device.upload(&array::<P>(&mut file, &name, parameter.values.len())?));
+            // Of the three only the mean of squares has a sign.
+            for (name, least) in names(parameter).into_iter().zip([f64::MIN, f64::MIN, 0.0]) {
+                loaded.push(self.device.upload(&array::<P>(&mut file, &name, parameter.values.len(), least)?));
             }
         }
         for ((parameter, state), arrays) in parameters.iter().zip(&self.states).zip(loaded.chunks_exact(3)) {
@@ -80,7 +90,7 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
                 splatport_kernels::arithmetic::copy(&self.device, from, to)?;
             }
         }
-        self.epochs = epochs;
+        (self.epochs, self.rule.rate) = (epochs, rate);
         Ok(())
     }
 }

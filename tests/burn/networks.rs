@@ -6,7 +6,7 @@ use burn_core as burn;
 use burn_core::{
     module::Module,
     tensor::{
-        Distribution, Tensor, TensorData,
+        DType, Distribution, Tensor, TensorData,
         backend::Backend,
         module::interpolate,
         ops::{InterpolateMode, InterpolateOptions},
@@ -80,6 +80,7 @@ fn every_parameter_learns() {
     learns(&SmallDensity::<Cpu>::new(&Default::default()));
     learns(&SmallDensity::<Same>::new(&Default::default()));
     learns(&TransformerDensity::<Cpu>::new(&Default::default()));
+    learns(&TransformerDensity::<Same>::new(&Default::default()));
     learns(&VggDensity::new(VggTrunk::<Cpu>::new(VggDepth::Sixteen, &Default::default()), &Default::default()));
 }
 
@@ -142,37 +143,58 @@ fn is_filled(two: &Two<Flex>) {
     }
 }
 
-/// The arrays but for those named in `without`, as safetensors.
-fn safetensors(without: &str) -> Vec<u8> {
+/// The arrays but for those named in `without`, as safetensors of a float, by the bytes of its numbers.
+fn safetensors<const N: usize>(without: &str, float: safetensors::Dtype, bytes: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
     let bytes: HashMap<&str, Vec<u8>> = SHAPES
         .iter()
         .enumerate()
         .map(|(n, (name, shape))| {
-            let values = (0..shape.iter().product::<usize>()).flat_map(|i| element(n, i).to_le_bytes());
+            let values = (0..shape.iter().product::<usize>()).flat_map(|i| bytes(element(n, i)));
             (*name, values.collect())
         })
         .collect();
     let view = |(name, shape): &(&'static str, &[usize])| {
-        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), &bytes[name]);
+        let view = safetensors::tensor::TensorView::new(float, shape.to_vec(), &bytes[name]);
         (*name, view.expect("view"))
     };
     let views: Vec<_> = SHAPES.iter().filter(|(name, _)| *name != without).map(view).collect();
     safetensors::serialize(views, None).expect("bytes")
 }
 
+fn single(without: &str) -> Vec<u8> {
+    safetensors(without, safetensors::Dtype::F32, f32::to_le_bytes)
+}
+
 #[test]
 fn weights_from_safetensors_and_torch() {
-    is_filled(&load(two(), temporary("weights.safetensors", &safetensors(""))).expect("safetensors"));
+    is_filled(&load(two(), temporary("weights.safetensors", &single(""))).expect("safetensors"));
     is_filled(&load(two(), "tests/data/convolutions.pth").expect("torch"));
+}
+
+/// Elements are multiples of 1/256 below 2, which both floats hold; the network computes with them.
+#[test]
+fn weights_of_other_floats() {
+    use safetensors::Dtype::{F16, F64};
+
+    // The exponent's offset is 15 instead of 127, and 13 digits less follow.
+    let bits = |value: f32| if value == 0.0 { 0 } else { (value.to_bits() >> 13) - (112 << 10) };
+    let half = safetensors("", F16, |value| (bits(value) as u16).to_le_bytes());
+    let double = safetensors("", F64, |value| f64::from(value).to_le_bytes());
+    for (name, bytes) in [("half.safetensors", half), ("double.safetensors", double)] {
+        let loaded = load(two(), temporary(name, &bytes)).expect(name);
+        is_filled(&loaded);
+        assert!(loaded.features.iter().all(|layer| layer.weight.val().dtype() == DType::F32));
+        assert_eq!(loaded.features[0].forward(photo(5, 4)).dims(), [1, 2, 3, 2]);
+    }
 }
 
 /// One line that names the file and what is wrong with it.
 #[test]
 fn weights_that_cannot_be_used() {
     let torch = fs::read("tests/data/convolutions.pth").expect("file");
-    let whole = safetensors("");
+    let whole = single("");
     let files: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("missing.safetensors", safetensors("features.2.bias"), "features.1.bias"),
+        ("missing.safetensors", single("features.2.bias"), "features.1.bias"),
         ("short.safetensors", whole[..whole.len() - 5].to_vec(), ""),
         ("header.safetensors", whole[..6].to_vec(), ""),
         ("empty.safetensors", Vec::new(), ""),
@@ -195,17 +217,22 @@ fn weights_that_cannot_be_used() {
     assert!(error.to_string().contains("features.0.weight"), "{error}");
 }
 
-/// The real trunk, where `scripts/fetch_vgg16` was run.
+/// The real trunk on a picture against NumPy in f64 (`scripts/check_vgg16.py`): 13 layers of sums of 27 to 4608 products.
 #[test]
+#[ignore = "needs what scripts/fetch_vgg16 fetches"]
 fn the_real_vgg16() {
-    let path = Path::new("target/weights/vgg16.safetensors");
-    if !path.exists() {
-        println!("skipped: {} is not there; scripts/fetch_vgg16 fetches it", path.display());
-        return;
-    }
-    let trunk = VggTrunk::<Flex>::new(VggDepth::Sixteen, &Default::default()).load(path).expect("trunk");
-    let network = VggDensity::new(trunk, &Default::default());
-    covers(&network, 64, 64);
+    let weights = Path::new("target/weights/vgg16.safetensors");
+    let trunk = VggTrunk::<Flex>::new(VggDepth::Sixteen, &Default::default()).load(weights).expect("trunk");
+    let bytes = fs::read("target/weights/vgg16_features.safetensors").expect("features");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let wanted = file.tensor("features").expect("features");
+    let wanted: Vec<f32> = wanted.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let got = trunk.features(photo(32, 32)).into_data().to_vec::<f32>().expect("f32");
+    let largest = wanted.iter().fold(0.0f32, |most, z| most.max(*z));
+    assert_eq!((got.len(), wanted.len()), (512 * 4, 512 * 4));
+    let error = got.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("off by {error:e} of {largest}");
+    assert!(largest > 0.0 && error <= 1e-4 * largest, "{error} of {largest}");
 }
 
 /// A network that is trained on one photo counts what is on it.

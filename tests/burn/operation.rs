@@ -165,6 +165,23 @@ fn the_same_device_copies_nothing() {
     assert!(memory.handle.can_mut());
 }
 
+/// And the other way round: a gradient becomes a tensor by being held.
+#[test]
+fn nor_do_tensors_of_buffers() {
+    let buffer = device().upload(&numbers(24));
+    assert!(buffer.handle().can_mut(), "nobody else holds it");
+    let place = Default::default();
+    let tensor = splatport::burn::tensor::<Same, 2, _, _>(device(), &buffer, [4, 6], &place).expect("tensor");
+    assert!(!buffer.handle().can_mut(), "the tensor holds it");
+    assert_eq!(tensor.clone().into_data().to_vec::<f32>().expect("f32"), numbers(24));
+    drop(tensor);
+    assert!(buffer.handle().can_mut());
+    let copied =
+        splatport::burn::tensor::<Cpu, 2, _, _>(device(), &buffer, [4, 6], &Default::default()).expect("tensor");
+    assert!(buffer.handle().can_mut(), "another backend's is a copy");
+    assert_eq!(copied.into_data().to_vec::<f32>().expect("f32"), numbers(24));
+}
+
 /// A transposed tensor is not row-major in memory.
 #[test]
 fn transposed_tensors_are_put_in_order() {

@@ -67,9 +67,10 @@ impl<B: Backend> VggTrunk<B> {
         load::<B, _>(self, path)
     }
 
-    /// `[images, 512, height / 16, width / 16]`.
-    fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        let mut x = images;
+    /// The features of images, `[images, 3, height, width]` in 0..1, as `[images, 512, ceil(height / 16), ceil(width / 16)]`. Images
+    /// are normalised as torchvision's weights expect it.
+    pub fn features(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        let mut x = padded(normalised(images), TRUNK_STRIDE);
         let mut layers = self.features.iter();
         for (stage, &convolutions) in self.stages.iter().enumerate() {
             if stage > 0 {
@@ -84,7 +85,7 @@ impl<B: Backend> VggTrunk<B> {
 /// VGG's trunk, doubled to cells of 8 px, and three convolutions to the absolute value of one channel.
 ///
 /// The head is that of Ma et al. (*Bayesian Loss for Crowd Count Estimation*, ICCV 2019): 3 x 3 to 256, 3 x 3 to 128, 1 x 1 to 1.
-/// The paper states VGG-19 with ImageNet weights and no more. Images are normalised as torchvision's weights expect it.
+/// The paper states VGG-19 with ImageNet weights and no more.
 #[derive(Module, Debug)]
 pub struct VggDensity<B: Backend> {
     trunk: VggTrunk<B>,
@@ -102,8 +103,7 @@ impl<B: Backend> DensityNetwork<B> for VggDensity<B> {
     fn density(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
         let [_, _, height, width] = images.dims();
         let cells = |size: usize| size.div_ceil(STRIDE as usize);
-        let features = self.trunk.forward(padded(normalised(images), TRUNK_STRIDE));
-        let mut x = doubled(features);
+        let mut x = doubled(self.trunk.features(images));
         for (index, layer) in self.regression.iter().enumerate() {
             x = if index == 0 { x } else { relu(x) };
             x = layer.forward(x);

@@ -4,20 +4,23 @@ use std::path::Path;
 
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_core::{
-    module::{AutodiffModule, Module, ModuleVisitor, Param},
-    record::{FullPrecisionSettings, NamedMpkBytesRecorder, Record, Recorder},
-    tensor::{Tensor, backend::Backend},
+    module::AutodiffModule,
+    record::{
+        DoublePrecisionSettings, FullPrecisionSettings, NamedMpkBytesRecorder, PrecisionSettings, Record, Recorder,
+    },
+    tensor::{Element, backend::Backend},
 };
 use burn_optim::{Optimizer, lr_scheduler::LrScheduler};
 
 use super::{History, Trainer};
 use crate::{
     Error, Result,
+    burn::parameters::{Parameter, parameters},
     error::Source,
     io::safetensors::{read_parts, write_parts},
 };
 
-type Bytes = NamedMpkBytesRecorder<FullPrecisionSettings>;
+type Bytes<S> = NamedMpkBytesRecorder<S>;
 
 /// The arrays of a checkpoint, each a record in MessagePack.
 const PARTS: [&str; 4] = ["network", "optimizer", "schedule", "trainer"];
@@ -26,7 +29,8 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     /// Writes a checkpoint: safetensors of four records with a check sum.
     ///
     /// # Errors
-    /// [`Error::Write`]: nothing is written half.
+    /// [`Error::Write`]: nothing is written half. Also for parameters that are not of the backend's own float, `f64` on one that is
+    /// called `f32` for example: Burn's records would round them.
     pub fn save<B, C>(&self, path: impl AsRef<Path>) -> Result<()>
     where
         B: Backend,
@@ -35,11 +39,12 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         O: Optimizer<M, Autodiff<B, C>>,
     {
         let path = path.as_ref();
+        let parameters = self.kept::<B, C>().map_err(|error| Error::write(path, error))?;
         let parts = [
             encode::<Autodiff<B, C>>(self.network.clone().into_record()),
             encode::<Autodiff<B, C>>(self.optimizer.to_record()),
             encode::<Autodiff<B, C>>(self.schedule.to_record::<Autodiff<B, C>>()),
-            rmp_serde::to_vec(&(self.seed, self.steps, self.rate, &self.history)).map_err(Source::from),
+            rmp_serde::to_vec(&(parameters, self.seed, self.steps, self.rate, &self.history)).map_err(Source::from),
         ];
         let parts = parts.into_iter().collect::<std::result::Result<Vec<_>, _>>();
         let parts = parts.map_err(|error| Error::write(path, error))?;
@@ -49,8 +54,8 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     /// Takes up a checkpoint of a trainer of the same kind: network, optimiser, schedule, seed, steps and history.
     ///
     /// # Errors
-    /// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when it is damaged or holds another network's parameters.
-    /// The trainer is left as it was.
+    /// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when it is damaged or holds another network's parameters,
+    /// naming the first that differs. The trainer is left as it was.
     pub fn resume<B, C>(&mut self, path: impl AsRef<Path>, place: &B::Device) -> Result<()>
     where
         B: Backend,
@@ -61,43 +66,58 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         let path = path.as_ref();
         let [network, optimizer, schedule, trainer] = read_parts(path, PARTS)?;
         let decoded = |what, error: Source| Error::format(path, format!("array `{what}`: {error}"));
+        let (parameters, seed, steps, rate, history): (Vec<Parameter>, u64, u64, f64, History) =
+            rmp_serde::from_slice(&trainer).map_err(|error| decoded(PARTS[3], error.into()))?;
+        // Records load whatever they hold, and panic where that cannot be.
+        let own = self.kept::<B, C>().map_err(|error| decoded(PARTS[0], error))?;
+        let most = own.len().max(parameters.len());
+        if let Some(index) = (0..most).find(|&index| own.get(index) != parameters.get(index)) {
+            let said = |one: Option<&Parameter>| one.map_or("none".to_owned(), |one| format!("`{one}`"));
+            let (expected, got) = (said(own.get(index)), said(parameters.get(index)));
+            return Err(Error::format(path, format!("parameter {index}: expected {expected}, got {got}")));
+        }
         let network = decode::<Autodiff<B, C>, _>(network, place).map_err(|error| decoded(PARTS[0], error))?;
         let optimizer = decode::<Autodiff<B, C>, _>(optimizer, place).map_err(|error| decoded(PARTS[1], error))?;
         let schedule = decode::<Autodiff<B, C>, _>(schedule, place).map_err(|error| decoded(PARTS[2], error))?;
-        let (seed, steps, rate, history): (u64, u64, f64, History) =
-            rmp_serde::from_slice(&trainer).map_err(|error| decoded(PARTS[3], error.into()))?;
 
-        let loaded = self.network.clone().load_record(network);
-        let (expected, got) = (shapes(&self.network), shapes(&loaded));
-        if expected != got {
-            return Err(Error::format(path, format!("parameters: expected {expected:?}, got {got:?}")));
-        }
-        self.network = loaded;
+        self.network = self.network.clone().load_record(network);
         self.optimizer = self.optimizer.clone().load_record(optimizer);
         self.schedule = self.schedule.clone().load_record(schedule);
         (self.seed, self.steps, self.rate, self.history) = (seed, steps, rate, history);
         self.show_start();
         Ok(())
     }
+    /// The parameters, if records of this backend keep all of their bits.
+    fn kept<B, C>(&self) -> std::result::Result<Vec<Parameter>, Source>
+    where
+        B: Backend,
+        C: CheckpointStrategy,
+        M: AutodiffModule<Autodiff<B, C>>,
+    {
+        let (all, kept) = (parameters::<Autodiff<B, C>>(&self.network), B::FloatElem::dtype());
+        match all.iter().find(|one| one.dtype.is_float() && one.dtype != kept) {
+            Some(one) => Err(format!("parameter `{one}`: checkpoints of this backend hold {kept:?}").into()),
+            None => Ok(all),
+        }
+    }
+}
+
+/// Whether the backend's numbers need records of 64 bits.
+fn is_wide<B: Backend>() -> bool {
+    size_of::<B::FloatElem>().max(size_of::<B::IntElem>()) > size_of::<f32>()
 }
 
 fn encode<B: Backend>(record: impl Record<B>) -> std::result::Result<Vec<u8>, Source> {
-    Ok(Recorder::<B>::record(&Bytes::default(), record, ())?)
+    fn with<B: Backend, S: PrecisionSettings>(record: impl Record<B>) -> std::result::Result<Vec<u8>, Source> {
+        Ok(Recorder::<B>::record(&Bytes::<S>::default(), record, ())?)
+    }
+    if is_wide::<B>() { with::<B, DoublePrecisionSettings>(record) } else { with::<B, FullPrecisionSettings>(record) }
 }
 
 fn decode<B: Backend, T: Record<B>>(bytes: Vec<u8>, place: &B::Device) -> std::result::Result<T, Source> {
-    Ok(Recorder::<B>::load(&Bytes::default(), bytes, place)?)
-}
-
-/// The shapes of all parameters: records load whatever they hold.
-fn shapes<B: Backend>(module: &impl Module<B>) -> Vec<Vec<usize>> {
-    struct Shapes(Vec<Vec<usize>>);
-    impl<B: Backend> ModuleVisitor<B> for Shapes {
-        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<B, D>>) {
-            self.0.push(parameter.val().dims().to_vec());
-        }
-    }
-    let mut shapes = Shapes(Vec::new());
-    module.visit(&mut shapes);
-    shapes.0
+    Ok(if is_wide::<B>() {
+        Recorder::<B>::load(&Bytes::<DoublePrecisionSettings>::default(), bytes, place)?
+    } else {
+        Recorder::<B>::load(&Bytes::<FullPrecisionSettings>::default(), bytes, place)?
+    })
 }

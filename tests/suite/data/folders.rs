@@ -102,11 +102,14 @@ fn a_list_chooses_photos() {
     let root = set("listed", Layout::Nwpu);
     write(root.join("train.txt"), "0002 1 0\n\n0001 0 2\n");
     write(root.join("wrong.txt"), "0001\n0003 1\n");
+    write(root.join("empty.txt"), "\n \n");
     let set = Dataset::open(Layout::Nwpu, &root).unwrap();
     let train = set.listed(root.join("train.txt")).unwrap();
     assert_eq!([train.id(0), train.id(1)], [Some("0002"), Some("0001")]);
     assert_eq!(error(set.listed(root.join("wrong.txt")), &root), "SET/wrong.txt: line 2: no photo `0003`");
     assert_eq!(error(set.listed(root.join("none.txt")), &root), "cannot read SET/none.txt");
+    assert_eq!(error(set.listed(root.join("empty.txt")), &root), "SET/empty.txt: no photos");
+    assert_eq!(set.annotations(2).unwrap_err().to_string(), "photo of the data set, index[0] is 2, outside 0..=1");
 }
 
 #[test]
@@ -123,6 +126,10 @@ fn coco_is_photos_and_one_file() {
     photo(root.join("secret.jpg"));
     write(root.join("k.json"), KEYPOINTS.replace("a.jpg", "../secret.jpg"));
     assert_eq!(error(open(), &root), "SET/k.json: image 7: no photo `../secret.jpg` in SET/images");
+    write(root.join("k.json"), KEYPOINTS.replace("b.jpg", "a.jpg"));
+    assert_eq!(error(open(), &root), "SET/k.json: a second image for `a.jpg`");
+    write(root.join("k.json"), r#"{"images": [], "annotations": []}"#);
+    assert_eq!(error(open(), &root), "SET/k.json: no images");
 }
 
 #[test]

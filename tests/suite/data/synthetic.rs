@@ -191,6 +191,15 @@ fn wrong_options_are_named() {
             "option `figures` is 2: must not be above the largest number, nor that above 1000",
         ),
         (none.to_string(), "picture is empty"),
+        (crowd(|c| c.size = [32, 8193]), "option `size` is 8193: must not be above 8192 px"),
+        (
+            Figures { size: [u32::MAX, 3], ..Figures::default() }.sample(0).unwrap_err().to_string(),
+            "option `size` is 4294967295: must not be above 8192 px",
+        ),
+        (
+            Figures { size: [32, 32], boards: u32::MAX, ..Figures::default() }.sample(0).unwrap_err().to_string(),
+            "option `boards` is 4294967295: must not be above 1000",
+        ),
     ]);
 }
 

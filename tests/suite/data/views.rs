@@ -180,6 +180,19 @@ fn wrong_options_are_named() {
         (draw(|a| a.flip = 1.5), "option `flip` is 1.5: must lie between 0 and 1"),
         (draw(|a| a.grey = f64::NAN), "option `grey` is NaN: must lie between 0 and 1"),
         (draw(|a| a.resize = [0.0, 1.0]), "option `resize` is 0: must be above 0 and not above the largest factor"),
+        (
+            draw(|a| a.resize = [0.5, f64::INFINITY]),
+            "option `resize` is 0.5: must be above 0 and not above the largest factor",
+        ),
+        (
+            draw(|a| a.resize = [1e9, 1e9]),
+            "option `resize` is 1000000000: must not make a side longer than 32768 px, with this photo and crop",
+        ),
+        (draw(|a| a.crop = u32::MAX), "option `crop` is 4294967295: must not be above 32768 px"),
+        (
+            augmentation().draw([40_000, 1], 0, 0).unwrap_err().to_string(),
+            "option `resize` is 48: must not make a side longer than 32768 px, with this photo and crop",
+        ),
         (other.to_string(), "size of the photo, axis[0] is 90, outside 91..=91"),
     ]);
 }

@@ -74,7 +74,8 @@ fn checkpoints_go_on_with_the_same_bits() {
         }
         losses.push(whole.epoch().expect("an epoch").loss.to_bits());
     }
-    let mut resumed = trainer(&loss, 0.7);
+    // Its step size is the checkpoint's from there on.
+    let mut resumed = trainer(&loss, 0.7).rate(0.3);
     resumed.epoch().expect("an epoch");
     resumed.resume(&path).expect("a checkpoint");
     assert_eq!(resumed.epochs(), 4);
@@ -145,6 +146,48 @@ fn damaged_checkpoints_are_rejected() {
         damaged[at] ^= 0x04;
         assert!(attempt(&damaged, "damaged data"), "byte {at} was taken");
     }
+}
+
+/// Numbers that no trainer leaves, in files that are whole.
+#[test]
+fn impossible_checkpoints_are_rejected() {
+    let (loss, folder) = (loss(1), folder("impossible_checkpoints"));
+    let mut trainer = trainer(&loss, 0.1);
+    trainer.epoch().expect("an epoch");
+    let whole = folder.join("whole");
+    trainer.save(&whole).expect("a checkpoint");
+    let bytes = fs::read(&whole).expect("bytes");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    // Without a check sum, as other programs write.
+    let with = |name: &str, number: &[u8]| {
+        let arrays = file.tensors().into_iter().map(|(own, array)| {
+            let mut data = array.data().to_vec();
+            if own == name {
+                data[..number.len()].copy_from_slice(number);
+            }
+            (own, array.dtype(), array.shape().to_vec(), data)
+        });
+        let arrays: Vec<_> = arrays.collect();
+        let views = arrays.iter().map(|(name, dtype, shape, data)| {
+            (name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).expect("a view"))
+        });
+        let path = folder.join("changed");
+        fs::write(&path, safetensors::serialize(views, None).expect("bytes")).expect("a file");
+        path
+    };
+    for (name, number, said) in [
+        ("density", f32::NAN.to_le_bytes(), "NaN"),
+        ("adam.first.density", f32::INFINITY.to_le_bytes(), "inf"),
+        ("adam.second.density", (-1.0f32).to_le_bytes(), "-1"),
+    ] {
+        rejects(&mut trainer, &with(name, &number), &format!("changed: array `{name}`: [0] is {said}"));
+    }
+    rejects(&mut trainer, &with("adam.rate", &(-0.5f64).to_le_bytes()), "changed: array `adam.rate`: [0] is -0.5");
+    trainer.resume(with("epochs", &u32::MAX.to_le_bytes())).expect("a number of epochs");
+    let before = state(&trainer);
+    let error = trainer.epoch().expect_err("no more").to_string();
+    assert_eq!(error, "epochs[0] is 4294967295, outside 0..=4294967294");
+    assert_eq!(state(&trainer), before);
 }
 
 /// A model that has gone wrong.
