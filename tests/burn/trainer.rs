@@ -41,16 +41,20 @@ fn of<B: AutodiffBackend, M: AutodiffModule<B>>(network: M, seed: u64) -> Of<M, 
     Trainer::new(network, AdamConfig::new().init(), schedule, seed)
 }
 
+fn times(steps: usize, mut step: impl FnMut() -> f64) -> Vec<f64> {
+    (0..steps).map(|_| step()).collect()
+}
+
 /// Steps on a photo that is dimmed at random; the losses. `$trainer` of any backend: the inner one of `Autodiff` has no name.
 macro_rules! train {
     ($trainer:expr, $loss:expr, $steps:expr) => {{
-        let mut step = || {
+        let step = || {
             let dimmed = $trainer.rng().random_range(0.5..1.0f32);
             let pixels = numbers(3 * 32 * 48).into_iter().map(|v| v * dimmed).collect();
             let photo = Tensor::from_data(TensorData::new::<f32, _>(pixels, [1, 3, 32, 48]), &Default::default());
             $trainer.step(&[photo], $loss).expect("step")
         };
-        (0..$steps).map(|_| step()).collect::<Vec<f64>>()
+        times($steps, step)
     }};
 }
 
@@ -123,7 +127,7 @@ fn dropping<B: AutodiffBackend>(seed: u64) -> Of<Dropping<B>, B> {
     of(Dropping { network: SmallDensity::new(&Default::default()), dropout }, seed)
 }
 
-/// The photo without what dropout takes: there is nothing to compare if both draw.
+/// Five steps at once, and two with a checkpoint after them that another trainer takes up.
 macro_rules! draws_again {
     ($backend:ty, $name:expr) => {{
         let loss = crop(48, 32, &[[9.0, 9.5], [30.0, 20.0]]);
