@@ -130,7 +130,7 @@ mod tests {
         assert_eq!((trees.train.len(), trees.train[0].image.width()), (1, 1150));
         let papers = Augmentation { resize: [1.75 * 0.75, 1.75 * 1.25], ..Augmentation::default() };
         assert_eq!(trees.augmentation, papers);
-        assert_eq!(Kind::Crowds.task(crops).expect("task").augmentation, Augmentation::default());
+        assert_eq!(crops.augmentation([1.0, 1.0]), Augmentation::default());
         let plain = Kind::Nuclei.task(Crops { side: 128, full: false }).expect("task").augmentation;
         assert_eq!(plain, Augmentation { resize: [1.0, 1.0], crop: 128, flip: 0.5, grey: 0.0 });
     }

@@ -12,7 +12,7 @@ use crate::{Error, Result, error::check_length};
 ///
 /// Nothing is copied when the tensor lies on the same device in CubeCL's memory, contiguous and in the precision's float. One that is
 /// transposed, or has room behind its rows, as CUDA leaves, is put in order there; a tensor of another float is converted, one of another
-/// backend or device copied through the host.
+/// backend or device copied through the host. So is one under Burn's `Autodiff`, which hides its memory: give its `inner()`.
 ///
 /// # Errors
 /// [`Error::Device`].
@@ -33,7 +33,8 @@ pub fn buffer<B: Backend, const D: usize, R: CubeRuntime, P: Precision>(
     Ok(device.upload(&bytemuck::pod_collect_to_vec::<u8, P::Real>(data.as_bytes())))
 }
 
-/// A tensor of the numbers of a buffer; the counterpart of [`buffer`](fn@buffer), which says when it copies.
+/// A tensor of the numbers of a buffer; the counterpart of [`buffer`](fn@buffer), which says when it copies: `B` is a backend without
+/// `Autodiff`, and [`Tensor::from_inner`] makes the other.
 ///
 /// # Errors
 /// [`Error::Length`] when the shape has another number of elements; [`Error::Device`].

@@ -55,7 +55,8 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
             }
         }
         let (epochs, rate) = ([self.epochs], [self.rule.rate]);
-        let mut entries = vec![Entry::array("epochs", &[1], &epochs[..]), Entry::array("adam.rate", &[1], Values::F64(&rate))];
+        let mut entries =
+            vec![Entry::array("epochs", &[1], &epochs[..]), Entry::array("adam.rate", &[1], Values::F64(&rate))];
         entries.extend(arrays.iter().map(|(name, values)| Entry::array(name, &[values.len()], stored::<P>(values))));
         write_entries(path.as_ref(), &entries)
     }

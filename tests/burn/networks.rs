@@ -217,7 +217,8 @@ fn weights_that_cannot_be_used() {
     assert!(error.to_string().contains("features.0.weight"), "{error}");
 }
 
-/// The real trunk on a picture against NumPy in f64 (`scripts/check_vgg16.py`): 13 layers of sums of 27 to 4608 products.
+/// The real trunk on a picture against NumPy in f64 (`scripts/check_vgg16.py`). Thirteen layers of sums of up to 4608 products, whose
+/// roundings, of either sign, add up as the root of their number. Seen: 2.9e-7 of the largest feature.
 #[test]
 #[ignore = "needs what scripts/fetch_vgg16 fetches"]
 fn the_real_vgg16() {
@@ -231,8 +232,8 @@ fn the_real_vgg16() {
     let largest = wanted.iter().fold(0.0f32, |most, z| most.max(*z));
     assert_eq!((got.len(), wanted.len()), (512 * 4, 512 * 4));
     let error = got.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    println!("off by {error:e} of {largest}");
-    assert!(largest > 0.0 && error <= 1e-4 * largest, "{error} of {largest}");
+    let tolerance = 13.0 * 4608f32.sqrt() * f32::EPSILON / 2.0 * largest;
+    assert!(largest > 0.0 && error <= tolerance, "{error} of {largest}");
 }
 
 /// A network that is trained on one photo counts what is on it.

@@ -168,10 +168,11 @@ fn the_same_device_copies_nothing() {
 /// And the other way round: a gradient becomes a tensor by being held.
 #[test]
 fn nor_do_tensors_of_buffers() {
+    type Inner = <Same as burn_core::tensor::backend::AutodiffBackend>::InnerBackend;
     let buffer = device().upload(&numbers(24));
     assert!(buffer.handle().can_mut(), "nobody else holds it");
     let place = Default::default();
-    let tensor = splatport::burn::tensor::<Same, 2, _, _>(device(), &buffer, [4, 6], &place).expect("tensor");
+    let tensor = splatport::burn::tensor::<Inner, 2, _, _>(device(), &buffer, [4, 6], &place).expect("tensor");
     assert!(!buffer.handle().can_mut(), "the tensor holds it");
     assert_eq!(tensor.clone().into_data().to_vec::<f32>().expect("f32"), numbers(24));
     drop(tensor);

@@ -41,16 +41,20 @@ fn of<B: AutodiffBackend, M: AutodiffModule<B>>(network: M, seed: u64) -> Of<M, 
     Trainer::new(network, AdamConfig::new().init(), schedule, seed)
 }
 
+fn times(steps: usize, mut step: impl FnMut() -> f64) -> Vec<f64> {
+    (0..steps).map(|_| step()).collect()
+}
+
 /// Steps on a photo that is dimmed at random; the losses. `$trainer` of any backend: the inner one of `Autodiff` has no name.
 macro_rules! train {
     ($trainer:expr, $loss:expr, $steps:expr) => {{
-        let mut step = || {
+        let step = || {
             let dimmed = $trainer.rng().random_range(0.5..1.0f32);
             let pixels = numbers(3 * 32 * 48).into_iter().map(|v| v * dimmed).collect();
             let photo = Tensor::from_data(TensorData::new::<f32, _>(pixels, [1, 3, 32, 48]), &Default::default());
             $trainer.step(&[photo], $loss).expect("step")
         };
-        (0..$steps).map(|_| step()).collect::<Vec<f64>>()
+        times($steps, step)
     }};
 }
 
@@ -123,7 +127,7 @@ fn dropping<B: AutodiffBackend>(seed: u64) -> Of<Dropping<B>, B> {
     of(Dropping { network: SmallDensity::new(&Default::default()), dropout }, seed)
 }
 
-/// The photo without what dropout takes: there is nothing to compare if both draw.
+/// Five steps at once, and two with a checkpoint after them that another trainer takes up.
 macro_rules! draws_again {
     ($backend:ty, $name:expr) => {{
         let loss = crop(48, 32, &[[9.0, 9.5], [30.0, 20.0]]);
@@ -141,7 +145,16 @@ macro_rules! draws_again {
     }};
 }
 
-/// By the test below, in a process of its own: the backends' generators are one for all threads, and other tests draw too.
+/// Runs an ignored test in a process of its own: what it needs belongs to all threads, and other tests use it too.
+fn alone(name: &str) {
+    let program = std::env::current_exe().expect("path");
+    let arguments = ["--exact", &format!("trainer::{name}"), "--ignored", "--test-threads=1"];
+    let output = std::process::Command::new(program).args(arguments).output().expect("run");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// The backends' generators are those of the process.
 #[test]
 #[ignore = "needs a process of its own, which the next test gives it"]
 fn dropout_alone() {
@@ -151,11 +164,7 @@ fn dropout_alone() {
 
 #[test]
 fn resumed_training_drops_what_it_would_have_dropped() {
-    let program = std::env::current_exe().expect("path");
-    let arguments = ["--exact", "trainer::dropout_alone", "--ignored", "--test-threads=1"];
-    let output = std::process::Command::new(program).args(arguments).output().expect("run");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    alone("dropout_alone");
 }
 
 /// One number a parameter: a density of as much a cell as the mean of the photo's red there, times a factor.
@@ -181,14 +190,29 @@ impl<B: Backend> DensityNetwork<B> for Scaled<B> {
     }
 }
 
-/// A backend of `f64`: its records keep 64 bits. On one of `f32` a network of `f64` would be rounded, which is said.
+type Wide = burn_autodiff::Autodiff<burn_cubecl::CubeBackend<R, f64, i32, u32>>;
+
+/// A third has no end in binary.
+fn wide(seed: u64) -> Of<Scaled<Wide>, Wide> {
+    of(Scaled::new(1.0 / 3.0, DType::F64), seed)
+}
+
+/// The first backend on a device decides for the process what float a tensor has there if nothing else is said.
+#[test]
+#[ignore = "needs a process of its own, which the next test gives it"]
+fn wide_alone() {
+    goes_on!("wide.safetensors", wide(3), of(Scaled::<Wide>::new(0.5, DType::F64), 4));
+}
+
+/// A backend of `f64`: its records keep 64 bits.
+#[test]
+fn networks_of_64_bits_go_on() {
+    alone("wide_alone");
+}
+
+/// Where records would be rounded it is said: on a backend of `f32`, and on one of `f64` whose device was one of `f32` before.
 #[test]
 fn networks_of_another_float() {
-    type Wide = burn_autodiff::Autodiff<burn_cubecl::CubeBackend<R, f64, i32, u32>>;
-    // A third has no end in binary.
-    let start = |factor: f64, seed| of(Scaled::<Wide>::new(factor, DType::F64), seed);
-    goes_on!("wide.safetensors", start(1.0 / 3.0, 3), start(0.5, 4));
-
     let mut narrow = of(Scaled::<Cpu>::new(1.0 / 3.0, DType::F64), 3);
     let path = temporary("narrow.safetensors", b"an older file");
     let error = narrow.save(&path).expect_err("f64");
@@ -197,6 +221,13 @@ fn networks_of_another_float() {
     assert_eq!(fs::read(&path).expect("file"), b"an older file");
     let error = narrow.resume(saved(&small(3), "small.safetensors"), &Default::default()).expect_err("f64");
     assert!(matches!(error, Error::Format { .. }), "{error:?}");
+
+    let single = Tensor::<Same, 1>::zeros([1], &Default::default());
+    assert_eq!(single.dtype(), DType::F32);
+    let path = temporary("second.safetensors", b"");
+    wide(3).save(&path).expect("save");
+    let error = wide(4).resume(&path, &Default::default()).expect_err("rounded").to_string();
+    assert!(error.contains("expected `factor F64 [1]`, got `factor F32 [1]`"), "{error}");
 }
 
 /// The checkpoint of a trainer that has not stepped.

@@ -70,17 +70,15 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
             rmp_serde::from_slice(&trainer).map_err(|error| decoded(PARTS[3], error.into()))?;
         // Records load whatever they hold, and panic where that cannot be.
         let own = self.kept::<B, C>().map_err(|error| decoded(PARTS[0], error))?;
-        let most = own.len().max(parameters.len());
-        if let Some(index) = (0..most).find(|&index| own.get(index) != parameters.get(index)) {
-            let said = |one: Option<&Parameter>| one.map_or("none".to_owned(), |one| format!("`{one}`"));
-            let (expected, got) = (said(own.get(index)), said(parameters.get(index)));
-            return Err(Error::format(path, format!("parameter {index}: expected {expected}, got {got}")));
-        }
+        check_alike(path, &own, &parameters)?;
         let network = decode::<Autodiff<B, C>, _>(network, place).map_err(|error| decoded(PARTS[0], error))?;
         let optimizer = decode::<Autodiff<B, C>, _>(optimizer, place).map_err(|error| decoded(PARTS[1], error))?;
         let schedule = decode::<Autodiff<B, C>, _>(schedule, place).map_err(|error| decoded(PARTS[2], error))?;
 
-        self.network = self.network.clone().load_record(network);
+        let network = self.network.clone().load_record(network);
+        // They have the float that their device has for others, if another backend was there first.
+        check_alike(path, &own, &self::parameters::<Autodiff<B, C>>(&network))?;
+        self.network = network;
         self.optimizer = self.optimizer.clone().load_record(optimizer);
         self.schedule = self.schedule.clone().load_record(schedule);
         (self.seed, self.steps, self.rate, self.history) = (seed, steps, rate, history);
@@ -98,6 +96,18 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         match all.iter().find(|one| one.dtype.is_float() && one.dtype != kept) {
             Some(one) => Err(format!("parameter `{one}`: checkpoints of this backend hold {kept:?}").into()),
             None => Ok(all),
+        }
+    }
+}
+
+/// Compares parameters with a network's own.
+fn check_alike(path: &Path, own: &[Parameter], got: &[Parameter]) -> Result<()> {
+    match (0..own.len().max(got.len())).find(|&index| own.get(index) != got.get(index)) {
+        None => Ok(()),
+        Some(index) => {
+            let said = |one: Option<&Parameter>| one.map_or("none".to_owned(), |one| format!("`{one}`"));
+            let (expected, got) = (said(own.get(index)), said(got.get(index)));
+            Err(Error::format(path, format!("parameter {index}: expected {expected}, got {got}")))
         }
     }
 }
