@@ -4,14 +4,17 @@ mod checkpoint;
 mod free_density;
 
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision,
+    Buffer, Device, HostReal, Precision, Single,
     adam::{self, Adam, AdamState},
     cubecl::Runtime,
 };
 
 pub use free_density::FreeDensity;
 
-use crate::{Error, Loss, Result, error::check_length};
+use crate::{
+    Error, Loss, Result,
+    error::{check_device, check_length},
+};
 
 /// Gradients by a model's parameters, in their order; none for a parameter that had no part.
 pub type Gradients<R, P> = Vec<Option<Buffer<R, <P as Precision>::Real>>>;
@@ -21,14 +24,14 @@ pub trait DensityModel<R: Runtime, P: Precision> {
     /// The densities of all images, one behind the other, `[cells]`, on the device.
     ///
     /// # Errors
-    /// The implementation's own.
+    /// The implementation's own, [`Error::model`] around what is none of this crate's.
     fn density(&mut self) -> Result<Buffer<R, P::Real>>;
 
     /// Takes the loss's gradient by the densities and gives those by the parameters, in the order of
     /// [`parameters`](DensityModel::parameters).
     ///
     /// # Errors
-    /// The implementation's own.
+    /// The implementation's own, [`Error::model`] around what is none of this crate's.
     fn backward(&mut self, gradient: &Buffer<R, P::Real>) -> Result<Gradients<R, P>>;
 
     /// The parameters, always in the same order. The trainer changes them in place.
@@ -37,7 +40,7 @@ pub trait DensityModel<R: Runtime, P: Precision> {
 
 /// A named array of parameters.
 #[derive(Debug, Clone)]
-pub struct Parameter<R: Runtime, P: Precision> {
+pub struct Parameter<R: Runtime, P: Precision = Single> {
     /// Name in checkpoints.
     pub name: String,
     /// The numbers, on the device.
@@ -106,6 +109,11 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
         &self.model
     }
 
+    /// The model, trained.
+    pub fn into_model(self) -> M {
+        self.model
+    }
+
     /// Epochs done.
     pub fn epochs(&self) -> u32 {
         self.epochs
@@ -115,11 +123,16 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] when the loss is no number, [`Error::Option`] when the rate is none that is positive: the
-    /// parameters are left as they were. [`Error::Device`], and the model's own.
+    /// parameters are left as they were. [`Error::OtherDevice`] when the loss or a parameter is not on the trainer's device;
+    /// [`Error::Device`], and the model's own.
     pub fn epoch(&mut self) -> Result<Epoch> {
         let rate = self.rule.rate;
         if !(rate.is_finite() && rate > 0.0) {
             return Err(Error::Option { name: "rate", value: rate, why: "must be positive and finite" });
+        }
+        check_device("loss", &self.device, self.loss.kernel().device().client())?;
+        for parameter in self.model.parameters() {
+            check_device("parameter of the model", &self.device, parameter.values.client())?;
         }
         let density = self.model.density()?;
         let step = self.loss.evaluate(&density)?;

@@ -5,7 +5,7 @@ mod place;
 
 use self::{paint::Street, place::Camera};
 use super::{Sample, Scene, dice::Dice, scene};
-use crate::{Annotations, Error, Result, annotations::Column};
+use crate::{Annotations, Error, Result, annotations::Column, error::check_sides};
 
 /// How many people a picture shows: log-normal, as counts of crowd sets are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,9 +127,7 @@ impl Crowd {
     }
 
     fn check(&self) -> Result<()> {
-        if self.size.contains(&0) {
-            return Err(Error::Empty { what: "picture" });
-        }
+        check_sides(self.size, ["width of the picture", "height of the picture"])?;
         let law = self.law;
         let head = self.least_head > 0.0 && self.least_head <= self.size[0].min(self.size[1]).into();
         let options = [

@@ -5,7 +5,7 @@ use super::{
     dice::Dice,
     painter::{Color, Painter, texture},
 };
-use crate::{Annotations, Error, Result, annotations::Column};
+use crate::{Annotations, Error, Result, annotations::Column, error::check_sides};
 
 /// Names of the joints, in COCO's order.
 pub const JOINTS: [&str; 17] = [
@@ -93,9 +93,7 @@ impl Figures {
     /// # Errors
     /// [`Error::Empty`] for a size of 0, [`Error::Option`] when the least number of figures is above the largest, or that above 1000.
     pub fn sample(&self, seed: u64) -> Result<Sample> {
-        if self.size.contains(&0) {
-            return Err(Error::Empty { what: "picture" });
-        }
+        check_sides(self.size, ["width of the picture", "height of the picture"])?;
         let [least, most] = self.figures;
         if least > most || most > MOST {
             let why = "must not be above the largest number, nor that above 1000";

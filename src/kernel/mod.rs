@@ -9,7 +9,7 @@ mod stored;
 mod table;
 
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single,
+    Buffer, Device, Precision, Single,
     correspondence::{Correspondence, Room},
     cubecl::Runtime,
     gaussian::Frames,
@@ -22,7 +22,10 @@ pub(crate) use origin::{Origin, parts};
 pub use owners::Owners;
 pub use recipe::{KernelRecipe, OnRecipe, OnSplat};
 
-use crate::{Error, Grid, Loss, Profile, Result, Splat};
+use crate::{
+    Error, Grid, Loss, Profile, Result, Splat,
+    error::{check_device, check_length},
+};
 
 /// The transport kernel `K` of one image, or of many (paper, Eq. 5), on a device.
 ///
@@ -34,7 +37,7 @@ use crate::{Error, Grid, Loss, Profile, Result, Splat};
 /// the first image's annotations and its background, then the second's.
 ///
 /// Made by [`Splat::kernel`] from a splat, or by [`Kernel::from_table`] from a stored kernel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Kernel<R: Runtime, P: Precision = Single> {
     pub(crate) device: Device<R, P>,
     pub(crate) entries: Correspondence<R, P>,
@@ -56,7 +59,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// Gaussians; each has the bits that it has alone.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image; as [`KernelRecipe::build`].
+    /// [`Error::Empty`] for no image, [`Error::OtherDevice`] for a splat on another device; as [`KernelRecipe::build`].
     pub fn of_all(device: &Device<R, P>, images: &[(&Splat<R, P>, Grid)], options: KernelOptions) -> Result<Self> {
         recipe::build(device, images, options, Room::default())
     }
@@ -66,10 +69,12 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// the device's allocator has kept of the last.
     ///
     /// # Errors
-    /// As [`Kernel::of_all`], and [`Error::Empty`] for a kernel from a table, whose options are not known; the kernel is then as
+    /// As [`Kernel::of_all`], and [`Error::Missing`] for a kernel from a table, whose options are not known; the kernel is then as
     /// it was.
     pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
-        let options = self.options.ok_or(Error::Empty { what: "a table's record of its kernel's options" })?;
+        let what = "a stored kernel's record of its options";
+        let options =
+            self.options.ok_or(Error::Missing { what, remedy: "build the next one with `Kernel::of_all`" })?;
         *self = recipe::build(&self.device, images, options, self.room)?;
         Ok(())
     }
@@ -79,7 +84,12 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         self.parts.iter().map(|(annotations, _)| annotations).sum()
     }
 
-    /// The cells; of the first image, where there are many.
+    /// Number of cells, over all images: the length of a density.
+    pub fn cells(&self) -> usize {
+        self.parts.iter().map(|(_, grid)| grid.len()).sum()
+    }
+
+    /// The cells; of the first image, where there are many: [`parts`](Self::parts) has all.
     pub fn grid(&self) -> Grid {
         self.parts[0].1
     }
@@ -108,17 +118,26 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// `K' z`: the mass of `density` (`[cells]`) that each annotation gets, `[annotations + 1]`, background last.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with the lengths when `density` has not one value per cell.
+    /// [`Error::Length`] when `density` has not one value per cell, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
     pub fn push_forward(&self, density: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
+        self.check_density(density)?;
         Ok(transport::push_forward(&self.device, &self.entries, density)?)
     }
 
     /// `K v`: values on the annotations (`[annotations + 1]`, background last) carried back to the cells, `[cells]`.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with the lengths when `values` has not one value per column.
+    /// [`Error::Length`] when `values` has not one value per column, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
     pub fn pull_back(&self, values: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
+        check_length("values", self.annotations() + self.parts.len(), values.len())?;
+        check_device("array of values", &self.device, values.client())?;
         Ok(transport::pull_back(&self.device, &self.entries, values)?)
+    }
+
+    /// Rejects a density of another length or device.
+    pub(crate) fn check_density(&self, density: &Buffer<R, P::Real>) -> Result<()> {
+        check_length("density", self.cells(), density.len())?;
+        check_device("density", &self.device, density.client())
     }
 
     /// Who owns each cell; ties go to the background, then to the lowest index.
@@ -128,7 +147,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     pub fn owners(&self) -> Result<Owners> {
         let found = ownership::ownership(&self.device, &self.entries);
         let owner = found.owner.read()?.into_iter().map(|n| (n != u32::MAX).then_some(n)).collect();
-        let weight = found.weight.read()?.into_iter().map(|w| w.cast_to_f64() as f32).collect();
+        let weight = found.weight.read_f64()?.into_iter().map(|w| w as f32).collect();
         Ok(Owners { owner, weight })
     }
 

@@ -15,7 +15,10 @@ use super::{
     Background, Kernel, KernelOptions, Origin, ScaleClip,
     origin::{Source, parts},
 };
-use crate::{Annotations, Error, Grid, Image, LossRecipe, Result, Splat, SplatRecipe, splat::mixture::mixture};
+use crate::{
+    Annotations, Error, Grid, Image, LossRecipe, Profile, Result, Splat, SplatRecipe, error::check_device,
+    splat::mixture::mixture,
+};
 
 /// How to build a transport kernel; `D` says from what.
 ///
@@ -110,6 +113,7 @@ pub(super) fn build<R: Runtime, P: Precision>(
     }
     for (splat, grid) in images {
         grid.check(splat.size())?;
+        check_device("splat", device, splat.device().client())?;
     }
     let splats: Vec<_> = images.iter().map(|&(splat, _)| splat).collect();
     let mixture = match splats.iter().any(|splat| !splat.shares().is_empty()) {
@@ -161,6 +165,23 @@ pub(super) fn build<R: Runtime, P: Precision>(
 }
 
 impl<D> KernelRecipe<D> {
+    /// Replaces all options by those of a profile.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.options = profile.kernel();
+        self
+    }
+
+    /// Replaces all options.
+    pub fn with_options(mut self, options: KernelOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// All options.
+    pub fn options(&self) -> &KernelOptions {
+        &self.options
+    }
+
     /// What a cell far from every Gaussian belongs to. Default: to the background beyond 1.5 standard deviations.
     pub fn background(mut self, background: Background) -> Self {
         self.options.background = background;

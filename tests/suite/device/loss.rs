@@ -210,7 +210,7 @@ fn targets_and_costs_are_added() {
         let sizes: f64 = mass.iter().sum::<f64>() + targets.iter().sum::<f64>();
         tally.near("value of", targets.len(), (step.value().expect("a value"), want), 70.0 * U * sizes);
         let slopes = wide(step.gradient().read().expect("slopes"));
-        let with = plain.transport_cost(*weight).evaluate(&density).expect("a step");
+        let with = plain.transport_cost(*weight).expect("a loss").evaluate(&density).expect("a step");
         let paid: f64 = costs.iter().zip(&photo.density).map(|(c, z)| weight * c * z).sum();
         tally.near("with cost", 0, (with.value().expect("a value"), want + paid), 220.0 * U * (sizes + paid));
         let wanted: Vec<f64> = slopes.iter().zip(&costs).map(|(g, c)| g + weight * c).collect();
