@@ -26,7 +26,25 @@ use crate::{
 /// between cell and annotation (paper, Eq. 2).
 ///
 /// On a kernel of many images ([`Kernel::of_all`]) a density holds the cells of all, one image behind the other, and the loss
-/// is the mean over the images.
+/// is the mean over the images. Cloning shares the memory.
+///
+/// ```
+/// use splatport::{Annotations, Discrepancy, Grid, Splat, Vulkan};
+///
+/// let device = Vulkan::best()?;
+/// let points = Annotations::new(vec![[8.0, 8.0], [24.0, 24.0]])?;
+/// let splat = Splat::round(&device, &points, [32, 32], 4.0)?;
+/// let grid = Grid::over(32, 32, 8);
+/// let mut loss = splat.kernel(grid).build()?.loss().discrepancy(Discrepancy::L2)?;
+/// let nothing = device.filled(0.0f32, loss.kernel().cells());
+/// assert_eq!(loss.evaluate(&nothing)?.value()?, 2.0);
+///
+/// // In a training loop the next crop's kernel takes the place of the last one's.
+/// loss.rebuild(&[(&splat, grid)])?;
+/// loss.set_targets(&[1.0, 0.5])?;
+/// assert_eq!(loss.evaluate(&nothing)?.value()?, 1.25);
+/// # Ok::<(), splatport::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Loss<R: Runtime, P: Precision = Single> {
     kernel: Kernel<R, P>,
@@ -34,6 +52,19 @@ pub struct Loss<R: Runtime, P: Precision = Single> {
 }
 
 /// One evaluation of a loss. Everything is on the device until asked for.
+///
+/// ```
+/// use splatport::{Annotations, Grid, Splat, Vulkan};
+///
+/// let device = Vulkan::best()?;
+/// let splat = Splat::round(&device, &Annotations::new(vec![[8.0, 8.0]])?, [16, 16], 2.0)?;
+/// let loss = splat.kernel(Grid::over(16, 16, 16)).build()?.loss();
+/// let step = loss.evaluate(&device.upload(&[3.0f32]))?;
+/// // One cell of mass 3, which is two too much for the annotation that owns it: the slope is that of the absolute difference.
+/// assert_eq!((step.value()?, step.residuals()?[0]), (2.0, 2.0));
+/// assert_eq!(step.gradient().read()?, [1.0]);
+/// # Ok::<(), splatport::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Step<R: Runtime, P: Precision = Single> {
     evaluation: Evaluation<R, P::Real>,

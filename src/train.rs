@@ -4,7 +4,7 @@ mod checkpoint;
 mod free_density;
 
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single,
+    Buffer, Device, Precision, Single,
     adam::{self, Adam, AdamState},
     cubecl::Runtime,
 };
@@ -138,7 +138,7 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
         let step = self.loss.evaluate(&density)?;
         let parts = self.loss.kernel().parts();
         let mut epoch = Epoch { epoch: self.epochs + 1, loss: step.value()?, mae: 0.0, rmse: 0.0 };
-        let mut mass = step.transported().read()?.into_iter().map(HostReal::cast_to_f64);
+        let mut mass = step.transported().read_f64()?.into_iter();
         for (annotations, _) in parts {
             // All of an image's mass arrives somewhere: at its annotations or its background.
             let error = mass.by_ref().take(annotations + 1).sum::<f64>() - *annotations as f64;

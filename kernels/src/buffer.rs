@@ -12,6 +12,16 @@ use crate::{
 /// An array of `len` elements in the memory of one device.
 ///
 /// Cloning shares the memory. Reading back waits for every launch before it and returns their errors.
+///
+/// ```
+/// # #[cfg(feature = "vulkan")] {
+/// let device = splatport_kernels::Vulkan::best()?;
+/// let numbers = device.upload(&[1.0f32, 2.5, -3.0]);
+/// let shared = numbers.clone();
+/// assert_eq!((shared.len(), shared.read_f64()?), (3, vec![1.0, 2.5, -3.0]));
+/// # }
+/// # Ok::<(), splatport_kernels::Error>(())
+/// ```
 pub struct Buffer<R: Runtime, E: CubeElement> {
     client: ComputeClient<R>,
     handle: Handle,

@@ -26,6 +26,17 @@ pub enum Shape {
 /// One device and the precision in which it works.
 ///
 /// Every stage is generic over both and infers them from the device it is given.
+///
+/// ```
+/// # #[cfg(feature = "vulkan")] {
+/// use splatport_kernels::{Half, Vulkan};
+///
+/// let single = Vulkan::best()?;
+/// let half = single.with_precision(Half)?; // weights of kernels in 16 bits, everything else as before
+/// assert_eq!(half.name(), single.name());
+/// # }
+/// # Ok::<(), splatport_kernels::Error>(())
+/// ```
 pub struct Device<R: Runtime, P: Precision = Single> {
     client: ComputeClient<R>,
     name: String,

@@ -36,7 +36,21 @@ use crate::{
 /// Of many images ([`Kernel::of_all`]), rows and columns follow one another: all cells of the first image, then of the second;
 /// the first image's annotations and its background, then the second's.
 ///
-/// Made by [`Splat::kernel`] from a splat, or by [`Kernel::from_table`] from a stored kernel.
+/// Made by [`Splat::kernel`] from a splat, or by [`Kernel::from_table`] from a stored kernel. Cloning shares the memory.
+///
+/// ```
+/// use splatport::{Annotations, Grid, Splat, Vulkan};
+///
+/// let device = Vulkan::best()?;
+/// let points = Annotations::new(vec![[10.0, 12.0], [22.5, 20.5]])?;
+/// let kernel = Splat::round(&device, &points, [32, 32], 4.0)?.kernel(Grid::over(32, 32, 4)).build()?;
+///
+/// // All of a density's mass arrives somewhere: at an annotation or, last, at the background.
+/// let mass = kernel.push_forward(&device.upload(&vec![0.5f32; kernel.cells()]))?.read_f64()?;
+/// assert_eq!(mass.len(), 3);
+/// assert!((mass.iter().sum::<f64>() - 32.0).abs() < 1e-4);
+/// # Ok::<(), splatport::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Kernel<R: Runtime, P: Precision = Single> {
     pub(crate) device: Device<R, P>,
@@ -65,8 +79,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     }
 
     /// Builds the kernel anew for other splats or grids (the next batch's crops), with the same options and with what is known
-    /// of the memory that it takes: nothing but its size is read back, and nothing is built twice. Memory is allocated anew, from what
-    /// the device's allocator has kept of the last.
+    /// of the memory that it takes: only what needs more than the last time, and a quarter, is built twice. Read back are the sizes and
+    /// what rows dropped, at once. Memory is allocated anew, from what the device's allocator has kept of the last.
     ///
     /// # Errors
     /// As [`Kernel::of_all`], and [`Error::Missing`] for a kernel from a table, whose options are not known; the kernel is then as

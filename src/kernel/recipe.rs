@@ -24,6 +24,19 @@ use crate::{
 ///
 /// [`Splat::kernel`] gives one on a splat, ready to [`build`](KernelRecipe::build). [`SplatRecipe::kernel`] gives one that
 /// follows a recipe and goes on with [`loss`](KernelRecipe::loss).
+///
+/// ```
+/// use splatport::{Annotations, Image, Profile, Vulkan};
+///
+/// let image = Image::from_u8(32, 32, 1, vec![0; 32 * 32])?;
+/// let points = Annotations::new(vec![[10.0, 12.0]])?;
+/// let recipe = splatport::recipe().kernel(4).profile(Profile::Paper).tau(1e-4);
+/// assert_eq!(recipe.options().tau, 1e-4);
+///
+/// let kernel = recipe.run(&Vulkan::best()?, &image, &points)?;
+/// assert_eq!((kernel.cells(), kernel.profile()), (64, Profile::Paper));
+/// # Ok::<(), splatport::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[must_use = "a recipe does nothing until `build` or `run` is called"]
 pub struct KernelRecipe<D> {

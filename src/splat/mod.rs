@@ -11,7 +11,7 @@ mod report;
 mod table;
 
 use splatport_kernels::{
-    Device, Gaussians, HostReal, Precision, Single,
+    Device, Gaussians, Precision, Single,
     cubecl::Runtime,
     gaussian::{self, Framing},
     nearest::{self, Nearest},
@@ -214,7 +214,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let levels: Vec<f64> = backdrop.iter().map(|&v| f64::from(v)).collect();
         let base = self.device.try_upload_f64("reconstruction", &levels)?;
         let image = fit::draw(&self.device, &self.gaussians, &base, self.size, self.drawing)?;
-        Ok(image.read()?.into_iter().map(|v| v.cast_to_f64() as f32).collect())
+        Ok(image.read_f64()?.into_iter().map(|v| v as f32).collect())
     }
 
     /// The `count` nearest Gaussians of every cell by Mahalanobis distance, free ones included, the nearest first; ties go to the

@@ -1,4 +1,4 @@
-//! How a splat is fitted: one type per choice (the rows of the table in DESIGN.md).
+//! How a splat is fitted: one type per choice (DESIGN.md, The typed chain).
 
 use serde::{Deserialize, Serialize};
 
@@ -203,7 +203,7 @@ pub enum Solver {
         /// Step size.
         rate: f64,
     },
-    /// Damped Gauss-Newton steps, one small system per Gaussian.
+    /// Damped Gauss-Newton steps, one small system per Gaussian. Scales stay below a quarter of the image's longer side.
     GaussNewton {
         /// Steps at most; a rejected one counts.
         steps: u32,

@@ -129,7 +129,7 @@ fn both(photo: &Photo) -> (Loss<R>, Vec<Vec<f64>>, f64) {
     let background = Background::Soft { cut_off: 3.0, rule: CutOff::Exponent };
     let rows = dense(&photo.set, &centres(photo), &oracle::Background::exponent(3.0, photo.set.len()));
     let tau = 1e-3;
-    // `|L' - L|` and each mass are off by at most sum z_i times the row's error (spec 4); sums add 200 roundings of theirs.
+    // `|L' - L|` and each mass are off by at most sum z_i times the row's error; sums add 200 roundings of theirs.
     let error = |(i, z): (usize, &f64)| z * (tau + row_error(&photo.set, photo.grid.centre(i)) + 200.0 * U);
     let off = photo.density.iter().enumerate().map(error).sum::<f64>() + 64.0 * U * (1 + photo.set.len()) as f64;
     (build(photo, background, ScaleClip::None, tau).loss(), rows, off)

@@ -23,7 +23,7 @@ fn density(seed: u64, cells: usize) -> (super::Buffer, Vec<f64>) {
 }
 
 /// Against the oracle on the very weights that are stored. Sums of 300 products in any order, below 300 in all:
-/// (log2 300 + log2 9 + 6) 2^-24 of the mass (spec 3), which is below 15, and of the costs, which are below 3000.
+/// (log2 300 + log2 9 + 6) 2^-24 of the mass, which is below 15, and of the costs, which are below 3000.
 fn check(loss: &Loss, density: &super::Buffer, expected: &Step<f64>, size: f64) {
     let step = loss.evaluate(density).expect("a step");
     let tolerance = 18.0 * f64::from(f32::EPSILON) / 2.0 * size;
