@@ -21,7 +21,7 @@ fn main() {
         group.launches("value and gradient", count, || {
             loss.evaluate(&density).expect("a step");
         });
-        let loss = kernel().loss().transport_cost(TRANSPORT_COST);
+        let loss = kernel().loss().transport_cost(TRANSPORT_COST).expect("a loss");
         group.launches("with transport cost", count, || {
             loss.evaluate(&density).expect("a step");
         });

@@ -41,7 +41,7 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &std::path::Path
     let fitted = splat.table()?;
     compare_sizes(&points, &fitted)?;
 
-    // A box's half side is three standard deviations (spec of the true-scale plan), a fitted crown ends near one and a half.
+    // A box's half side is three standard deviations, a fitted crown ends near one and a half.
     let grid = Grid::strided(&image, 2);
     let crowns = Splat::from_table(device, &boxes(&points, &fitted)?)?;
     let crowns = crowns.kernel(grid).background(Background::Hard { cut_off: 3.0 }).build()?.owners()?;

@@ -7,11 +7,13 @@ mod matlab;
 mod read;
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use num_traits::Float;
 
 use crate::error::{Error, Result, check_length, one_line};
+use crate::io::atomic;
 
 /// The annotations of one image: a point each, and the further columns of their file.
 ///
@@ -27,12 +29,19 @@ use crate::error::{Error, Result, check_length, one_line};
 /// assert_eq!(annotations.outside(64, 32), [1]);
 /// # Ok::<(), splatport::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Annotations {
     points: Vec<[f64; 2]>,
     columns: Vec<Column>,
     /// The file, for errors about a column that are found later.
     path: Option<PathBuf>,
+}
+
+/// Points and columns; the file that they came from makes no difference.
+impl PartialEq for Annotations {
+    fn eq(&self, other: &Self) -> bool {
+        self.points == other.points && self.columns == other.columns
+    }
 }
 
 /// A column of a file beside x and y: one text for every point.
@@ -44,8 +53,7 @@ pub struct Column {
 
 impl Column {
     /// A column of values, as text.
-    #[cfg(feature = "data")]
-    pub(crate) fn new<T: ToString>(name: &str, values: impl IntoIterator<Item = T>) -> Self {
+    pub fn new<T: ToString>(name: &str, values: impl IntoIterator<Item = T>) -> Self {
         Self { name: name.into(), values: values.into_iter().map(|value| value.to_string()).collect() }
     }
 
@@ -153,6 +161,37 @@ impl Annotations {
         Ok(annotations.of_file(path, columns))
     }
 
+    /// Writes what [`from_csv`](Self::from_csv) reads, whole or not at all: the points exactly, and the further columns.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the file cannot be written; a file already at `path` is then unchanged.
+    ///
+    /// ```
+    /// use splatport::{Annotations, Column};
+    ///
+    /// let path = std::env::temp_dir().join("splatport-doc-save.csv");
+    /// let points = Annotations::new([[1.5, 2.0], [3.0, 0.1]])?.with_columns(vec![Column::new("area", [12, 7])])?;
+    /// points.save_csv(&path)?;
+    /// assert_eq!(Annotations::from_csv(&path)?, points);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    pub fn save_csv(&self, path: impl AsRef<Path>) -> Result<()> {
+        atomic::write(path.as_ref(), |file| Ok(self.write_csv(file)?))
+    }
+
+    /// The same into any writer.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn write_csv(&self, output: impl Write) -> std::io::Result<()> {
+        let mut writer = csv::Writer::from_writer(output);
+        writer.write_record(["x", "y"].into_iter().chain(self.columns.iter().map(Column::name)))?;
+        for (row, [x, y]) in self.points.iter().enumerate() {
+            writer.serialize((x, y, self.columns.iter().map(|column| &column.values[row]).collect::<Vec<_>>()))?;
+        }
+        writer.flush()
+    }
+
     /// Reads an annotation of JHU-Crowd++: lines of x, y, width, height, occlusion and blur, separated by spaces, without a header.
     ///
     /// The last four are kept as the columns `box_w`, `box_h` (px), `occlusion` (1 visible, 2 partial, 3 full) and `blur` (0, 1).
@@ -176,8 +215,25 @@ impl Annotations {
         Self { points, columns: self.columns.iter().map(part).collect(), path: self.path.clone() }
     }
 
-    /// The same points with other columns.
-    #[cfg(feature = "data")]
+    /// The same points with other columns, one text for every point each.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a column of another length, [`Error::Column`] for one called `x`, `y` or as an earlier one.
+    pub fn with_columns(self, columns: Vec<Column>) -> Result<Self> {
+        let mut names = HashSet::from(["x", "y"]);
+        for Column { name, values } in &columns {
+            check_length("values of a column", self.len(), values.len())?;
+            if !names.insert(name) {
+                return Err(Error::Column {
+                    name: name.clone(),
+                    reason: "there is one of this name already".to_owned(),
+                });
+            }
+        }
+        drop(names);
+        Ok(self.with(columns))
+    }
+
     pub(crate) fn with(self, columns: Vec<Column>) -> Self {
         Self { columns, ..self }
     }

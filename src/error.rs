@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use splatport_kernels::{
+    Device, HostReal, Precision, Real,
+    cubecl::{Runtime, client::ComputeClient},
+};
+
 /// What every fallible function of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -30,6 +35,15 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// Bytes in memory cannot be decoded.
+    #[error("cannot decode the {what}")]
+    Decode {
+        /// What they should be.
+        what: &'static str,
         /// Why.
         #[source]
         source: Source,
@@ -64,6 +78,14 @@ pub enum Error {
     Empty {
         /// What is empty.
         what: &'static str,
+    },
+    /// Something that a value was made without, and that what was asked of it needs.
+    #[error("{what} is missing: {remedy}")]
+    Missing {
+        /// What is missing.
+        what: &'static str,
+        /// Where it comes from.
+        remedy: &'static str,
     },
     /// A slice does not have the length its companions ask for.
     #[error("{what}: expected {expected} values, got {got}")]
@@ -125,6 +147,21 @@ pub enum Error {
         /// The names there are.
         known: &'static str,
     },
+    /// What belongs together is on two devices.
+    #[error("{what} is not on the device {device}")]
+    OtherDevice {
+        /// What is elsewhere.
+        what: &'static str,
+        /// The device it should be on.
+        device: String,
+    },
+    /// A model of the caller's failed.
+    #[error("the model failed")]
+    Model {
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// Another error, about a value that came from a file.
     ///
     /// `error` is part of the message and hence not a `source`; it is always a variant about
@@ -142,6 +179,11 @@ impl Error {
     /// Names the file that the wrong value came from.
     pub(crate) fn within(self, path: &Path) -> Self {
         Self::In { path: path.into(), error: Box::new(self) }
+    }
+
+    /// Why a [`DensityModel`](crate::train::DensityModel) failed, as an error of this crate.
+    pub fn model(source: impl Into<Source>) -> Self {
+        Self::Model { source: source.into() }
     }
 
     /// A file that cannot be read, and why.
@@ -166,9 +208,41 @@ pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(character).collect()
 }
 
+/// Rejects sides of 0, by name.
+pub(crate) fn check_sides<const N: usize>(sides: [u32; N], names: [&'static str; N]) -> Result<()> {
+    match sides.iter().position(|&side| side == 0) {
+        None => Ok(()),
+        Some(at) => Err(Error::Empty { what: names[at] }),
+    }
+}
+
 /// Rejects a length other than `expected`.
 pub(crate) fn check_length(what: &'static str, expected: usize, got: usize) -> Result<()> {
     if got == expected { Ok(()) } else { Err(Error::Length { what, expected, got }) }
+}
+
+/// Rejects what is no finite number in the float `F` of a device: 1e39 is infinite in `f32`.
+pub(crate) fn check_real<F: Real>(what: &'static str, values: &[f64]) -> Result<()> {
+    check_finite(what, 1, values)?;
+    let max = F::max_value().cast_to_f64();
+    match values.iter().position(|&value| !is_real::<F>(value)) {
+        None => Ok(()),
+        Some(index) => Err(Error::OutOfRange { what, index, value: values[index], min: -max, max }),
+    }
+}
+
+/// Whether a number is finite once it is rounded to the float `F`.
+pub(crate) fn is_real<F: Real>(value: f64) -> bool {
+    F::cast_from_f64(value).cast_to_f64().is_finite()
+}
+
+/// Rejects arrays of another device: CubeCL would take memory of its own for theirs.
+pub(crate) fn check_device<R: Runtime, P: Precision>(
+    what: &'static str,
+    device: &Device<R, P>,
+    client: &ComputeClient<R>,
+) -> Result<()> {
+    if device.is_of(client) { Ok(()) } else { Err(Error::OtherDevice { what, device: device.name().to_owned() }) }
 }
 
 /// Rejects NaN and infinities; the index in the error is the row, of `per_row` values.

@@ -1,5 +1,6 @@
 //! The cells of a density over an image.
 
+use serde::{Deserialize, Serialize};
 use splatport_kernels::Cells;
 
 use crate::{Error, Image, Result};
@@ -19,7 +20,7 @@ use crate::{Error, Image, Result};
 /// assert_eq!(grid.centre(4), [12.0, 12.0]);
 /// # Ok::<(), splatport::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grid {
     image: [u32; 2],
     corner: [u32; 2],
@@ -139,8 +140,9 @@ impl Grid {
         if self.is_empty() {
             return Err(Error::Empty { what: "grid" });
         }
-        if self.len() >= u32::MAX as usize {
-            return Err(splatport_kernels::Error::TooLarge { what: "grid" }.into());
+        let (count, most) = (self.len() as u64, u64::from(u32::MAX - 1));
+        if count > most {
+            return Err(splatport_kernels::Error::TooLarge { what: "grid", count, most }.into());
         }
         for (axis, size) in image.into_iter().enumerate() {
             if self.image[axis] != size {

@@ -9,7 +9,7 @@ use std::path::Path;
 use image::codecs::png::PngEncoder;
 use image::{ColorType, ImageEncoder, ImageFormat};
 
-use crate::error::{Error, Result, check_finite, check_length};
+use crate::error::{Error, Result, check_finite, check_length, check_sides};
 use crate::io::atomic;
 
 /// The largest value of a 16-bit sample.
@@ -84,6 +84,25 @@ impl Image {
         Self::new(decoded.width, decoded.height, decoded.channels, decoded.pixels).map_err(|error| error.within(path))
     }
 
+    /// Decodes the bytes of a PNG or JPEG file, as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if they are no such file, or not all of one.
+    ///
+    /// ```
+    /// use splatport::Image;
+    ///
+    /// let path = std::env::temp_dir().join("splatport-doc-decode.png");
+    /// let image = Image::from_u8(2, 1, 1, vec![7, 9])?;
+    /// image.save(&path)?;
+    /// assert_eq!(Image::decode(&std::fs::read(&path).expect("a file"))?, image);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let decoded = decode::decode(bytes, None).map_err(|source| Error::Decode { what: "image", source })?;
+        Self::new(decoded.width, decoded.height, decoded.channels, decoded.pixels)
+    }
+
     /// An image of eight-bit samples: `pixels` holds `height * width * channels` values.
     ///
     /// # Errors
@@ -112,9 +131,7 @@ impl Image {
     }
 
     fn new(width: u32, height: u32, channels: u8, pixels: Pixels) -> Result<Self> {
-        if width == 0 || height == 0 {
-            return Err(Error::Empty { what: "image" });
-        }
+        check_sides([width, height], ["width of the image", "height of the image"])?;
         if channels != 1 && channels != 3 {
             return Err(Error::Channels { got: channels.into() });
         }

@@ -5,7 +5,7 @@ mod plan;
 use serde::{Deserialize, Serialize};
 pub use splatport_kernels::discrepancy::Discrepancy;
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single, cost,
+    Buffer, Device, HostReal, Precision, Real, Single, cost,
     cubecl::Runtime,
     transport::{self, Evaluation, Terms},
 };
@@ -14,7 +14,7 @@ pub use plan::{PlanGradient, PlanStep};
 
 use crate::{
     Annotations, Error, Grid, Image, Kernel, KernelRecipe, Result, Splat,
-    error::{check_finite, check_length},
+    error::{check_length, check_real, is_real},
     kernel::OnRecipe,
 };
 
@@ -26,54 +26,97 @@ use crate::{
 /// between cell and annotation (paper, Eq. 2).
 ///
 /// On a kernel of many images ([`Kernel::of_all`]) a density holds the cells of all, one image behind the other, and the loss
-/// is the mean over the images.
-#[derive(Debug)]
+/// is the mean over the images. Cloning shares the memory.
+///
+/// ```
+/// use splatport::{Annotations, Discrepancy, Grid, Splat, Vulkan};
+///
+/// let device = Vulkan::best()?;
+/// let points = Annotations::new(vec![[8.0, 8.0], [24.0, 24.0]])?;
+/// let splat = Splat::round(&device, &points, [32, 32], 4.0)?;
+/// let grid = Grid::over(32, 32, 8);
+/// let mut loss = splat.kernel(grid).build()?.loss().discrepancy(Discrepancy::L2)?;
+/// let nothing = device.filled(0.0f32, loss.kernel().cells());
+/// assert_eq!(loss.evaluate(&nothing)?.value()?, 2.0);
+///
+/// // In a training loop the next crop's kernel takes the place of the last one's.
+/// loss.rebuild(&[(&splat, grid)])?;
+/// loss.set_targets(&[1.0, 0.5])?;
+/// assert_eq!(loss.evaluate(&nothing)?.value()?, 1.25);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Debug, Clone)]
 pub struct Loss<R: Runtime, P: Precision = Single> {
     kernel: Kernel<R, P>,
     terms: Terms<R, P::Real>,
-    /// A transport cost was asked for, and the kernel has no Gaussians.
-    lacks_splat: bool,
 }
 
 /// One evaluation of a loss. Everything is on the device until asked for.
-#[derive(Debug)]
-pub struct Step<R: Runtime, P: Precision> {
+///
+/// ```
+/// use splatport::{Annotations, Grid, Splat, Vulkan};
+///
+/// let device = Vulkan::best()?;
+/// let splat = Splat::round(&device, &Annotations::new(vec![[8.0, 8.0]])?, [16, 16], 2.0)?;
+/// let loss = splat.kernel(Grid::over(16, 16, 16)).build()?.loss();
+/// let step = loss.evaluate(&device.upload(&[3.0f32]))?;
+/// // One cell of mass 3, which is two too much for the annotation that owns it: the slope is that of the absolute difference.
+/// assert_eq!((step.value()?, step.residuals()?[0]), (2.0, 2.0));
+/// assert_eq!(step.gradient().read()?, [1.0]);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Step<R: Runtime, P: Precision = Single> {
     evaluation: Evaluation<R, P::Real>,
     target: Buffer<R, P::Real>,
 }
 
 impl<R: Runtime, P: Precision> Loss<R, P> {
     pub(crate) fn new(kernel: Kernel<R, P>) -> Self {
-        let terms = Terms {
-            discrepancy: Discrepancy::L1,
-            target: by_column(&kernel, &vec![1.0; kernel.annotations()], 0.0),
-            weight: by_column(&kernel, &vec![1.0; kernel.annotations()], 1.0),
-            cost: None,
-        };
-        Self { kernel, terms, lacks_splat: false }
+        let [target, weight] = units(&kernel);
+        Self { kernel, terms: Terms { discrepancy: Discrepancy::L1, target, weight, cost: None } }
     }
 
     /// Replaces the annotations' targets, one each (a crop's share of a box, for example); the backgrounds' stay 0.
     ///
     /// # Errors
-    /// [`Error::Length`], or [`Error::NotFinite`] naming the annotation.
+    /// As [`set_targets`](Self::set_targets).
     pub fn targets(mut self, targets: &[f64]) -> Result<Self> {
-        check_length("targets", self.kernel.annotations(), targets.len())?;
-        check_finite("targets", 1, targets)?;
-        self.terms.target = by_column(&self.kernel, targets, 0.0);
+        self.set_targets(targets)?;
         Ok(self)
+    }
+
+    /// The same in place, for a loss that was [rebuilt](Self::rebuild).
+    ///
+    /// # Errors
+    /// [`Error::Length`], or [`Error::NotFinite`] or [`Error::OutOfRange`] (of the device's float) naming the annotation; the loss is
+    /// then as it was.
+    pub fn set_targets(&mut self, targets: &[f64]) -> Result<()> {
+        check_length("targets", self.kernel.annotations(), targets.len())?;
+        check_real::<P::Real>("targets", targets)?;
+        self.terms.target = by_column(&self.kernel, targets, 0.0);
+        Ok(())
     }
 
     /// Replaces the factors of the annotations' discrepancies, one each, and of the backgrounds'. All are 1 by default.
     ///
     /// # Errors
-    /// [`Error::Length`], or [`Error::NotFinite`] naming the annotation.
+    /// As [`set_weights`](Self::set_weights).
     pub fn weights(mut self, weights: &[f64], background: f64) -> Result<Self> {
-        check_length("weights", self.kernel.annotations(), weights.len())?;
-        check_finite("weights", 1, weights)?;
-        check_finite("weight of the background", 1, &[background])?;
-        self.terms.weight = by_column(&self.kernel, weights, background);
+        self.set_weights(weights, background)?;
         Ok(self)
+    }
+
+    /// The same in place, for a loss that was [rebuilt](Self::rebuild).
+    ///
+    /// # Errors
+    /// As [`set_targets`](Self::set_targets); the loss is then as it was.
+    pub fn set_weights(&mut self, weights: &[f64], background: f64) -> Result<()> {
+        check_length("weights", self.kernel.annotations(), weights.len())?;
+        check_real::<P::Real>("weights", weights)?;
+        check_real::<P::Real>("weight of the background", &[background])?;
+        self.terms.weight = by_column(&self.kernel, weights, background);
+        Ok(())
     }
 
     /// How transported mass and target are compared. Default: [`Discrepancy::L1`], the paper's.
@@ -85,32 +128,41 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// density of 0 and stay there (EXPERIMENTS.md).
     ///
     /// # Errors
-    /// [`Error::Option`] when its width or least mass is not positive and finite.
+    /// [`Error::Option`] when its width or least mass is not positive and finite, as the device's float rounds it.
     pub fn discrepancy(mut self, discrepancy: Discrepancy) -> Result<Self> {
-        check_discrepancy(discrepancy)?;
+        LossOptions { discrepancy, ..LossOptions::default() }.check::<P::Real>()?;
         self.terms.discrepancy = discrepancy;
         Ok(self)
     }
 
     /// Adds `weight` (the paper's lambda 2, per px²) times the transport cost; 0 takes it away. A kernel from a table needs its
     /// Gaussians for it: [`Kernel::with_splat`].
-    pub fn transport_cost(mut self, weight: f64) -> Self {
-        let (kernel, wanted) = (&self.kernel, weight != 0.0);
-        let frames = kernel.frames.as_ref().filter(|_| wanted);
-        self.terms.cost = frames.map(|frames| (weight, cost::cell_costs(&kernel.device, &kernel.entries, frames)));
-        self.lacks_splat = wanted && self.terms.cost.is_none();
-        self
+    ///
+    /// # Errors
+    /// [`Error::Option`] when the weight is not finite, as the device's float rounds it; [`Error::Missing`] for a kernel from a table
+    /// without its Gaussians.
+    pub fn transport_cost(mut self, weight: f64) -> Result<Self> {
+        LossOptions { transport_cost: weight, ..LossOptions::default() }.check::<P::Real>()?;
+        let Kernel { device, entries, frames, .. } = &self.kernel;
+        self.terms.cost = match frames {
+            _ if weight == 0.0 => None,
+            Some(frames) => Some((weight, cost::cell_costs(device, entries, frames))),
+            None => {
+                let what = "the splat of a kernel from a table";
+                return Err(Error::Missing { what, remedy: "`Kernel::with_splat` gives it back" });
+            }
+        };
+        Ok(self)
     }
 
-    /// Builds the kernel anew for other splats or grids, see [`Kernel::rebuild`]. Targets and weights are 1 again, the transport
-    /// cost stays.
+    /// Builds the kernel anew for other splats or grids, see [`Kernel::rebuild`]. Targets and weights are 1 again
+    /// ([`set_targets`](Self::set_targets) and [`set_weights`](Self::set_weights) give new ones), discrepancy and transport cost stay.
     ///
     /// # Errors
     /// As [`Kernel::rebuild`]; the loss is then as it was.
     pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
         self.kernel.rebuild(images)?;
-        self.terms.target = by_column(&self.kernel, &vec![1.0; self.kernel.annotations()], 0.0);
-        self.terms.weight = by_column(&self.kernel, &vec![1.0; self.kernel.annotations()], 1.0);
+        [self.terms.target, self.terms.weight] = units(&self.kernel);
         if let (Some((_, costs)), Some(frames)) = (&mut self.terms.cost, &self.kernel.frames) {
             *costs = cost::cell_costs(&self.kernel.device, &self.kernel.entries, frames);
         }
@@ -122,37 +174,28 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         &self.kernel
     }
 
+    /// The kernel it carried with.
+    pub fn into_kernel(self) -> Kernel<R, P> {
+        self.kernel
+    }
+
     /// Value, gradient and transported mass at `density`, `[cells]`, in three launches.
     ///
     /// # Errors
-    /// [`Error::Device`] with the lengths when `density` has not one value per cell, [`Error::Option`] when the transport
-    /// cost's weight is not finite, [`Error::Empty`] when it needs Gaussians that a kernel from a table does not have.
+    /// [`Error::Length`] when `density` has not one value per cell, [`Error::OtherDevice`] when it is on another device than the kernel,
+    /// [`Error::Device`].
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
-        if let Some((weight, _)) = &self.terms.cost
-            && !weight.is_finite()
-        {
-            return Err(Error::Option { name: "transport cost", value: *weight, why: "must be finite" });
-        }
-        if self.lacks_splat {
-            return Err(Error::Empty { what: "the splat of a kernel from a table" });
-        }
+        self.kernel.check_density(density)?;
         let scale = 1.0 / self.kernel.parts().len() as f64;
         let evaluation = transport::evaluate(&self.kernel.device, &self.kernel.entries, density, &self.terms, scale)?;
         Ok(Step { evaluation, target: self.terms.target.clone() })
     }
 }
 
-/// Rejects a width or least mass that is none.
-fn check_discrepancy(discrepancy: Discrepancy) -> Result<()> {
-    let (name, value) = match discrepancy {
-        Discrepancy::L1 | Discrepancy::L2 => return Ok(()),
-        Discrepancy::Huber { width } => ("width", width),
-        Discrepancy::PoissonKl { least } => ("least", least),
-    };
-    match value.is_finite() && value > 0.0 {
-        true => Ok(()),
-        false => Err(Error::Option { name, value, why: "must be positive and finite" }),
-    }
+/// Targets and weights of a loss that was given none.
+fn units<R: Runtime, P: Precision>(kernel: &Kernel<R, P>) -> [Buffer<R, P::Real>; 2] {
+    let ones = vec![1.0; kernel.annotations()];
+    [0.0, 1.0].map(|background| by_column(kernel, &ones, background))
 }
 
 /// Values of the annotations, with every image's background behind its own.
@@ -182,7 +225,7 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// # Errors
     /// [`Error::Device`] when a launch failed.
     pub fn values(&self) -> Result<Vec<f64>> {
-        Ok(self.evaluation.value.read()?.into_iter().map(HostReal::cast_to_f64).collect())
+        Ok(self.evaluation.value.read_f64()?)
     }
 
     /// The same, on the device, `[images]`.
@@ -212,6 +255,33 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     }
 }
 
+/// Everything about a loss but its kernel, targets and weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossOptions {
+    /// How transported mass and target are compared.
+    #[serde(default)]
+    pub discrepancy: Discrepancy,
+    /// Weight of the transport cost, per px².
+    pub transport_cost: f64,
+}
+
+impl LossOptions {
+    /// Rejects what is no number, or becomes none in the float `F`: 1e-50 is 0 in `f32`.
+    fn check<F: Real>(&self) -> Result<()> {
+        if let Some((name, value)) = self.discrepancy.parameter()
+            && !(is_real::<F>(value) && F::cast_from_f64(value) > F::from_int(0))
+        {
+            return Err(Error::Option { name, value, why: "must be positive and finite, in the device's float too" });
+        }
+        match self.transport_cost {
+            weight if is_real::<F>(weight) => Ok(()),
+            value => {
+                Err(Error::Option { name: "transport cost", value, why: "must be finite, in the device's float too" })
+            }
+        }
+    }
+}
+
 /// The whole chain `Splat -> Kernel -> Loss` as a value: no device, no image, can be stored.
 ///
 /// ```
@@ -227,26 +297,36 @@ impl<R: Runtime, P: Precision> Step<R, P> {
 #[must_use = "a recipe does nothing until `run` is called"]
 pub struct LossRecipe {
     kernel: KernelRecipe<OnRecipe>,
-    #[serde(default)]
-    discrepancy: Discrepancy,
-    transport_cost: f64,
+    #[serde(flatten)]
+    options: LossOptions,
 }
 
 impl LossRecipe {
     pub(crate) fn after(kernel: KernelRecipe<OnRecipe>) -> Self {
-        Self { kernel, discrepancy: Discrepancy::default(), transport_cost: 0.0 }
+        Self { kernel, options: LossOptions::default() }
     }
 
     /// How transported mass and target are compared, see [`Loss::discrepancy`]. Default: [`Discrepancy::L1`].
     pub fn discrepancy(mut self, discrepancy: Discrepancy) -> Self {
-        self.discrepancy = discrepancy;
+        self.options.discrepancy = discrepancy;
         self
     }
 
     /// Weight of the transport cost, per px². Default: 0.
     pub fn transport_cost(mut self, weight: f64) -> Self {
-        self.transport_cost = weight;
+        self.options.transport_cost = weight;
         self
+    }
+
+    /// Replaces all options.
+    pub fn with_options(mut self, options: LossOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// All options.
+    pub fn options(&self) -> &LossOptions {
+        &self.options
     }
 
     /// The kernel's recipe.
@@ -264,7 +344,7 @@ impl LossRecipe {
         image: &Image,
         annotations: &Annotations,
     ) -> Result<Loss<R, P>> {
-        self.check()?;
+        self.options.check::<P::Real>()?;
         self.bind(self.kernel.run(device, image, annotations)?)
     }
 
@@ -277,21 +357,11 @@ impl LossRecipe {
         device: &Device<R, P>,
         images: &[(&Image, &Annotations)],
     ) -> Result<Loss<R, P>> {
-        self.check()?;
+        self.options.check::<P::Real>()?;
         self.bind(self.kernel.run_all(device, images)?)
     }
 
     fn bind<R: Runtime, P: Precision>(&self, kernel: Kernel<R, P>) -> Result<Loss<R, P>> {
-        Ok(kernel.loss().discrepancy(self.discrepancy)?.transport_cost(self.transport_cost))
-    }
-
-    /// What needs no device.
-    fn check(&self) -> Result<()> {
-        check_discrepancy(self.discrepancy)?;
-        if self.transport_cost.is_finite() {
-            return Ok(());
-        }
-        let value = self.transport_cost;
-        Err(Error::Option { name: "transport cost", value, why: "must be finite" })
+        kernel.loss().discrepancy(self.options.discrepancy)?.transport_cost(self.options.transport_cost)
     }
 }

@@ -1,8 +1,11 @@
 //! Three complete sets of options: what to recommend, what the paper says, what its authors' code does.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    Error, Result,
     kernel::{Background, CutOff, KernelOptions, ScaleClip},
     splat::{
         BackgroundImage, Cleanup, Compositing, ExtraGaussians, InitialColor, InitialScale, Opacity, Reconstruction,
@@ -13,6 +16,16 @@ use crate::{
 /// A named set of options for every stage; single options can be changed afterwards.
 ///
 /// Artefacts store the name of the profile they were made with.
+///
+/// ```
+/// use splatport::{Profile, kernel::KernelOptions};
+///
+/// let paper: Profile = "paper".parse()?;
+/// let options = KernelOptions { tau: 1e-4, ..paper.kernel() };
+/// assert_eq!(splatport::recipe().kernel(8).with_options(options).options().profile.to_string(), "paper");
+/// assert_eq!("papre".parse::<Profile>().unwrap_err().to_string(), "profile `papre` is not one of recommended, paper, reference");
+/// # Ok::<(), splatport::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Profile {
@@ -26,8 +39,8 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// What [`Profile::named`] knows, for errors.
-    pub(crate) const NAMES: &str = "recommended, paper, reference";
+    /// What there is, for errors.
+    const NAMES: &str = "recommended, paper, reference";
 
     /// Name as written in artefacts.
     pub fn name(self) -> &'static str {
@@ -109,6 +122,22 @@ impl Profile {
                 ..recommended
             },
         }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = Error;
+
+    /// [`Error::Unknown`] with the names there are.
+    fn from_str(name: &str) -> Result<Self> {
+        let unknown = || Error::Unknown { what: "profile", name: name.to_owned(), known: Self::NAMES };
+        Self::named(name).ok_or_else(unknown)
     }
 }
 

@@ -4,14 +4,17 @@ mod checkpoint;
 mod free_density;
 
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision,
+    Buffer, Device, Precision, Single,
     adam::{self, Adam, AdamState},
     cubecl::Runtime,
 };
 
 pub use free_density::FreeDensity;
 
-use crate::{Error, Loss, Result, error::check_length};
+use crate::{
+    Error, Loss, Result,
+    error::{check_device, check_length},
+};
 
 /// Gradients by a model's parameters, in their order; none for a parameter that had no part.
 pub type Gradients<R, P> = Vec<Option<Buffer<R, <P as Precision>::Real>>>;
@@ -21,14 +24,14 @@ pub trait DensityModel<R: Runtime, P: Precision> {
     /// The densities of all images, one behind the other, `[cells]`, on the device.
     ///
     /// # Errors
-    /// The implementation's own.
+    /// The implementation's own, [`Error::model`] around what is none of this crate's.
     fn density(&mut self) -> Result<Buffer<R, P::Real>>;
 
     /// Takes the loss's gradient by the densities and gives those by the parameters, in the order of
     /// [`parameters`](DensityModel::parameters).
     ///
     /// # Errors
-    /// The implementation's own.
+    /// The implementation's own, [`Error::model`] around what is none of this crate's.
     fn backward(&mut self, gradient: &Buffer<R, P::Real>) -> Result<Gradients<R, P>>;
 
     /// The parameters, always in the same order. The trainer changes them in place.
@@ -37,7 +40,7 @@ pub trait DensityModel<R: Runtime, P: Precision> {
 
 /// A named array of parameters.
 #[derive(Debug, Clone)]
-pub struct Parameter<R: Runtime, P: Precision> {
+pub struct Parameter<R: Runtime, P: Precision = Single> {
     /// Name in checkpoints.
     pub name: String,
     /// The numbers, on the device.
@@ -106,6 +109,11 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
         &self.model
     }
 
+    /// The model, trained.
+    pub fn into_model(self) -> M {
+        self.model
+    }
+
     /// Epochs done.
     pub fn epochs(&self) -> u32 {
         self.epochs
@@ -115,8 +123,8 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] when the loss is no number, [`Error::Option`] when the rate is none that is positive,
-    /// [`Error::OutOfRange`] when no more epochs can be counted: the parameters are left as they were. [`Error::Device`], and the
-    /// model's own.
+    /// [`Error::OutOfRange`] when no more epochs can be counted: the parameters are left as they were. [`Error::OtherDevice`] when
+    /// the loss or a parameter is not on the trainer's device; [`Error::Device`], and the model's own.
     pub fn epoch(&mut self) -> Result<Epoch> {
         let rate = self.rule.rate;
         if !(rate.is_finite() && rate > 0.0) {
@@ -124,11 +132,15 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
         }
         let (what, value, max) = ("epochs", f64::from(self.epochs), f64::from(u32::MAX - 1));
         let next = self.epochs.checked_add(1).ok_or(Error::OutOfRange { what, index: 0, value, min: 0.0, max })?;
+        check_device("loss", &self.device, self.loss.kernel().device().client())?;
+        for parameter in self.model.parameters() {
+            check_device("parameter of the model", &self.device, parameter.values.client())?;
+        }
         let density = self.model.density()?;
         let step = self.loss.evaluate(&density)?;
         let parts = self.loss.kernel().parts();
         let mut epoch = Epoch { epoch: next, loss: step.value()?, mae: 0.0, rmse: 0.0 };
-        let mut mass = step.transported().read()?.into_iter().map(HostReal::cast_to_f64);
+        let mut mass = step.transported().read_f64()?.into_iter();
         for (annotations, _) in parts {
             // All of an image's mass arrives somewhere: at its annotations or its background.
             let error = mass.by_ref().take(annotations + 1).sum::<f64>() - *annotations as f64;

@@ -1,8 +1,12 @@
 //! What augmentation does to an image, as a map of its coordinates.
 
+use serde::{Deserialize, Serialize};
 use splatport_kernels::affine::Affine;
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    error::{check_finite, check_sides},
+};
 
 /// A map from an image's pixels to those of a view of it: resized, turned, flipped, cropped, in any order.
 ///
@@ -18,7 +22,7 @@ use crate::{Error, Result};
 /// assert_eq!(view.point([300.0, 100.0]), [78.0, 30.0]);
 /// # Ok::<(), splatport::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct View {
     affine: Affine,
     size: [u32; 2],
@@ -81,7 +85,7 @@ impl View {
     /// [`Error::Empty`] when a side is 0, [`Error::NotFinite`] for a corner that is no place.
     pub fn crop(self, corner: [f64; 2], size: [u32; 2]) -> Result<Self> {
         check(size)?;
-        crate::error::check_finite("corner", 1, &corner)?;
+        check_finite("corner", 1, &corner)?;
         Ok(self.then([[1.0, 0.0], [0.0, 1.0]], corner.map(|v| -v), size))
     }
 
@@ -114,5 +118,5 @@ impl View {
 }
 
 fn check(size: [u32; 2]) -> Result<()> {
-    if size.contains(&0) { Err(Error::Empty { what: "view" }) } else { Ok(()) }
+    check_sides(size, ["width of the view", "height of the view"])
 }

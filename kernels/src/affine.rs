@@ -4,6 +4,7 @@
 //! is the larger eigenvalue, the short one follows from the determinant, `s0' s1' = |det A| s0 s1`, which cancels nothing.
 
 use cubecl::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// `x' = A x + t` in px.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Affine {
     /// `A`, row by row.
     pub matrix: [[f64; 2]; 2],

@@ -1,7 +1,10 @@
 //! The runtimes that ship with the crate, behind features of the same names.
 
+#[cfg(feature = "wgpu")]
+mod adapters;
+
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-use crate::{Device, Result};
+use crate::{Device, Error, Result};
 
 /// A device reached through `wgpu`: Vulkan on Linux and Windows, Metal on macOS.
 #[cfg(feature = "wgpu")]
@@ -23,10 +26,26 @@ impl Vulkan {
     /// `CUBECL_WGPU_DEFAULT_DEVICE`, `DiscreteGpu(1)` or `Cpu` for example, overrides the choice.
     ///
     /// # Errors
-    /// [`crate::Error::NoDevice`] without a Vulkan driver, [`crate::Error::UnsupportedFloat`] when the device fails the
-    /// self-check.
+    /// [`Error::NoDevice`] without a Vulkan driver, [`Error::NoSuchDevice`] when the variable names none that is there,
+    /// [`Error::UnsupportedFloat`] when the device fails the self-check, [`Error::Device`].
     pub fn best() -> Result<Device<WgpuRuntime>> {
-        best_wgpu()
+        adapters::best()
+    }
+
+    /// Names of all Vulkan devices, as the driver lists them; none without a driver.
+    pub fn names() -> Vec<String> {
+        adapters::names()
+    }
+
+    /// The device with this index in [`names`](Self::names).
+    ///
+    /// To CubeCL it is another device than [`best`](Self::best), even where both are the same hardware: arrays of one are not for
+    /// the other.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] with how many there are; as [`best`](Self::best).
+    pub fn device(index: usize) -> Result<Device<WgpuRuntime>> {
+        adapters::device(index)
     }
 }
 
@@ -41,43 +60,29 @@ impl Wgpu {
     /// The fastest device; see `Vulkan::best`.
     ///
     /// # Errors
-    /// [`crate::Error::NoDevice`] without a driver, [`crate::Error::UnsupportedFloat`] when the device fails the
-    /// self-check.
+    /// As `Vulkan::best`.
     pub fn best() -> Result<Device<WgpuRuntime>> {
-        best_wgpu()
+        adapters::best()
+    }
+
+    /// Names of all devices; see `Vulkan::names`.
+    pub fn names() -> Vec<String> {
+        adapters::names()
+    }
+
+    /// The device with this index in [`names`](Self::names); see `Vulkan::device`.
+    ///
+    /// # Errors
+    /// As `Vulkan::device`.
+    pub fn device(index: usize) -> Result<Device<WgpuRuntime>> {
+        adapters::device(index)
     }
 }
 
-#[cfg(feature = "wgpu")]
-fn best_wgpu() -> Result<Device<WgpuRuntime>> {
-    use cubecl_wgpu::WgpuDevice;
-
-    let missing = || crate::Error::NoDevice {
-        kind: "Vulkan",
-        hint: "install a GPU driver, or on Debian `apt-get install mesa-vulkan-drivers libvulkan1` for a software one",
-    };
-    // Asking CubeCL for a client without an adapter, or with an override that names none, panics: look first.
-    let name = adapter_name().ok_or_else(missing)?;
-    let device = std::panic::catch_unwind(|| Device::new(&WgpuDevice::default())).map_err(|_| missing())??;
-    Ok(device.named(name))
-}
-
-/// The adapter that CubeCL will choose, as its driver calls it.
-#[cfg(feature = "wgpu")]
-fn adapter_name() -> Option<String> {
-    use cubecl_wgpu::{AutoGraphicsApi, GraphicsApi};
-
-    let backends = AutoGraphicsApi::backend().into();
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends,
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
-    let power_preference = wgpu::PowerPreference::HighPerformance;
-    let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
-    let info = cubecl::future::block_on(instance.request_adapter(&options)).ok()?.get_info();
-    let compiler = if cfg!(feature = "vulkan") { "SPIR-V" } else { "WGSL" };
-    let chosen = std::env::var("CUBECL_WGPU_DEFAULT_DEVICE").unwrap_or(info.name);
-    Some(format!("{chosen} ({} {}, {compiler})", info.driver, info.driver_info))
+/// A device that is not among those that are there.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn no_such(kind: &'static str, index: usize, count: usize) -> Error {
+    Error::NoSuchDevice { kind, wanted: index.to_string(), known: format!("{count}, numbered from 0") }
 }
 
 /// CUDA devices.
@@ -90,33 +95,32 @@ impl Cuda {
     /// The CUDA device with this index.
     ///
     /// # Errors
-    /// [`crate::Error::NoDevice`] without the driver or such a device.
+    /// [`Error::NoDevice`] without the driver or any device, [`Error::NoSuchDevice`] with how many there are,
+    /// [`Error::UnsupportedFloat`], [`Error::Device`].
     pub fn device(index: usize) -> Result<Device<CudaRuntime>> {
-        if index >= Self::count()? {
-            return Err(Self::missing());
+        match Self::count()? {
+            count if index >= count => Err(no_such("CUDA", index, count)),
+            _ => Device::new(&cubecl_cuda::CudaDevice::new(index)),
         }
-        Device::new(&cubecl_cuda::CudaDevice::new(index))
     }
 
     /// All CUDA devices, in the order of their indices.
     ///
     /// # Errors
-    /// [`crate::Error::NoDevice`] without the driver or any device.
+    /// As [`device`](Self::device).
     pub fn all() -> Result<Vec<Device<CudaRuntime>>> {
-        match Self::count()? {
-            0 => Err(Self::missing()),
-            count => (0..count).map(|index| Device::new(&cubecl_cuda::CudaDevice::new(index))).collect(),
-        }
+        (0..Self::count()?).map(Self::device).collect()
     }
 
+    /// How many there are, at least one.
     fn count() -> Result<usize> {
         use cubecl::Runtime;
 
+        let hint = "it needs an NVIDIA driver and libnvrtc on the library path";
         // cudarc loads the driver lazily and panics where there is none.
-        std::panic::catch_unwind(|| CudaRuntime::enumerate_all_devices(&()).len()).map_err(|_| Self::missing())
-    }
-
-    fn missing() -> crate::Error {
-        crate::Error::NoDevice { kind: "CUDA", hint: "it needs an NVIDIA driver and libnvrtc on the library path" }
+        match std::panic::catch_unwind(|| CudaRuntime::enumerate_all_devices(&()).len()) {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(Error::NoDevice { kind: "CUDA", hint }),
+        }
     }
 }

@@ -4,11 +4,24 @@ use std::marker::PhantomData;
 
 use cubecl::{prelude::*, server::Handle};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    real::{HostReal, Real},
+};
 
 /// An array of `len` elements in the memory of one device.
 ///
 /// Cloning shares the memory. Reading back waits for every launch before it and returns their errors.
+///
+/// ```
+/// # #[cfg(feature = "vulkan")] {
+/// let device = splatport_kernels::Vulkan::best()?;
+/// let numbers = device.upload(&[1.0f32, 2.5, -3.0]);
+/// let shared = numbers.clone();
+/// assert_eq!((shared.len(), shared.read_f64()?), (3, vec![1.0, 2.5, -3.0]));
+/// # }
+/// # Ok::<(), splatport_kernels::Error>(())
+/// ```
 pub struct Buffer<R: Runtime, E: CubeElement> {
     client: ComputeClient<R>,
     handle: Handle,
@@ -30,6 +43,9 @@ impl<R: Runtime, E: CubeElement> std::fmt::Debug for Buffer<R, E> {
 
 impl<R: Runtime, E: CubeElement> Buffer<R, E> {
     /// Copies `values` to the device.
+    ///
+    /// # Panics
+    /// CubeCL's, when the device has no buffer so large; [`crate::Device::try_upload`] looks first.
     pub fn from_slice(client: &ComputeClient<R>, values: &[E]) -> Self {
         // A zero-sized allocation is no valid binding on every backend: hold a quad, say zero.
         let handle = if values.is_empty() {
@@ -63,6 +79,11 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         &self.handle
     }
 
+    /// CubeCL's client of the device that holds it.
+    pub fn client(&self) -> &ComputeClient<R> {
+        &self.client
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.len
@@ -90,6 +111,17 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         self.client.flush()?;
         let bytes = self.client.read_one(self.handle.clone())?;
         Ok(self.elements(&bytes))
+    }
+
+    /// The elements as `f64`, which holds all of `f32`, `f16` and `bf16`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_f64(&self) -> Result<Vec<f64>>
+    where
+        E: Real,
+    {
+        Ok(self.read()?.into_iter().map(HostReal::cast_to_f64).collect())
     }
 
     /// Reads two buffers at the cost of one wait.

@@ -78,7 +78,7 @@ impl Tolerance {
 
 /// The sparse matrices of a batch of images, in one numbering: rows are cells, columns annotations, background beside it.
 /// Pixel-major for the gradient, annotation-major for the sums.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Correspondence<R: Runtime, P: Precision> {
     /// Where the rows are, and how many annotations each image has.
     pub mosaic: Mosaic<R, P::Real>,
@@ -99,7 +99,7 @@ pub struct Correspondence<R: Runtime, P: Precision> {
 }
 
 /// What a mixture has in the place of annotations.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Components<R: Runtime, P: Precision> {
     /// Where the rows are, and how many components each image has.
     pub mosaic: Mosaic<R, P::Real>,
@@ -117,7 +117,7 @@ pub struct Dropped {
 }
 
 /// Entries in annotation-major order, grouped by the tiles that an annotation reaches.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Transposed<R: Runtime, W: Storage> {
     /// Slots of annotation `n`: `slot_starts[n] .. slot_starts[n + 1]`, `[annotations + 1]`.
     pub slot_starts: Buffer<R, u32>,

@@ -1,6 +1,10 @@
 //! A device with a chosen precision, admitted only after it computed a few known values correctly.
 
-use std::marker::PhantomData;
+use std::{
+    any::Any,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use cubecl::{calculate_cube_count_elemwise, ir::features::Plane, prelude::*};
 
@@ -22,6 +26,17 @@ pub enum Shape {
 /// One device and the precision in which it works.
 ///
 /// Every stage is generic over both and infers them from the device it is given.
+///
+/// ```
+/// # #[cfg(feature = "vulkan")] {
+/// use splatport_kernels::{Half, Vulkan};
+///
+/// let single = Vulkan::best()?;
+/// let half = single.with_precision(Half)?; // weights of kernels in 16 bits, everything else as before
+/// assert_eq!(half.name(), single.name());
+/// # }
+/// # Ok::<(), splatport_kernels::Error>(())
+/// ```
 pub struct Device<R: Runtime, P: Precision = Single> {
     client: ComputeClient<R>,
     name: String,
@@ -45,9 +60,10 @@ impl<R: Runtime> Device<R, Single> {
     /// Admits a device of any CubeCL runtime.
     ///
     /// # Errors
-    /// [`Error::UnsupportedFloat`] when the device fails the numeric self-check in `f32`.
+    /// [`Error::UnsupportedFloat`] when the device fails the numeric self-check in `f32`, [`Error::Device`] with what its runtime
+    /// panicked with, as CubeCL's do where there is no driver or no such device.
     pub fn new(device: &R::Device) -> Result<Self> {
-        let client = R::client(device);
+        let client = catch_unwind(AssertUnwindSafe(|| R::client(device))).map_err(|panic| refused(&*panic))?;
         let name = format!("{} {device:?}", R::name(&client));
         // CubeCL reports CPU-class devices without plane operations.
         let shape = match client.properties().features.plane.contains(Plane::Ops) {
@@ -104,15 +120,47 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         &self.client
     }
 
+    /// Whether `client` is this device's: arrays of another are not for its functions.
+    pub fn is_of(&self, client: &ComputeClient<R>) -> bool {
+        // All clients of a device share its properties.
+        std::ptr::eq(self.client.properties(), client.properties())
+    }
+
     /// Copies `values` to the device.
+    ///
+    /// # Panics
+    /// When the device has no buffer so large, with the sentence of the error by which [`Device::try_upload`] refuses it.
+    #[track_caller]
     pub fn upload<E: CubeElement>(&self, values: &[E]) -> Buffer<R, E> {
-        Buffer::from_slice(&self.client, values)
+        self.try_upload("array", values).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Copies `values` to the device, rounded to the precision's float.
+    ///
+    /// # Panics
+    /// As [`Device::upload`].
+    #[track_caller]
     pub fn upload_f64(&self, values: &[f64]) -> Buffer<R, P::Real> {
+        self.try_upload_f64("array", values).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`Device::upload`] of what may be too large; `what` names the array in the error.
+    ///
+    /// # Errors
+    /// As [`Device::check_room`].
+    pub fn try_upload<E: CubeElement>(&self, what: &'static str, values: &[E]) -> Result<Buffer<R, E>> {
+        self.check_room::<E>(what, values.len())?;
+        Ok(Buffer::from_slice(&self.client, values))
+    }
+
+    /// [`Device::upload_f64`] of what may be too large; `what` names the array in the error.
+    ///
+    /// # Errors
+    /// As [`Device::check_room`].
+    pub fn try_upload_f64(&self, what: &'static str, values: &[f64]) -> Result<Buffer<R, P::Real>> {
+        self.check_room::<P::Real>(what, values.len())?;
         let rounded: Vec<P::Real> = values.iter().map(|&v| P::Real::cast_from_f64(v)).collect();
-        self.upload(&rounded)
+        Ok(Buffer::from_slice(&self.client, &rounded))
     }
 
     /// `len` elements of recycled memory, for an operation that writes them all.
@@ -153,6 +201,10 @@ impl<R: Runtime, P: Precision> Device<R, P> {
     }
 
     /// `len` times `value`.
+    ///
+    /// # Panics
+    /// As [`Device::upload`].
+    #[track_caller]
     pub fn filled<E: CubeElement>(&self, value: E, len: usize) -> Buffer<R, E> {
         self.upload(&vec![value; len])
     }
@@ -196,6 +248,13 @@ impl<R: Runtime, P: Precision> Device<R, P> {
 
 /// Rounds of one loop that leave enough of the 65535 for the searches beside it.
 const MOST_ROUNDS: u32 = 65_000;
+
+/// A panic of CubeCL as an error.
+fn refused(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    let reason = text.and_then(|text| text.lines().next()).unwrap_or("it panicked without a message");
+    Error::Device { reason: reason.to_owned() }
+}
 
 /// Units of a one-dimensional cube: a multiple of every plane size seen (8 on lavapipe, 32, 64).
 const UNITS: u32 = 64;

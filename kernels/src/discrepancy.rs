@@ -7,6 +7,7 @@ use crate::real::Real;
 
 /// How transported mass `m` and target `t` are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Discrepancy {
     /// `|m - t|` (paper, Eq. 6); its slope is 0 at 0.
     #[default]
@@ -36,6 +37,15 @@ pub(crate) enum Kind {
 }
 
 impl Discrepancy {
+    /// Name and value of its parameter, if it has one; it must be positive and finite.
+    pub fn parameter(self) -> Option<(&'static str, f64)> {
+        match self {
+            Self::L1 | Self::L2 => None,
+            Self::Huber { width } => Some(("width", width)),
+            Self::PoissonKl { least } => Some(("least", least)),
+        }
+    }
+
     pub(crate) fn kind(self) -> Kind {
         match self {
             Self::L1 => Kind::L1,
@@ -46,11 +56,7 @@ impl Discrepancy {
     }
 
     pub(crate) fn width(self) -> f64 {
-        match self {
-            Self::L1 | Self::L2 => 0.0,
-            Self::Huber { width } => width,
-            Self::PoissonKl { least } => least,
-        }
+        self.parameter().map_or(0.0, |(_, value)| value)
     }
 }
 

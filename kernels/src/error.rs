@@ -18,6 +18,16 @@ pub enum Error {
         /// What to install or to choose instead.
         hint: &'static str,
     },
+    /// There are devices of the wanted kind, but not this one.
+    #[error("no {kind} device {wanted}: there are {known}")]
+    NoSuchDevice {
+        /// The kind of device that was asked for.
+        kind: &'static str,
+        /// Which one.
+        wanted: String,
+        /// Which there are.
+        known: String,
+    },
     /// The device does not compute with this float type, or computes wrongly.
     #[error("{device} does not support {float}: {reason}")]
     UnsupportedFloat {
@@ -67,10 +77,14 @@ pub enum Error {
         largest: u64,
     },
     /// More elements than a 32-bit index can address.
-    #[error("{what}: more than {} elements do not fit a 32-bit index", u32::MAX - 1)]
+    #[error("{what}: {count} elements are more than the {most} that 32-bit indices allow")]
     TooLarge {
         /// The array that would be too large.
         what: &'static str,
+        /// Its elements; `u32::MAX` where the device counted them and could not count on.
+        count: u64,
+        /// The most there may be.
+        most: u64,
     },
 }
 

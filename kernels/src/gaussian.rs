@@ -126,10 +126,13 @@ impl Default for Framing {
     }
 }
 
+/// What has no room where there are too many Gaussians.
+const PACKED: &str = "whitened Gaussians";
+
 /// Packs and whitens the first `first` Gaussians.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when the parameters are no whole number of rows, or fewer than `first`.
+/// [`crate::Error::Length`] when the parameters are no whole number of rows, or fewer than `first`; [`crate::Error::NoRoom`].
 pub fn frames<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     gaussians: &Gaussians<R, P::Real>,
@@ -140,7 +143,7 @@ pub fn frames<R: Runtime, P: Precision>(
     if first > gaussians.len() {
         return Err(crate::Error::Length { what: "gaussians", expected: first, got: gaussians.len() });
     }
-    let frames = Frames { packed: device.uninit(first * FRAME), channels: gaussians.channels };
+    let frames = Frames { packed: device.room(PACKED, first * FRAME)?, channels: gaussians.channels };
     write_frames(device, &Part { gaussians, first, framing }, None, &frames, 0);
     Ok(frames)
 }
@@ -160,7 +163,7 @@ pub struct Part<'a, R: Runtime, F: Real> {
 /// drawn of them.
 ///
 /// # Errors
-/// [`crate::Error::Length`] as [`frames`], and when the mixture has another number of components.
+/// [`crate::Error::Length`] as [`frames`], and when the mixture has another number of components; [`crate::Error::NoRoom`].
 pub fn frames_of_batch<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     images: &[Part<'_, R, P::Real>],
@@ -170,7 +173,7 @@ pub fn frames_of_batch<R: Runtime, P: Precision>(
     if let Some(mixture) = mixture {
         mixture.gaussians.expect("components", total)?;
     }
-    let frames = Frames { packed: device.uninit(total * FRAME), channels: 0 };
+    let frames = Frames { packed: device.room(PACKED, total * FRAME)?, channels: 0 };
     for part in images {
         part.gaussians.check()?;
         if mixture.is_none() && part.first > part.gaussians.len() {

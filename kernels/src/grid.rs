@@ -49,9 +49,10 @@ impl Cells {
         self.len() == 0
     }
 
-    /// Centre of cell `index`, px.
+    /// Centre of cell `index`, px; without a column, of the first that there would be.
     pub fn centre(&self, index: usize) -> [f64; 2] {
-        let (row, column) = (index / self.columns as usize, index % self.columns as usize);
+        let columns = self.columns.max(1) as usize;
+        let (row, column) = (index / columns, index % columns);
         [self.left + (column as f64 + 0.5) * self.stride, self.top + (row as f64 + 0.5) * self.stride]
     }
 }

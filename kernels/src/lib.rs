@@ -1,8 +1,9 @@
 //! Device maths of Splatport, written once in CubeCL and generic over runtime and float.
 #![deny(missing_docs, unsafe_code)]
 #![warn(clippy::undocumented_unsafe_blocks)]
-// In device functions `&&` evaluates both sides, and a branch on a compile-time value must stand alone.
-#![allow(clippy::collapsible_if)]
+// In device functions `&&` evaluates both sides, a branch on a compile-time value must stand alone, and there is no
+// `is_multiple_of`.
+#![allow(clippy::collapsible_if, clippy::manual_is_multiple_of)]
 
 pub mod adam;
 pub mod affine;
@@ -51,3 +52,8 @@ pub use error::{Error, Result};
 pub use gaussian::Gaussians;
 pub use grid::{Cells, Mosaic};
 pub use real::{BFloat, Double, Fixed, Half, HostReal, Precision, Real, Single, Storage};
+
+/// The README's example is a test too.
+#[cfg(all(doctest, feature = "vulkan"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

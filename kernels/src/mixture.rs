@@ -43,7 +43,7 @@ pub struct Mixed<'a> {
 
 /// The components of a batch of images, in device memory. Annotations and Gaussians are numbered through the batch, except where
 /// said otherwise.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Mixture<R: Runtime, F: Real> {
     /// Components of each image.
     counts: Vec<usize>,
@@ -63,7 +63,7 @@ impl<R: Runtime, F: Real> Mixture<R, F> {
     ///
     /// # Errors
     /// [`Error::Count`] for an annotation or a Gaussian that the image does not have, for annotations that do not ascend, and
-    /// for a Gaussian in more components than the device can go through.
+    /// for a Gaussian in more components than the device can go through; [`Error::NoRoom`].
     pub fn new<P: Precision<Real = F>>(device: &Device<R, P>, images: &[Mixed<'_>]) -> Result<Self> {
         let (mut rows, mut log_weights) = (Vec::new(), Vec::new());
         let (mut annotations, mut starts) = (Vec::new(), vec![0; 1]);
@@ -93,12 +93,12 @@ impl<R: Runtime, F: Real> Mixture<R, F> {
         }
         Ok(Self {
             counts: images.iter().map(|image| image.components.len()).collect(),
-            gaussians: device.upload(&rows),
-            log_weights: device.upload_f64(&log_weights),
-            annotations: device.upload(&annotations),
-            starts: device.upload(&starts),
-            gaussian_starts: device.upload(&gaussian_starts),
-            of_gaussians: device.upload(&of_gaussians.concat()),
+            gaussians: device.try_upload("components", &rows)?,
+            log_weights: device.try_upload_f64("components", &log_weights)?,
+            annotations: device.try_upload("components", &annotations)?,
+            starts: device.try_upload("annotations", &starts)?,
+            gaussian_starts: device.try_upload("Gaussians", &gaussian_starts)?,
+            of_gaussians: device.try_upload("components", &of_gaussians.concat())?,
         })
     }
 

@@ -48,7 +48,7 @@ pub struct Origin<'a, R: Runtime, P: Precision> {
 }
 
 /// Derivatives by what a kernel was made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PlanGradient<R: Runtime, F: Real> {
     /// By mean x, mean y (1/px), scale 0, scale 1 (1/px) and rotation (1/rad) of every Gaussian of every image, `[gaussians, 5]`;
     /// 0 by a scale that was clipped.

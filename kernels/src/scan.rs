@@ -59,7 +59,7 @@ impl<R: Runtime> Starts<R> {
 /// [`Error::TooLarge`] naming `what` when it did.
 pub(crate) fn addressable(total: u32, what: &'static str) -> Result<usize> {
     match total {
-        u32::MAX => Err(Error::TooLarge { what }),
+        u32::MAX => Err(Error::TooLarge { what, count: total.into(), most: (u32::MAX - 1).into() }),
         total => Ok(total as usize),
     }
 }

@@ -136,8 +136,8 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             mosaic: Mosaic::new(device, &sizes)?,
             rules,
             stop,
-            start: device.upload_f64(&rules.start(places)),
-            table: device.upload_f64(&rules.table(places, stages)),
+            start: device.try_upload_f64("points", &rules.start(places))?,
+            table: device.try_upload_f64("table of epsilons", &rules.table(places, stages))?,
             stages,
             schedules: places.iter().map(|place| place.epsilons.len()).collect(),
         })

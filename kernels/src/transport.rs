@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a loss adds to the kernel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Terms<R: Runtime, F: Real> {
     /// How transported mass and target are compared.
     pub discrepancy: Discrepancy,
@@ -35,7 +35,7 @@ pub struct Terms<R: Runtime, F: Real> {
 }
 
 /// One evaluation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Evaluation<R: Runtime, F: Real> {
     /// Loss of every image, `[images]`.
     pub value: Buffer<R, F>,

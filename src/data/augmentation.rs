@@ -3,7 +3,7 @@
 use image::{ImageBuffer, Pixel, imageops};
 
 use super::{Sample, dice::Dice};
-use crate::{Error, Image, Pixels, Result, View};
+use crate::{Error, Image, Pixels, Result, View, error::check_sides};
 
 /// The paper's augmentation: resize, crop, mirror, grey, each at random.
 ///
@@ -80,19 +80,14 @@ impl Augmentation {
     }
 
     fn check(&self, size: [u32; 2]) -> Result<()> {
-        if size.contains(&0) || self.crop == 0 {
-            return Err(Error::Empty { what: "crop" });
-        }
+        check_sides(size, ["width of the photo", "height of the photo"])?;
+        check_sides([self.crop], ["crop"])?;
         let [low, high] = self.resize;
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let options = [
             ("crop", self.crop.into(), self.crop <= LONGEST, "must not be above 32768 px"),
-            (
-                "resize",
-                low,
-                low > 0.0 && low <= high && high.is_finite(),
-                "must be above 0 and not above the largest factor",
-            ),
+            ("resize", high, high.is_finite(), "must be finite"),
+            ("resize", low, low > 0.0 && low <= high, "must be above 0 and not above the largest factor"),
             ("flip", self.flip, share(self.flip), "must lie between 0 and 1"),
             ("grey", self.grey, share(self.grey), "must lie between 0 and 1"),
         ];

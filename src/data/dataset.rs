@@ -10,6 +10,7 @@ use crate::{Annotations, Error, Image, Result, annotations::json::Coco};
 
 /// How a data set names its photos and the files of their points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Layout {
     /// One folder of one's own: `photo.png` (or `.jpg`, `.jpeg`) beside `photo_points.csv`. Pictures without points are no photos.
     Folder,

@@ -1,7 +1,7 @@
 //! Shapes painted over one another at twice the resolution, with the label of who is in front.
 
 use super::dice::Dice;
-use crate::{Error, Image, Result};
+use crate::{Error, Image, Result, error::check_sides};
 
 /// Samples per pixel and axis.
 const SAMPLES: u32 = 2;
@@ -11,9 +11,7 @@ const LONGEST: u32 = 8192;
 
 /// Checks the size of a picture.
 pub(super) fn check_size(size: [u32; 2]) -> Result<()> {
-    if size.contains(&0) {
-        return Err(Error::Empty { what: "picture" });
-    }
+    check_sides(size, ["width of the picture", "height of the picture"])?;
     match size.into_iter().find(|&side| side > LONGEST) {
         Some(side) => Err(Error::Option { name: "size", value: side.into(), why: "must not be above 8192 px" }),
         None => Ok(()),

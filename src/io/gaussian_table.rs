@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::format::{self, Entry, Input};
-use crate::error::{Error, Result, check_finite, check_length};
+use crate::error::{Error, Result, check_finite, check_length, check_sides};
 use crate::splat::{Share, mixture::check as check_shares};
 
 /// The `n` Gaussians of one image, as the device holds them: a file keeps every bit.
@@ -144,9 +144,7 @@ impl GaussianTable {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.width == 0 || self.height == 0 {
-            return Err(Error::Empty { what: "size" });
-        }
+        check_sides([self.width, self.height], ["width", "height"])?;
         if self.channels != 1 && self.channels != 3 {
             return Err(Error::Channels { got: self.channels.into() });
         }

@@ -9,7 +9,7 @@ mod stored;
 mod table;
 
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single,
+    Buffer, Device, Precision, Single,
     correspondence::{Correspondence, Room},
     cubecl::Runtime,
     gaussian::Frames,
@@ -22,7 +22,10 @@ pub(crate) use origin::{Origin, parts};
 pub use owners::Owners;
 pub use recipe::{KernelRecipe, OnRecipe, OnSplat};
 
-use crate::{Error, Grid, Loss, Profile, Result, Splat};
+use crate::{
+    Error, Grid, Loss, Profile, Result, Splat,
+    error::{check_device, check_length},
+};
 
 /// The transport kernel `K` of one image, or of many (paper, Eq. 5), on a device.
 ///
@@ -33,8 +36,22 @@ use crate::{Error, Grid, Loss, Profile, Result, Splat};
 /// Of many images ([`Kernel::of_all`]), rows and columns follow one another: all cells of the first image, then of the second;
 /// the first image's annotations and its background, then the second's.
 ///
-/// Made by [`Splat::kernel`] from a splat, or by [`Kernel::from_table`] from a stored kernel.
-#[derive(Debug)]
+/// Made by [`Splat::kernel`] from a splat, or by [`Kernel::from_table`] from a stored kernel. Cloning shares the memory.
+///
+/// ```
+/// use splatport::{Annotations, Grid, Splat, Vulkan};
+///
+/// let device = Vulkan::best()?;
+/// let points = Annotations::new(vec![[10.0, 12.0], [22.5, 20.5]])?;
+/// let kernel = Splat::round(&device, &points, [32, 32], 4.0)?.kernel(Grid::over(32, 32, 4)).build()?;
+///
+/// // All of a density's mass arrives somewhere: at an annotation or, last, at the background.
+/// let mass = kernel.push_forward(&device.upload(&vec![0.5f32; kernel.cells()]))?.read_f64()?;
+/// assert_eq!(mass.len(), 3);
+/// assert!((mass.iter().sum::<f64>() - 32.0).abs() < 1e-4);
+/// # Ok::<(), splatport::Error>(())
+/// ```
+#[derive(Debug, Clone)]
 pub struct Kernel<R: Runtime, P: Precision = Single> {
     pub(crate) device: Device<R, P>,
     pub(crate) entries: Correspondence<R, P>,
@@ -56,20 +73,22 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// Gaussians; each has the bits that it has alone.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image; as [`KernelRecipe::build`].
+    /// [`Error::Empty`] for no image, [`Error::OtherDevice`] for a splat on another device; as [`KernelRecipe::build`].
     pub fn of_all(device: &Device<R, P>, images: &[(&Splat<R, P>, Grid)], options: KernelOptions) -> Result<Self> {
         recipe::build(device, images, options, Room::default())
     }
 
     /// Builds the kernel anew for other splats or grids (the next batch's crops), with the same options and with what is known
-    /// of the memory that it takes: nothing but its size is read back, and nothing is built twice. Memory is allocated anew, from what
-    /// the device's allocator has kept of the last.
+    /// of the memory that it takes: only what needs more than the last time, and a quarter, is built twice. Read back are the sizes and
+    /// what rows dropped, at once. Memory is allocated anew, from what the device's allocator has kept of the last.
     ///
     /// # Errors
-    /// As [`Kernel::of_all`], and [`Error::Empty`] for a kernel from a table, whose options are not known; the kernel is then as
+    /// As [`Kernel::of_all`], and [`Error::Missing`] for a kernel from a table, whose options are not known; the kernel is then as
     /// it was.
     pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
-        let options = self.options.ok_or(Error::Empty { what: "a table's record of its kernel's options" })?;
+        let what = "a stored kernel's record of its options";
+        let options =
+            self.options.ok_or(Error::Missing { what, remedy: "build the next one with `Kernel::of_all`" })?;
         *self = recipe::build(&self.device, images, options, self.room)?;
         Ok(())
     }
@@ -79,7 +98,12 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         self.parts.iter().map(|(annotations, _)| annotations).sum()
     }
 
-    /// The cells; of the first image, where there are many.
+    /// Number of cells, over all images: the length of a density.
+    pub fn cells(&self) -> usize {
+        self.parts.iter().map(|(_, grid)| grid.len()).sum()
+    }
+
+    /// The cells; of the first image, where there are many: [`parts`](Self::parts) has all.
     pub fn grid(&self) -> Grid {
         self.parts[0].1
     }
@@ -108,17 +132,26 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// `K' z`: the mass of `density` (`[cells]`) that each annotation gets, `[annotations + 1]`, background last.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with the lengths when `density` has not one value per cell.
+    /// [`Error::Length`] when `density` has not one value per cell, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
     pub fn push_forward(&self, density: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
+        self.check_density(density)?;
         Ok(transport::push_forward(&self.device, &self.entries, density)?)
     }
 
     /// `K v`: values on the annotations (`[annotations + 1]`, background last) carried back to the cells, `[cells]`.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with the lengths when `values` has not one value per column.
+    /// [`Error::Length`] when `values` has not one value per column, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
     pub fn pull_back(&self, values: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
+        check_length("values", self.annotations() + self.parts.len(), values.len())?;
+        check_device("array of values", &self.device, values.client())?;
         Ok(transport::pull_back(&self.device, &self.entries, values)?)
+    }
+
+    /// Rejects a density of another length or device.
+    pub(crate) fn check_density(&self, density: &Buffer<R, P::Real>) -> Result<()> {
+        check_length("density", self.cells(), density.len())?;
+        check_device("density", &self.device, density.client())
     }
 
     /// Who owns each cell; ties go to the background, then to the lowest index.
@@ -128,7 +161,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     pub fn owners(&self) -> Result<Owners> {
         let found = ownership::ownership(&self.device, &self.entries);
         let owner = found.owner.read()?.into_iter().map(|n| (n != u32::MAX).then_some(n)).collect();
-        let weight = found.weight.read()?.into_iter().map(|w| w.cast_to_f64() as f32).collect();
+        let weight = found.weight.read_f64()?.into_iter().map(|w| w as f32).collect();
         Ok(Owners { owner, weight })
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{correspondence, gaussian::Framing};
 
-use crate::{Error, Grid, Profile, Result};
+use crate::{Error, Grid, Profile, Result, splat::check_scale};
 
 /// Where the background's odds against the nearest Gaussian are even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub enum ScaleClip {
     Range {
         /// Divisor of the stride.
         post_min: f64,
-        /// Largest scale, px.
+        /// Largest scale, 2^-20 to 2^24 px.
         post_max: f64,
     },
 }
@@ -82,6 +82,13 @@ pub struct KernelOptions {
     pub scale_clip: ScaleClip,
     /// Largest L1 error of a row due to what is not stored.
     pub tau: f64,
+}
+
+impl Default for KernelOptions {
+    /// The [recommended](Profile::Recommended) ones.
+    fn default() -> Self {
+        Profile::default().kernel()
+    }
 }
 
 impl KernelOptions {
@@ -104,7 +111,8 @@ impl KernelOptions {
         }
         if let ScaleClip::Range { post_min, post_max } = self.scale_clip {
             positive("post_min", post_min)?;
-            positive("post_max", post_max)?;
+            // A scale beyond would leave the range of `f32` once it is squared, or divide by 0.
+            check_scale("post_max", post_max)?;
         }
         match self.tau {
             tau if tau > 0.0 && tau < 1.0 => Ok(()),

@@ -15,7 +15,7 @@ use crate::Result;
 pub(crate) type Source<R, F> = (Gaussians<R, F>, usize, Framing);
 
 /// What a kernel was made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Origin<R: Runtime, P: Precision> {
     pub sources: Vec<Source<R, P::Real>>,
     /// One for each annotation or component.

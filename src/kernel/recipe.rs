@@ -15,12 +15,28 @@ use super::{
     Background, Kernel, KernelOptions, Origin, ScaleClip,
     origin::{Source, parts},
 };
-use crate::{Annotations, Error, Grid, Image, LossRecipe, Result, Splat, SplatRecipe, splat::mixture::mixture};
+use crate::{
+    Annotations, Error, Grid, Image, LossRecipe, Profile, Result, Splat, SplatRecipe, error::check_device,
+    splat::mixture::mixture,
+};
 
 /// How to build a transport kernel; `D` says from what.
 ///
 /// [`Splat::kernel`] gives one on a splat, ready to [`build`](KernelRecipe::build). [`SplatRecipe::kernel`] gives one that
 /// follows a recipe and goes on with [`loss`](KernelRecipe::loss).
+///
+/// ```
+/// use splatport::{Annotations, Image, Profile, Vulkan};
+///
+/// let image = Image::from_u8(32, 32, 1, vec![0; 32 * 32])?;
+/// let points = Annotations::new(vec![[10.0, 12.0]])?;
+/// let recipe = splatport::recipe().kernel(4).profile(Profile::Paper).tau(1e-4);
+/// assert_eq!(recipe.options().tau, 1e-4);
+///
+/// let kernel = recipe.run(&Vulkan::best()?, &image, &points)?;
+/// assert_eq!((kernel.cells(), kernel.profile()), (64, Profile::Paper));
+/// # Ok::<(), splatport::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[must_use = "a recipe does nothing until `build` or `run` is called"]
 pub struct KernelRecipe<D> {
@@ -110,6 +126,7 @@ pub(super) fn build<R: Runtime, P: Precision>(
     }
     for (splat, grid) in images {
         grid.check(splat.size())?;
+        check_device("splat", device, splat.device().client())?;
     }
     let splats: Vec<_> = images.iter().map(|&(splat, _)| splat).collect();
     let mixture = match splats.iter().any(|splat| !splat.shares().is_empty()) {
@@ -161,6 +178,23 @@ pub(super) fn build<R: Runtime, P: Precision>(
 }
 
 impl<D> KernelRecipe<D> {
+    /// Replaces all options by those of a profile.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.options = profile.kernel();
+        self
+    }
+
+    /// Replaces all options.
+    pub fn with_options(mut self, options: KernelOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// All options.
+    pub fn options(&self) -> &KernelOptions {
+        &self.options
+    }
+
     /// What a cell far from every Gaussian belongs to. Default: to the background beyond 1.5 standard deviations.
     pub fn background(mut self, background: Background) -> Self {
         self.options.background = background;

@@ -8,7 +8,10 @@ use splatport_kernels::{
 };
 
 use super::Kernel;
-use crate::{CsrTable, Error, Grid, Profile, Result, Splat, error::check_length};
+use crate::{
+    CsrTable, Error, Grid, Profile, Result, Splat,
+    error::{check_device, check_length},
+};
 
 /// The most a row may sum to. Of all storage types `bf16` rounds most, by 2^-8 of each weight, together of 1; the sum that the
 /// weights were divided by is off by a few 2^-24.
@@ -73,10 +76,12 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// the one that the kernel was built from, or comes from its table.
     ///
     /// # Errors
-    /// [`Error::Length`] when the splat has another number of annotations; [`Error::Device`].
+    /// [`Error::Length`] when the splat has another number of annotations, [`Error::OtherDevice`] when it is on another device;
+    /// [`Error::Device`].
     pub fn with_splat(mut self, splat: &Splat<R, P>) -> Result<Self> {
         let annotations = self.annotations();
         check_length("annotations", annotations, splat.annotations())?;
+        check_device("splat", &self.device, splat.device().client())?;
         // The cost asks for the means only.
         self.frames = Some(gaussian::frames(&self.device, splat.gaussians(), annotations, Framing::default())?);
         Ok(self)
@@ -102,15 +107,12 @@ struct Checked {
 
 fn check(table: &CsrTable) -> Result<Checked> {
     table.check()?;
-    let profile = Profile::named(&table.profile).ok_or_else(|| Error::Unknown {
-        what: "profile",
-        name: table.profile.clone(),
-        known: Profile::NAMES,
-    })?;
+    let profile = table.profile.parse()?;
     let grid = Grid::stored([table.left, table.top], table.stride, [table.grid_width, table.grid_height])?;
     let annotations = table.cols.checked_sub(1).ok_or(Error::Empty { what: "columns" })?;
-    if annotations >= u32::MAX as usize {
-        return Err(DeviceError::TooLarge { what: "annotations" }.into());
+    let (count, most) = (annotations as u64, u64::from(u32::MAX - 1));
+    if count > most {
+        return Err(DeviceError::TooLarge { what: "annotations", count, most }.into());
     }
     check_certificate(table)?;
     check_rows(table)?;

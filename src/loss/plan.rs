@@ -2,7 +2,7 @@
 
 pub use splatport_kernels::plan::PlanGradient;
 use splatport_kernels::{
-    Buffer, Error as DeviceError, Precision,
+    Buffer, Error as DeviceError, Precision, Single,
     cubecl::Runtime,
     plan::{self, Slopes},
 };
@@ -11,8 +11,8 @@ use super::{Loss, Step};
 use crate::{Error, Result, kernel::parts};
 
 /// One evaluation of a loss, with its derivatives by what the plan was made of.
-#[derive(Debug)]
-pub struct PlanStep<R: Runtime, P: Precision> {
+#[derive(Debug, Clone)]
+pub struct PlanStep<R: Runtime, P: Precision = Single> {
     /// Value, gradient by the density, transported mass.
     pub step: Step<R, P>,
     /// Derivatives by Gaussians and shares.
@@ -45,12 +45,15 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// ```
     ///
     /// # Errors
-    /// As [`Loss::evaluate`]; [`Error::Empty`] for a kernel from a table; [`Error::Device`] with
+    /// As [`Loss::evaluate`]; [`Error::Missing`] for a kernel from a table, which does not say how its background was
+    /// made, [with its splat](crate::Kernel::with_splat) or without; [`Error::Device`] with
     /// [`Unsupported`](DeviceError::Unsupported) for a transport cost or a
     /// [reciprocal background](crate::kernel::Background::Reciprocal).
     pub fn evaluate_plan(&self, density: &Buffer<R, P::Real>) -> Result<PlanStep<R, P>> {
         let kernel = &self.kernel;
-        let origin = kernel.origin.as_ref().ok_or(Error::Empty { what: "the splat of a kernel from a table" })?;
+        let what = "a stored kernel's record of its options";
+        let remedy = "build it from its splat, with `Splat::kernel`";
+        let origin = kernel.origin.as_ref().ok_or(Error::Missing { what, remedy })?;
         if self.terms.cost.is_some() {
             return Err(DeviceError::Unsupported { what: "derivatives of a transport cost by the plan" }.into());
         }

@@ -114,7 +114,8 @@ impl L2 {
             Sampling::PointSample => painted::Sampling::Centre,
         };
         let renormalise = self.border == Border::Renormalise;
-        let target = pseudo_density(device, &mosaic, &device.upload_f64(&rows), sampling, renormalise)?;
+        let target =
+            pseudo_density(device, &mosaic, &device.try_upload_f64("annotations", &rows)?, sampling, renormalise)?;
         let share = |cells: usize| match self.reduction {
             Reduction::Sum => self.weight / scenes.len() as f64,
             Reduction::Mean => self.weight / (scenes.len() * cells) as f64,

@@ -18,7 +18,7 @@ pub const MAX_ALPHA: f64 = 0.999;
 /// Alpha-over render I = sum_m color_m a_m T_m + T_end background, in index order (front to back).
 ///
 /// a_m = min(opacity_m exp(-q_m/2), [`MAX_ALPHA`]) where q_m <= `q_max`, else 0; T_m = prod_{j<m} (1 - a_j)
-/// (Kerbl et al. 2023; spec 1.4 row 16, an alternative to Eq. 8). `background` and the result are `height` x `width` x
+/// (Kerbl et al. 2023; `Compositing`, an alternative to Eq. 8). `background` and the result are `height` x `width` x
 /// `channels`.
 ///
 /// # Panics

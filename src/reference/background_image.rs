@@ -12,9 +12,9 @@
 
 use super::{Scalar, assert_image, count, distance_sq, pixels, real};
 
-/// A mask ends where a gaussian of opacity 1 falls below this, gsplat's threshold (spec 1.4 row 7).
+/// A mask ends where a gaussian of opacity 1 falls below this, gsplat's threshold (the authors' code).
 pub const MASK_ALPHA: f64 = 1.0 / 255.0;
-/// A mask ends at this many standard deviations, gsplat's radius (spec 1.4 row 7).
+/// A mask ends at this many standard deviations, gsplat's radius (the authors' code).
 pub const MASK_RADIUS: f64 = 3.33;
 /// First half side of the inpainting window, px.
 pub const WINDOW_RADIUS: usize = 8;
@@ -23,8 +23,7 @@ pub const WINDOW_SUPPORT: usize = 30;
 
 /// Which pixels a round, opaque gaussian of `scales[n]` px at `points[n]` reaches: true = masked, an object is near.
 ///
-/// A pixel is masked if exp(-q/2) >= [`MASK_ALPHA`] and its centre lies within [`MASK_RADIUS`] scales for any n (spec
-/// 1.4 row 7). `height` x `width`, row-major. Use [`InitialScale::KnnFraction`](super::initial::InitialScale) with divisor 6, as the authors' code does.
+/// A pixel is masked if exp(-q/2) >= [`MASK_ALPHA`] and its centre lies within [`MASK_RADIUS`] scales for any n. `height` x `width`, row-major. Use [`InitialScale::KnnFraction`](super::initial::InitialScale) with divisor 6, as the authors' code does.
 ///
 /// # Panics
 /// If there is not one scale per point.
@@ -39,7 +38,7 @@ pub fn knn_mask<T: Scalar>(points: &[[T; 2]], scales: &[T], width: usize, height
     pixels(width, height).map(|(_, centre)| masked(centre)).collect()
 }
 
-/// The `KnnMask` background: the photo where unmasked, 0 where masked (spec 1.4 row 7, the authors' code).
+/// The `KnnMask` background: the photo where unmasked, 0 where masked (`BackgroundImage`, the authors' code).
 ///
 /// # Panics
 /// If `photo` does not have `channels` entries per entry of `mask`.
@@ -48,7 +47,7 @@ pub fn masked_background<T: Scalar>(photo: &[T], mask: &[bool], channels: usize)
     photo.iter().enumerate().map(|(index, &p)| if mask[index / channels] { T::zero() } else { p }).collect()
 }
 
-/// The `Inpainted` background: the photo where unmasked, the mean of nearby unmasked pixels where masked (spec 1.10).
+/// The `Inpainted` background: the photo where unmasked, the mean of nearby unmasked pixels where masked.
 ///
 /// Normalised convolution with a box: the mean, per channel, of the unmasked pixels of the window |dx|, |dy| <= r cut to
 /// the image, r = [`WINDOW_RADIUS`] doubled until at least [`WINDOW_SUPPORT`] of them are inside. A window that covers the

@@ -1,4 +1,4 @@
-//! Bayesian loss in its own terms: posteriors of squared distances (spec 2.2).
+//! Bayesian loss in its own terms: posteriors of squared distances (Ma et al. 2019).
 //!
 //! ```
 //! use splatport::reference::bayesian::posterior;

@@ -1,4 +1,4 @@
-//! DM-Count: distribution matching of a density and points (spec 2.4).
+//! DM-Count: distribution matching of a density and points (Wang et al. 2020).
 //!
 //! ```
 //! use splatport::reference::dm_count;
@@ -123,7 +123,7 @@ mod tests {
         check_gradient(&density, &at(&density).1, |z| at(z).0);
     }
 
-    /// The published transport value is `<z, g>`, which is 0 whatever the plan (spec 2.4).
+    /// The published transport value is `<z, g>`, which is 0 whatever the plan.
     #[test]
     fn the_published_value_carries_no_information() {
         let grid = Grid::over(160, 112, 8.0);

@@ -1,4 +1,4 @@
-//! Generalized loss: published potentials, and what it makes of any (spec 2.6).
+//! Generalized loss: published potentials, and what it makes of any (Wan et al. 2021).
 //!
 //! ```
 //! use splatport::reference::generalized::{Loss, epsilons, perspective};

@@ -26,7 +26,7 @@ pub struct Grid<T> {
 }
 
 impl<T: Scalar> Grid<T> {
-    /// The grid over a whole `width` x `height` px image: ceil(height/stride) x ceil(width/stride) cells (spec 0.1).
+    /// The grid over a whole `width` x `height` px image: ceil(height/stride) x ceil(width/stride) cells.
     ///
     /// # Panics
     /// If `stride` is not positive and finite.
@@ -38,7 +38,7 @@ impl<T: Scalar> Grid<T> {
         Self { rows: cells(height), cols: cells(width), left: T::zero(), top: T::zero(), stride }
     }
 
-    /// Centre (left + (col + 1/2) stride, top + (row + 1/2) stride) of every cell, px, row by row (spec 0).
+    /// Centre (left + (col + 1/2) stride, top + (row + 1/2) stride) of every cell, px, row by row.
     pub fn centres(&self) -> Vec<[T; 2]> {
         let at = |start: T, index: usize| start + (count::<T>(index) + real(0.5)) * self.stride;
         let row = |row| (0..self.cols).map(move |col| [at(self.left, col), at(self.top, row)]);

@@ -1,4 +1,4 @@
-//! Transport of a heatmap onto its joint, in the style of HDM-HPE (spec 2.7).
+//! Transport of a heatmap onto its joint, in the style of HDM-HPE.
 //!
 //! ```
 //! use splatport::reference::heatmap;

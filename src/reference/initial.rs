@@ -14,13 +14,13 @@ use super::{Scalar, count, distance_sq, real};
 
 /// Neighbours that a point's distance is taken over.
 pub const NEIGHBOURS: usize = 3;
-/// Distance of a point without neighbours, px (spec 1.6).
+/// Distance of a point without neighbours, px.
 pub const LONE_DISTANCE: f64 = 8.0;
 
 /// Root mean square distance of every point to its 3 nearest neighbours, px.
 ///
 /// Two or three points use the 1 or 2 there are, one point gets [`LONE_DISTANCE`], duplicates count as neighbours at
-/// distance 0 (spec 1.6).
+/// distance 0.
 pub fn neighbour_distances<T: Scalar>(points: &[[T; 2]]) -> Vec<T> {
     let neighbours = NEIGHBOURS.min(points.len().saturating_sub(1));
     let one = |n: usize| {
@@ -36,7 +36,7 @@ pub fn neighbour_distances<T: Scalar>(points: &[[T; 2]]) -> Vec<T> {
     (0..points.len()).map(one).collect()
 }
 
-/// How a gaussian's first scale follows from its neighbour distance d (spec 1.4 row 4; the paper is silent).
+/// How a gaussian's first scale follows from its neighbour distance d (`InitialScale`; the paper is silent).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum InitialScale<T> {
     /// max(ln d, 2) + 1 px, what the authors' code does.

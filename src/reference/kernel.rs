@@ -19,13 +19,13 @@ use super::{Scalar, real};
 pub enum Background<T> {
     /// Nothing: the column stays, filled with 0 (with 1 if there is no gaussian).
     None,
-    /// Odds against the nearest gaussian n\* of exp(q\* - b\[n\*\]): log weight q\*/2 - b - log|S\*|/2 (Eq. 11, spec 1.3).
+    /// Odds against the nearest gaussian n\* of exp(q\* - b\[n\*\]): log weight q\*/2 - b - log|S\*|/2 (Eq. 11).
     Odds {
         /// One constant per gaussian, no unit.
         b: Vec<T>,
     },
     /// Log weight -`strength` / (v (v q\* + 1e-5)) - log v with v = |S\*|^(1/2), as in Bayesian loss, where v q\* is the squared
-    /// distance in px and `strength` half the squared distance that mirrors the background (spec 2.2).
+    /// distance in px and `strength` half the squared distance that mirrors the background (Ma et al. 2019).
     Reciprocal {
         /// px^4.
         strength: T,
@@ -43,12 +43,12 @@ impl<T: Scalar> Background<T> {
         Self::Odds { b: vec![cut_off * cut_off / real(2.0); n] }
     }
 
-    /// b = cut_off^2 for `n` gaussians: half at exactly `cut_off` standard deviations (spec 1.4 row 1).
+    /// b = cut_off^2 for `n` gaussians: half at exactly `cut_off` standard deviations (`CutOff`).
     pub fn crossover(cut_off: T, n: usize) -> Self {
         Self::Odds { b: vec![cut_off * cut_off; n] }
     }
 
-    /// The authors' code: b_n = cut_off^2 / 2 + log|S_n| / 2 - ln `kappa`, `kappa` in px^2, 0.015 (spec 1.3).
+    /// The authors' code: b_n = cut_off^2 / 2 + log|S_n| / 2 - ln `kappa`, `kappa` in px^2, 0.015.
     pub fn ref_ratio(cut_off: T, kappa: T, gaussians: &[Gaussian<T>]) -> Self {
         let two = real::<T>(2.0);
         let b = |g: &Gaussian<T>| (cut_off * cut_off + g.log_det()) / two - kappa.ln();

@@ -75,7 +75,7 @@ pub fn l1<T: Scalar>(kernel: &[Vec<T>], density: &[T], target: &[T]) -> Step<T> 
     Step { value, gradient: pull_back(kernel, &signs), mass }
 }
 
-/// Mean loss over the images of a batch, and per image the gradient of that mean (spec section 0; 0 for no image).
+/// Mean loss over the images of a batch, and per image the gradient of that mean (0 for no image).
 pub fn batch_mean<T: Scalar>(steps: &[Step<T>]) -> (T, Vec<Vec<T>>) {
     let images = count::<T>(steps.len().max(1));
     let value = steps.iter().map(|step| step.value).sum::<T>() / images;

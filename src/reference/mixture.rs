@@ -87,7 +87,7 @@ pub struct Gradient<T> {
 /// Derivatives of sum_in z_i K_in s_n, for fixed slopes s (one for each annotation, then the background's), by the gaussians and
 /// the shares: the chain rule's last step for every loss with these slopes by transported mass.
 ///
-/// With a_in = z_i K_in (s_n - g_i), g_i = sum_n K_in s_n (spec section 0): by a logit it is a, the logits being those of
+/// With a_in = z_i K_in (s_n - g_i), g_i = sum_n K_in s_n: by a logit it is a, the logits being those of
 /// [`row`]. `b_per_log_det` is the derivative of the background's b by log|S|.
 pub fn gradient<T: Scalar>(
     (gaussians, shares): (&[Gaussian<T>], &[Share<T>]),

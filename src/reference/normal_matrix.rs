@@ -18,7 +18,7 @@ use super::{Scalar, assert_image, pixels, real};
 /// The residuals are render - photo at every pixel and channel, not divided by any norm; amplitude = opacity * color.
 /// Square, 3 + `channels` rows. With w = exp(-q/2), q <= `q_max`, and A the amplitude, one row of J (see [`jacobian`]) is
 /// -A_ch w/2 (s0 dq/ds0, s1 dq/ds1, dq/drotation) and w for the amplitude of that channel. The means are held, and other
-/// gaussians only shift the residual (our fit, spec 1.10; not in the paper).
+/// gaussians only shift the residual (our fit; not in the paper).
 ///
 /// # Panics
 /// If `m` is no index of `gaussians`, or `channels` is neither 1 nor 3.

@@ -14,7 +14,7 @@ use super::{Scalar, count};
 
 /// The annotation with the largest entry of every row, `None` where that is the background (the last column).
 ///
-/// The lowest column wins ties, so an annotation wins against the background at exactly 1/2 (spec 1.10).
+/// The lowest column wins ties, so an annotation wins against the background at exactly 1/2.
 pub fn owners<T: Scalar>(kernel: &[Vec<T>]) -> Vec<Option<usize>> {
     let owner = |row: &Vec<T>| {
         let mut best = 0;
@@ -31,7 +31,7 @@ pub fn owners<T: Scalar>(kernel: &[Vec<T>]) -> Vec<Option<usize>> {
 /// Intersection over union of "cells owned by n" and "cells labelled `labels_of[n]`", per annotation, 0..1.
 ///
 /// `owners` and `labels` have one entry per cell; any label that is not in `labels_of` is background, labels need no
-/// order. `None` where both sets are empty: nothing to compare (spec 1.10).
+/// order. `None` where both sets are empty: nothing to compare.
 ///
 /// # Panics
 /// If `owners` and `labels` differ in length.

@@ -1,4 +1,4 @@
-//! Densities painted from points, and the squared distance of a density from one (spec 2.1).
+//! Densities painted from points, and the squared distance of a density from one (the baseline of the paper's Table 4).
 //!
 //! ```
 //! use splatport::reference::grid::Grid;

@@ -22,7 +22,7 @@ pub enum Reconstruction {
 
 /// The norm of a reconstruction loss: `channels` times the pixels, or times the foreground pixels if a mask is given.
 ///
-/// The foreground norm is the authors' code's (its mean times pixels / foreground pixels, spec 1.4 row 8): errors are
+/// The foreground norm is the authors' code's (its mean times pixels / foreground pixels, `ReconstructionNorm`): errors are
 /// still summed over all pixels, so spill outside the mask is penalised too. No foreground pixel counts as one.
 ///
 /// # Panics

@@ -13,7 +13,7 @@ use super::gaussian::Gaussian;
 use super::shape::aspect;
 use super::{Scalar, real};
 
-/// How scales are limited when a kernel is built, per axis, px (spec 1.4 row 11; the paper has none).
+/// How scales are limited when a kernel is built, per axis, px (`ScaleClip`; the paper has none).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScaleClip<T> {
     /// Scales as fitted.
@@ -41,13 +41,13 @@ pub fn clip<T: Scalar>(gaussians: &[Gaussian<T>], clip: ScaleClip<T>) -> Vec<Gau
 
 /// The smallest scale, px, with which an isolated gaussian owns a cell wherever it lies: stride / sqrt(2 b).
 ///
-/// The farthest that a mean can be from the nearest centre is stride/sqrt 2; there q <= b must hold for K >= 1/2 (spec
-/// 1.4, coverage rule). `b` is the background constant of [`super::kernel::Background::Odds`].
+/// The farthest that a mean can be from the nearest centre is stride/sqrt 2; there q <= b must hold for K >= 1/2
+/// (`ScaleClip::Coverage`). `b` is the background constant of [`super::kernel::Background::Odds`].
 pub fn coverage_floor<T: Scalar>(stride: T, b: T) -> T {
     stride / (real::<T>(2.0) * b).sqrt()
 }
 
-/// Clean-up of the authors' code: where long/short > `limit` (1.5) both scales become the short one (spec 1.4 row 10).
+/// Clean-up of the authors' code: where long/short > `limit` (1.5) both scales become the short one (`Cleanup`).
 pub fn shrink_to_short<T: Scalar>(gaussians: &[Gaussian<T>], limit: T) -> Vec<Gaussian<T>> {
     let shrunk = |g: &Gaussian<T>| {
         let short = g.scales[0].min(g.scales[1]);

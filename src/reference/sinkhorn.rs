@@ -110,7 +110,7 @@ impl<T: Scalar> Marginal<T> {
 }
 
 impl<T: Scalar> Problem<T> {
-    /// The potential of cell `i` that is best against the points' (spec 2.4, 2.5).
+    /// The potential of cell `i` that is best against the points' (the dual's optimum with theirs fixed).
     fn best_cell(&self, i: usize, points: &[T], epsilon: T) -> T {
         let exponents = |mass: Option<T>| {
             let weight = move |t: T| mass.map_or(T::zero(), |m| (t / m).ln());

@@ -11,7 +11,7 @@ mod report;
 mod table;
 
 use splatport_kernels::{
-    Device, Gaussians, HostReal, Precision, Single,
+    Device, Gaussians, Precision, Single,
     cubecl::Runtime,
     gaussian::{self, Framing},
     nearest::{self, Nearest},
@@ -34,7 +34,7 @@ use crate::{
 /// The Gaussians of one image, on a device: one bound to each annotation, in their order, then the free ones.
 ///
 /// Made by [`Splat::of`] from a photo, or by [`Splat::round`] and [`Splat::from_table`] from known scales.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Splat<R: Runtime, P: Precision = Single> {
     device: Device<R, P>,
     gaussians: Gaussians<R, P::Real>,
@@ -82,7 +82,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     ///
     /// # Errors
     /// [`Error::Option`] when `scale` is not within 2^-20..=2^24 px, [`Error::OutOfRange`] for an annotation farther than
-    /// 2^24 px from the origin.
+    /// 2^24 px from the origin, [`Error::Device`] when the device has no room for as many.
     pub fn round(device: &Device<R, P>, annotations: &Annotations, size: [u32; 2], scale: f64) -> Result<Self> {
         check_scale("scale", scale)?;
         Self::upright(device, annotations, size, &vec![[scale; 2]; annotations.len()])
@@ -98,7 +98,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         check_reach(annotations.points().as_flattened())?;
         let pairs = annotations.points().iter().zip(scales);
         let rows = pairs.flat_map(|(&[x, y], &[across, down])| [x, y, across, down, 0.0, 1.0, 1.0]);
-        Ok(Self::known(device, rows.collect(), 1, size, Profile::Recommended))
+        Self::known(device, rows.collect(), 1, size, Profile::Recommended)
     }
 
     /// Gaussians made elsewhere, or read from a file: all but the last [`free`](GaussianTable::free) are bound to annotations, in
@@ -107,6 +107,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row; coordinates reach to 2^24 px, scales
     /// from 2^-20 px. [`Error::Unknown`] for a profile that is none; a table that names none has the recommended one.
+    /// [`Error::Device`] when the device has no room for as many.
     pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
         table.check()?;
         check_reach(table.means.as_flattened())?;
@@ -120,19 +121,18 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             let fixed = [mean[0], mean[1], scales[0], scales[1], table.rotations[n], table.opacities[n]];
             rows.extend(fixed.iter().chain(&table.colors[n * channels..(n + 1) * channels]).map(|&v| f64::from(v)));
         }
-        let unknown = || Error::Unknown { what: "profile", name: table.profile.clone(), known: Profile::NAMES };
         let profile = match table.profile.as_str() {
             "" => Profile::default(),
-            name => Profile::named(name).ok_or_else(unknown)?,
+            name => name.parse()?,
         };
-        let mut splat = Self::known(device, rows, channels as u32, [table.width, table.height], profile);
+        let mut splat = Self::known(device, rows, channels as u32, [table.width, table.height], profile)?;
         splat.points.truncate(table.means.len() - table.free as usize);
         if table.shares.is_empty() { Ok(splat) } else { splat.mixed(table.shares.clone()) }
     }
 
-    fn known(device: &Device<R, P>, rows: Vec<f64>, channels: u32, size: [u32; 2], profile: Profile) -> Self {
-        let gaussians = Gaussians { parameters: device.upload_f64(&rows), channels };
-        Self {
+    fn known(device: &Device<R, P>, rows: Vec<f64>, channels: u32, size: [u32; 2], profile: Profile) -> Result<Self> {
+        let gaussians = Gaussians { parameters: device.try_upload_f64("Gaussians", &rows)?, channels };
+        Ok(Self {
             device: device.clone(),
             points: rows.chunks_exact(6 + channels as usize).map(|row| [row[0], row[1]]).collect(),
             gaussians,
@@ -142,7 +142,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             report: Report::default(),
             backdrop: None,
             drawing: (profile.splat().support, Compositing::Sum),
-        }
+        })
     }
 
     /// Number of Gaussians, free ones included.
@@ -205,15 +205,16 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// Draws the Gaussians over what they were fitted over: `[height, width, channels]`.
     ///
     /// # Errors
-    /// [`Error::Empty`] when the splat was neither fitted to a photo nor given one ([`over`](Self::over)); [`Error::Device`].
+    /// [`Error::Missing`] when the splat was neither fitted to a photo nor given one ([`over`](Self::over)); [`Error::Device`].
     pub fn reconstruction(&self) -> Result<Vec<f32>> {
         let Some(backdrop) = &self.backdrop else {
-            return Err(Error::Empty { what: "the photo of a splat that was not fitted" });
+            let what = "the photo of a splat that was not fitted";
+            return Err(Error::Missing { what, remedy: "`Splat::over` gives it one" });
         };
-        self.device.check_room::<P::Real>("reconstruction", backdrop.len())?;
-        let base = self.device.upload_f64(&backdrop.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>());
+        let levels: Vec<f64> = backdrop.iter().map(|&v| f64::from(v)).collect();
+        let base = self.device.try_upload_f64("reconstruction", &levels)?;
         let image = fit::draw(&self.device, &self.gaussians, &base, self.size, self.drawing)?;
-        Ok(image.read()?.into_iter().map(|v| v.cast_to_f64() as f32).collect())
+        Ok(image.read_f64()?.into_iter().map(|v| v as f32).collect())
     }
 
     /// The `count` nearest Gaussians of every cell by Mahalanobis distance, free ones included, the nearest first; ties go to the

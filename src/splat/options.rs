@@ -1,4 +1,4 @@
-//! How a splat is fitted: one type per choice (the rows of the table in DESIGN.md).
+//! How a splat is fitted: one type per choice (DESIGN.md, The typed chain).
 
 use serde::{Deserialize, Serialize};
 
@@ -203,7 +203,7 @@ pub enum Solver {
         /// Step size.
         rate: f64,
     },
-    /// Damped Gauss-Newton steps, one small system per Gaussian.
+    /// Damped Gauss-Newton steps, one small system per Gaussian. Scales stay below a quarter of the image's longer side.
     GaussNewton {
         /// Steps at most; a rejected one counts.
         steps: u32,
@@ -262,6 +262,13 @@ pub struct SplatOptions {
     pub support: f64,
 }
 
+impl Default for SplatOptions {
+    /// The [recommended](Profile::Recommended) ones.
+    fn default() -> Self {
+        Profile::default().splat()
+    }
+}
+
 impl SplatOptions {
     pub(crate) fn check(&self) -> Result<()> {
         let positive = |name, value: f64| match value {
@@ -284,9 +291,9 @@ impl SplatOptions {
         }
         match self.solver {
             Solver::Adam { rate, .. } => positive("adam rate", rate)?,
-            Solver::GaussNewton { steps } if self.compositing == Compositing::AlphaOver => {
-                let why = "Gauss-Newton only adds Gaussians: alpha-over needs the Adam solver";
-                return Err(Error::Option { name: "gauss-newton steps", value: f64::from(steps), why });
+            Solver::GaussNewton { .. } if self.compositing == Compositing::AlphaOver => {
+                let what = "alpha-over compositing and Gauss-Newton together (the first needs `Solver::Adam`)";
+                return Err(splatport_kernels::Error::Unsupported { what }.into());
             }
             Solver::GaussNewton { .. } => {}
         }

@@ -15,6 +15,7 @@ pub struct Progress {
 
 /// Why a fit ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum End {
     /// There was nothing to fit, or further steps were not worth it.
     #[default]

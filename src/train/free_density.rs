@@ -7,7 +7,7 @@ use splatport_kernels::{
 };
 
 use super::{DensityModel, Gradients, Parameter};
-use crate::{Error, Loss, Result};
+use crate::{Error, Loss, Result, error::check_device};
 
 /// One free number per cell of every image; the density is its softplus, `ln(1 + exp(raw))`.
 #[derive(Debug)]
@@ -20,14 +20,16 @@ impl<R: Runtime, P: Precision> FreeDensity<R, P> {
     /// Starts every cell of every image of `loss` at `density` (mass per cell).
     ///
     /// # Errors
-    /// [`Error::Option`] when `density` is not positive and finite.
+    /// [`Error::Option`] when `density` is not positive and finite, [`Error::OtherDevice`] when the loss is on another device,
+    /// [`Error::Device`].
     pub fn new(device: &Device<R, P>, loss: &Loss<R, P>, density: f64) -> Result<Self> {
         if !(density.is_finite() && density > 0.0) {
             return Err(Error::Option { name: "density", value: density, why: "must be positive and finite" });
         }
+        check_device("loss", device, loss.kernel().device().client())?;
         // ln(e^d - 1) without overflow for large d.
         let raw = P::Real::cast_from_f64(density + (-(-density).exp()).ln_1p());
-        Ok(Self { device: device.clone(), raw: device.filled(raw, loss.kernel().entries().cells()) })
+        Ok(Self { device: device.clone(), raw: device.filled(raw, loss.kernel().cells()) })
     }
 
     /// The densities of all images, one behind the other, `[cells]`, on the device.

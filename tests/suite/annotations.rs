@@ -214,3 +214,24 @@ fn a_shape_beyond_memory_is_an_error() {
     let text = npy_error("npy-huge", &bytes);
     assert!(text.contains("overflows") || text.contains("has no size"), "{text}");
 }
+
+/// What was read is what was marked, whatever file it came from; columns must be one text a point and have names of their own.
+#[test]
+fn annotations_are_their_points_and_columns() {
+    let folder = folder("annotations_saved");
+    let points = Annotations::new([[1.5, 2.0], [1.0 / 3.0, -0.0]]).unwrap();
+    let column = |name: &str, values: &[&str]| Column::new(name, values);
+    let marked = points.clone().with_columns(vec![column("note", &["a, \"b\"", ""])]).unwrap();
+    let paths = ["a.csv", "b.csv"].map(|name| folder.join(name));
+    paths.iter().for_each(|path| marked.save_csv(path).unwrap());
+    let read = paths.map(|path| Annotations::from_csv(path).unwrap());
+    assert_eq!(read[0], read[1]);
+    assert_eq!(read[0], marked);
+    assert_ne!(marked, points);
+    let wrong = |columns| points.clone().with_columns(columns).unwrap_err().to_string();
+    all_equal(&[
+        (wrong(vec![column("area", &["1"])]), "values of a column: expected 2 values, got 1"),
+        (wrong(vec![column("x", &["1", "2"])]), "column `x`: there is one of this name already"),
+        (wrong(vec![column("a", &["1", "2"]); 2]), "column `a`: there is one of this name already"),
+    ]);
+}

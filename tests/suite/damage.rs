@@ -112,7 +112,7 @@ fn a_wrong_array_is_named() {
             open("g.means", "(2, 2, ), }            ", "(2, 100000000000000), }"),
             "t.npz: array `means`: shape [2, 100000000000000] of type '<f4' takes 800000000000000 bytes, found 16",
         ),
-        (open("g.size", "@\0\0\0", "\0\0\0\0"), "t.npz: size is empty"),
+        (open("g.size", "@\0\0\0", "\0\0\0\0"), "t.npz: width is empty"),
         (open("k.format", "csr", "csc"), "t.npz: array `format`: not `csr`"),
         (open("k.indptr", "(5,", "(4,"), "t.npz: array `indptr`: shape [4] of type '<u4' takes 16 bytes, found 20"),
         (open("k.indices", "\u{2}\0\0\0\0", "\u{7}\0\0\0\0"), "t.npz: indices[0] is 7, outside 0..=2"),

@@ -105,8 +105,8 @@ fn wrong_samples_are_rejected() {
     };
     let floats = |values: &[f32]| Image::from_f32(3, 1, 1, values).unwrap_err().to_string();
     all_equal(&[
-        (bytes(0, 4, 1, 0), "image is empty"),
-        (bytes(4, 0, 1, 0), "image is empty"),
+        (bytes(0, 4, 1, 0), "width of the image is empty"),
+        (bytes(4, 0, 1, 0), "height of the image is empty"),
         (bytes(2, 2, 3, 11), "pixels: expected 12 values, got 11"),
         (bytes(2, 2, 2, 8), "expected 1 or 3 channels, got 2"),
         (bytes(2, 2, 0, 0), "expected 1 or 3 channels, got 0"),
@@ -116,6 +116,20 @@ fn wrong_samples_are_rejected() {
         (floats(&[0.0, 1.5, -1.0]), "pixels[1] is 1.5, outside 0..=1"),
         (floats(&[0.0, 1.0, -0.5]), "pixels[2] is -0.5, outside 0..=1"),
     ]);
+}
+
+#[test]
+fn bytes_in_memory_are_decoded_or_refused() {
+    let path = folder("decoded").join("photo.png");
+    let image = Image::from_u8(5, 4, 3, (0..60).collect::<Vec<u8>>()).unwrap();
+    image.save(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!(Image::decode(&bytes).unwrap(), image);
+    for wrong in [&bytes[..bytes.len() / 2], b"no picture", b""] {
+        let error = Image::decode(wrong).unwrap_err();
+        assert_eq!(error.to_string(), "cannot decode the image");
+        assert!(std::error::Error::source(&error).is_some());
+    }
 }
 
 #[test]

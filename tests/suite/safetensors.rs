@@ -130,7 +130,7 @@ fn a_wrong_array_is_named() {
         (changed("g.means", |a| a.dtype = Dtype::I32), "t.safetensors: array `means`: type I32, expected F32"),
         (changed("g.means", set(0, f32::NAN.to_le_bytes())), "t.safetensors: means[0] is NaN, not a finite number"),
         (changed("g.free", set(0, 3u32.to_le_bytes())), "t.safetensors: free[0] is 3, outside 0..=2"),
-        (changed("g.size", set(1, [0; 4])), "t.safetensors: size is empty"),
+        (changed("g.size", set(1, [0; 4])), "t.safetensors: height is empty"),
         (changed("g.version", set(0, 2u32.to_le_bytes())), "t.safetensors: array `version`: 2, this build reads 1"),
         (changed("k.version", set(0, 0u32.to_le_bytes())), "t.safetensors: array `version`: 0, this build reads 1"),
         (

@@ -183,7 +183,7 @@ fn tables_that_do_not_fit_together_are_rejected() {
         (gaussian(|t| t.opacities.clear()), "opacities: expected 2 values, got 0"),
         (gaussian(|t| t.free = 3), "free[0] is 3, outside 0..=2"),
         (gaussian(|t| t.channels = 2), "expected 1 or 3 channels, got 2"),
-        (gaussian(|t| t.height = 0), "size is empty"),
+        (gaussian(|t| t.height = 0), "height is empty"),
         (gaussian(|t| t.means[1][0] = f32::NAN), "means[1] is NaN, not a finite number"),
         (gaussian(|t| t.colors[5] = f32::INFINITY), "colors[1] is inf, not a finite number"),
         (csr(|t| t.grid_width = 3), "rows: expected 6 values, got 4"),

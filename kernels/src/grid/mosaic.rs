@@ -57,8 +57,9 @@ impl<R: Runtime, F: Real> Mosaic<R, F> {
             totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
         }
         // A cell holds up to three values and a tile a value per pixel and channel, all behind 32-bit indices.
-        if totals.iter().any(|&total| total > u64::from(u32::MAX) / 4) {
-            return Err(Error::TooLarge { what: "batch of grids" });
+        let most = u64::from(u32::MAX) / 4;
+        if let Some(&count) = totals.iter().find(|&&total| total > most) {
+            return Err(Error::TooLarge { what: "batch of grids", count, most });
         }
         table.extend(totals.map(|v| v as u32));
         let totals = totals.map(|v| v as u32);

@@ -28,7 +28,7 @@ fn relaxed() -> [Problem<f64>; 3] {
     [Form::Conditional, Form::Joint { mass: 1.0 }, Form::Joint { mass: 3.25 }].map(|form| example(rule, form))
 }
 
-/// At `b* = sum_n a_n softmax_i(-C / epsilon)` the potential of `sum P ln P` is constant (spec 2.4).
+/// At `b* = sum_n a_n softmax_i(-C / epsilon)` the potential of `sum P ln P` is constant.
 #[test]
 fn the_potential_is_constant_at_the_blur() {
     let (mut problem, epsilon) = (balanced(), 3.0);

@@ -51,6 +51,7 @@ fn set(test: &str, layout: Layout) -> PathBuf {
             ["images/0001.jpg", "images/0002.jpg"],
             [("jsons/0001.json", CROWD.into()), ("jsons/0002.json", r#"{"points": []}"#.into())],
         ),
+        other => panic!("no photos for {other:?}"),
     };
     photos.into_iter().for_each(|name| photo(root.join(name)));
     points.into_iter().for_each(|(name, content)| write(root.join(name), content));

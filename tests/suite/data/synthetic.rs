@@ -174,7 +174,7 @@ fn wrong_options_are_named() {
     let figures = Figures { size: [32, 32], figures: [2, 1], boards: 0 };
     let none: Error = Figures { size: [0, 3], ..figures }.sample(0).unwrap_err();
     all_equal(&[
-        (crowd(|c| c.size = [0, 4]), "picture is empty"),
+        (crowd(|c| c.size = [0, 4]), "width of the picture is empty"),
         (crowd(|c| c.law.median = 0.0), "option `median` is 0: must be above 0"),
         (crowd(|c| c.law.spread = f64::NAN), "option `spread` is NaN: must not be negative"),
         (crowd(|c| c.law.range = [5, 4]), "option `range` is 5: must not be above the largest number"),
@@ -190,7 +190,7 @@ fn wrong_options_are_named() {
             figures.sample(0).unwrap_err().to_string(),
             "option `figures` is 2: must not be above the largest number, nor that above 1000",
         ),
-        (none.to_string(), "picture is empty"),
+        (none.to_string(), "width of the picture is empty"),
         (crowd(|c| c.size = [32, 8193]), "option `size` is 8193: must not be above 8192 px"),
         (
             Figures { size: [u32::MAX, 3], ..Figures::default() }.sample(0).unwrap_err().to_string(),
@@ -229,5 +229,5 @@ fn tiles_and_halves_share_out_the_points() {
     assert_eq!(part[part.len() - 3..], all[all.len() - 3..]);
     let over = whole.window([90, 0], [20, 20]).unwrap_err().to_string();
     assert_eq!(over, "end of the window, axis[0] is 110, outside 0..=100");
-    assert_eq!(whole.tiles([0, 4]).unwrap_err().to_string(), "image is empty");
+    assert_eq!(whole.tiles([0, 4]).unwrap_err().to_string(), "width of the image is empty");
 }

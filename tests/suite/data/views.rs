@@ -180,10 +180,8 @@ fn wrong_options_are_named() {
         (draw(|a| a.flip = 1.5), "option `flip` is 1.5: must lie between 0 and 1"),
         (draw(|a| a.grey = f64::NAN), "option `grey` is NaN: must lie between 0 and 1"),
         (draw(|a| a.resize = [0.0, 1.0]), "option `resize` is 0: must be above 0 and not above the largest factor"),
-        (
-            draw(|a| a.resize = [0.5, f64::INFINITY]),
-            "option `resize` is 0.5: must be above 0 and not above the largest factor",
-        ),
+        (draw(|a| a.resize = [0.5, f64::INFINITY]), "option `resize` is inf: must be finite"),
+        (draw(|a| a.resize = [0.5, f64::NAN]), "option `resize` is NaN: must be finite"),
         (
             draw(|a| a.resize = [1e9, 1e9]),
             "option `resize` is 1000000000: must not make a side longer than 32768 px, with this photo and crop",

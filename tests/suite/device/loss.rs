@@ -129,7 +129,7 @@ fn both(photo: &Photo) -> (Loss<R>, Vec<Vec<f64>>, f64) {
     let background = Background::Soft { cut_off: 3.0, rule: CutOff::Exponent };
     let rows = dense(&photo.set, &centres(photo), &oracle::Background::exponent(3.0, photo.set.len()));
     let tau = 1e-3;
-    // `|L' - L|` and each mass are off by at most sum z_i times the row's error (spec 4); sums add 200 roundings of theirs.
+    // `|L' - L|` and each mass are off by at most sum z_i times the row's error; sums add 200 roundings of theirs.
     let error = |(i, z): (usize, &f64)| z * (tau + row_error(&photo.set, photo.grid.centre(i)) + 200.0 * U);
     let off = photo.density.iter().enumerate().map(error).sum::<f64>() + 64.0 * U * (1 + photo.set.len()) as f64;
     (build(photo, background, ScaleClip::None, tau).loss(), rows, off)
@@ -210,7 +210,7 @@ fn targets_and_costs_are_added() {
         let sizes: f64 = mass.iter().sum::<f64>() + targets.iter().sum::<f64>();
         tally.near("value of", targets.len(), (step.value().expect("a value"), want), 70.0 * U * sizes);
         let slopes = wide(step.gradient().read().expect("slopes"));
-        let with = plain.transport_cost(*weight).evaluate(&density).expect("a step");
+        let with = plain.transport_cost(*weight).expect("a loss").evaluate(&density).expect("a step");
         let paid: f64 = costs.iter().zip(&photo.density).map(|(c, z)| weight * c * z).sum();
         tally.near("with cost", 0, (with.value().expect("a value"), want + paid), 220.0 * U * (sizes + paid));
         let wanted: Vec<f64> = slopes.iter().zip(&costs).map(|(g, c)| g + weight * c).collect();

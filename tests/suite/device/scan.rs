@@ -48,7 +48,7 @@ fn an_overflow_is_an_error() {
     far[8999] = u32::MAX - 3;
     for counts in [vec![u32::MAX], vec![u32::MAX / 2; 3], vec![1 << 25; 128], vec![1 << 20; 4097], far] {
         match total(&counts) {
-            Err(Error::TooLarge { what: "lists" }) => {}
+            Err(Error::TooLarge { what: "lists", .. }) => {}
             other => panic!("{} counts from {}: {other:?}", counts.len(), counts[0]),
         }
     }

@@ -87,7 +87,7 @@ fn drawings_equal_the_oracle() {
                 let below = background(&image, &annotations, kind).1;
                 let expected = drawn(&splat.table().expect("a table"), &below, support);
                 let off = apart(&splat.reconstruction().expect("a drawing"), &expected);
-                // At most ten summands below 1, each with the error of q <= 11 (some 40 roundings, spec 3) in its
+                // At most ten summands below 1, each with the error of q <= 11 (some 40 roundings) in its
                 // exponent: 10 * 6e-8 * 40. Measured 2.4e-7.
                 assert!(off <= 2e-5, "{channels} channels, {kind:?}, support {support}: {off:e}");
             }

@@ -45,10 +45,9 @@ fn options_of_fits() {
         same(recipe().shape(shape(0.2, limit)).fit(device()), &expected);
         same(recipe().cleanup(Cleanup::ShrinkToShort { limit }).fit(device()), &expected);
     }
-    let why = "Gauss-Newton only adds Gaussians: alpha-over needs the Adam solver";
     same(
         recipe().compositing(Compositing::AlphaOver).fit(device()),
-        &format!("option `gauss-newton steps` is 60: {why}"),
+        "alpha-over compositing and Gauss-Newton together (the first needs `Solver::Adam`) are not supported",
     );
     for weight in [-0.2, f64::NAN] {
         let expected = format!("option `shape weight` is {weight}: must not be negative");
@@ -101,6 +100,28 @@ fn photos_that_find_no_room() {
     }
 }
 
+/// More Gaussians than a buffer holds are refused where they are made, and where they are whitened.
+#[test]
+fn gaussians_that_find_no_room() {
+    let largest = device().client().properties().memory.max_page_size as usize;
+    if largest > 1 << 28 {
+        println!("no test: Gaussians of {largest} bytes are too many for a test");
+        return;
+    }
+    let refused =
+        |what: &str, bytes: usize| format!("{what} takes {bytes} bytes, the device allows {largest} in one buffer");
+    // Seven numbers each here, twelve once they are whitened.
+    let count = largest / 28 + 1;
+    let splat = Splat::round(device(), &points(&vec![[4.0, 4.0]; count]), [8, 8], 1.0);
+    same(splat, &refused("Gaussians", 28 * count));
+    let count = largest / 48 + 1;
+    let splat = Splat::round(device(), &points(&vec![[4.0, 4.0]; count]), [8, 8], 1.0).expect("room");
+    same(splat.kernel(Grid::over(8, 8, 8)).build(), &refused("whitened Gaussians", 48 * count));
+    let array = vec![0.0_f32; largest / 4 + 1];
+    let error = device().try_upload("mine", &array).expect_err("no room").to_string();
+    assert_eq!(error, refused("mine", largest + 4));
+}
+
 #[test]
 fn options_of_kernels() {
     let splat = super::kernel::splat();
@@ -120,12 +141,15 @@ fn options_of_kernels() {
         }
         let kappa = Background::Ratio { cut_off: 3.0, kappa: v };
         same(recipe().background(kappa).build(), &format!("option `kappa` is {v}: {POSITIVE}"));
-        for (clip, name) in [
-            (ScaleClip::Range { post_min: v, post_max: 20.0 }, "post_min"),
-            (ScaleClip::Range { post_min: 1.0, post_max: v }, "post_max"),
-        ] {
-            same(recipe().scale_clip(clip).build(), &format!("option `{name}` is {v}: {POSITIVE}"));
-        }
+        let clip = ScaleClip::Range { post_min: v, post_max: 20.0 };
+        same(recipe().scale_clip(clip).build(), &format!("option `post_min` is {v}: {POSITIVE}"));
+    }
+    for v in [0.0, -1.5, f64::NAN, f64::INFINITY, 1e-300, 1e300] {
+        let clip = ScaleClip::Range { post_min: 1.0, post_max: v };
+        same(
+            recipe().scale_clip(clip).build(),
+            &format!("option `post_max` is {v}: must lie between 2^-20 and 2^24 px"),
+        );
     }
 }
 
@@ -141,7 +165,10 @@ fn grids() {
     same(build(whole.crop(0, 60, 8, 8)), "end of the crop, axis[1] is 68, outside 0..=44");
     same(build(whole.crop(u32::MAX, 0, u32::MAX, 8)), "end of the crop, axis[0] is 8589934590, outside 0..=60");
     let error = build(Grid::over(u32::MAX, u32::MAX, 1)).expect_err("too many cells");
-    assert_eq!(error.to_string(), "grid: more than 4294967294 elements do not fit a 32-bit index");
+    assert_eq!(
+        error.to_string(),
+        "grid: 18446744065119617025 elements are more than the 4294967294 that 32-bit indices allow"
+    );
 }
 
 #[test]
@@ -205,7 +232,7 @@ fn tables() {
     same(from(GaussianTable { opacities: vec![], ..table() }), "opacities: expected 1 values, got 0");
     same(from(GaussianTable { channels: 2, ..table() }), "expected 1 or 3 channels, got 2");
     same(from(GaussianTable { free: 2, ..table() }), "free[0] is 2, outside 0..=1");
-    same(from(GaussianTable { width: 0, ..table() }), "size is empty");
+    same(from(GaussianTable { width: 0, ..table() }), "width is empty");
     let error = from(GaussianTable { profile: "papre".into(), ..table() }).expect_err("a profile");
     assert!(matches!(error, Error::Unknown { what: "profile", .. }) && error.to_string().contains("papre"), "{error}");
     same(from(GaussianTable { means: vec![[f32::NAN, 0.0]], ..table() }), "means[0] is NaN, not a finite number");

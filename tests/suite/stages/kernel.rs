@@ -46,7 +46,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum()
 }
 
-/// Largest L1 distance of two kernels' rows over what spec 3 allows: the tolerance `tau`, and roundings that grow with the
+/// Largest L1 distance of two kernels' rows over what they may differ by: the tolerance `tau`, and roundings that grow with the
 /// aspect and with the distance to the nearest Gaussian.
 fn excess(got: &[Vec<f64>], expected: &[Vec<f64>], set: &[Gaussian<f64>], centres: &[[f64; 2]], tau: f64) -> f64 {
     let widest = set.iter().map(aspect).fold(1.0, f64::max);
@@ -163,7 +163,7 @@ fn tables_have_the_background_last() {
     assert_eq!((table.tau, table.bound), (1e-3, kernel.certificate().bound));
     for (r, row) in rows(&table).iter().enumerate() {
         let sum: f64 = row.iter().sum();
-        // Nine weights, rounded once each, and the quotient: (log2 9 + 4) 2^-24 (spec 3).
+        // Nine weights, rounded once each, and the quotient: (log2 9 + 4) 2^-24.
         assert!((sum - 1.0).abs() <= 1e-6, "row {r} sums to {sum}");
         let entries = &table.indices[table.indptr[r] as usize..table.indptr[r + 1] as usize];
         assert!(entries.is_sorted_by(|a, b| a < b), "row {r}: {entries:?}");

@@ -23,7 +23,7 @@ fn density(seed: u64, cells: usize) -> (super::Buffer, Vec<f64>) {
 }
 
 /// Against the oracle on the very weights that are stored. Sums of 300 products in any order, below 300 in all:
-/// (log2 300 + log2 9 + 6) 2^-24 of the mass (spec 3), which is below 15, and of the costs, which are below 3000.
+/// (log2 300 + log2 9 + 6) 2^-24 of the mass, which is below 15, and of the costs, which are below 3000.
 fn check(loss: &Loss, density: &super::Buffer, expected: &Step<f64>, size: f64) {
     let step = loss.evaluate(density).expect("a step");
     let tolerance = 18.0 * f64::from(f32::EPSILON) / 2.0 * size;
@@ -87,9 +87,9 @@ fn transport_cost_is_added() {
     let cost = transport_cost(&rows, &z, &centres, &means);
     assert!(cost.value > 10.0, "no cost to speak of: {}", cost.value);
     let plain = l1(&rows, &z, &[1.0; 8]);
-    let loss = loss.transport_cost(0.3);
+    let loss = loss.transport_cost(0.3).expect("a loss");
     check(&loss, &buffer, &combined(&plain, &cost, 0.3), 3000.0);
-    check(&loss.transport_cost(0.0), &buffer, &plain, 15.0);
+    check(&loss.transport_cost(0.0).expect("a loss"), &buffer, &plain, 15.0);
 }
 
 /// Two images with a transport cost each: their means, as the oracle takes them.
@@ -104,7 +104,8 @@ fn many_images_are_a_mean() {
         (kernel::rows(&table), (0..grid.len()).map(|cell| grid.centre(cell)).collect::<Vec<_>>(), means)
     });
     let options = *small.kernel().options().expect("options");
-    let joint = Kernel::of_all(device(), &images, options).expect("a kernel").loss().transport_cost(0.01);
+    let joint =
+        Kernel::of_all(device(), &images, options).expect("a kernel").loss().transport_cost(0.01).expect("a loss");
     let densities = [density(7, alone[0].0.len()).1, density(8, alone[1].0.len()).1];
     let step = joint.evaluate(&device().upload_f64(&densities.concat())).expect("a step");
     let singles: Vec<Step<f64>> = alone
@@ -130,9 +131,9 @@ fn lengths_must_fit() {
     let (loss, rows) = small();
     let short = device().filled(0.0_f32, rows.len() - 1);
     let error = loss.evaluate(&short).expect_err("a length error").to_string();
-    assert_eq!(error, "density: expected 300 elements, got 299");
+    assert_eq!(error, "density: expected 300 values, got 299");
     let error = loss.kernel().pull_back(&short).expect_err("a length error").to_string();
-    assert_eq!(error, "values: expected 9 elements, got 299");
+    assert_eq!(error, "values: expected 9 values, got 299");
     let (loss, _) = small();
     assert_eq!(loss.targets(&[1.0; 9]).expect_err("a length error").to_string(), "targets: expected 8 values, got 9");
     let (loss, _) = small();
@@ -140,4 +141,48 @@ fn lengths_must_fit() {
     targets[3] = f64::NAN;
     let error = loss.targets(&targets).expect_err("no number");
     assert!(matches!(error, Error::NotFinite { what: "targets", index: 3, .. }), "{error}");
+}
+
+/// What a device's float would make infinite or 0 is refused, and the loss stays as it was.
+#[test]
+fn numbers_are_checked_as_they_are_rounded() {
+    let (mut loss, rows) = small();
+    let (buffer, _) = density(6, rows.len());
+    let value = |loss: &Loss| loss.evaluate(&buffer).expect("a step").value().expect("a value");
+    let before = value(&loss);
+    let max = f64::from(f32::MAX);
+    let mut targets = [1.0; 8];
+    targets[3] = 1e39;
+    let said = |what: &str| format!("{what} is {}, outside {}..={max}", 1e39, -max);
+    assert_eq!(loss.set_targets(&targets).expect_err("infinite").to_string(), said("targets[3]"));
+    assert_eq!(loss.set_weights(&targets, 1.0).expect_err("infinite").to_string(), said("weights[3]"));
+    let error = loss.set_weights(&[1.0; 8], 1e39).expect_err("infinite").to_string();
+    assert_eq!(error, said("weight of the background[0]"));
+    assert_eq!(value(&loss).to_bits(), before.to_bits(), "as it was");
+    for least in [1e-50, 1e39] {
+        let error = loss.clone().discrepancy(Discrepancy::PoissonKl { least }).expect_err("no number").to_string();
+        assert_eq!(error, format!("option `least` is {least}: must be positive and finite, in the device's float too"));
+    }
+    let error = loss.clone().transport_cost(1e39).expect_err("infinite").to_string();
+    assert_eq!(error, format!("option `transport cost` is {}: must be finite, in the device's float too", 1e39));
+    // A clone is a loss of its own, of the same kernel.
+    let mut clone = loss.clone();
+    clone.set_targets(&[2.0; 8]).expect("targets");
+    assert_eq!(value(&loss).to_bits(), before.to_bits());
+    assert!(value(&clone) != before);
+    let splat = kernel::splat();
+    clone.rebuild(&[(&splat, loss.kernel().grid())]).expect("a kernel");
+    assert_eq!(value(&clone).to_bits(), before.to_bits(), "targets are 1 again");
+    assert_eq!(clone.into_kernel().table().expect("a table"), loss.kernel().table().expect("a table"));
+}
+
+/// A density holds the cells of all images.
+#[test]
+fn cells_are_those_of_all_images() {
+    let splat = kernel::splat();
+    let options = splatport::kernel::KernelOptions::default();
+    let images = [(&splat, Grid::over(60, 44, 3)), (&splat, Grid::over(60, 44, 8))];
+    let kernel = Kernel::of_all(device(), &images, options).expect("a kernel");
+    assert_eq!((kernel.cells(), kernel.grid().len()), (300 + 48, 300));
+    assert_eq!(Grid::over(0, 10, 8).centre(1), [4.0, 12.0]);
 }

@@ -157,8 +157,17 @@ fn what_has_no_derivatives_says_so() {
     let density = device().upload(&vec![0.05f32; grid().len()]);
     let stored = Kernel::from_table(device(), &loss.kernel().table().expect("a table")).expect("a kernel").loss();
     let message = |result: splatport::Result<PlanStep<_, _>>| result.map(|_| ()).expect_err("an error").to_string();
-    assert_eq!(message(stored.evaluate_plan(&density)), "the splat of a kernel from a table is empty");
-    let paid = loss.transport_cost(0.1);
+    let with = stored.clone().into_kernel().with_splat(&splat(bodies()).expect("a splat")).expect("a kernel").loss();
+    assert_eq!(
+        message(with.evaluate_plan(&density)),
+        message(stored.evaluate_plan(&density)),
+        "a splat says no options"
+    );
+    assert_eq!(
+        message(stored.evaluate_plan(&density)),
+        "a stored kernel's record of its options is missing: build it from its splat, with `Splat::kernel`"
+    );
+    let paid = loss.transport_cost(0.1).expect("a loss");
     assert_eq!(message(paid.evaluate_plan(&density)), "derivatives of a transport cost by the plan are not supported");
 }
 

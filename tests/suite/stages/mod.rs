@@ -3,6 +3,8 @@
 mod batch;
 mod crops;
 mod degenerate;
+#[cfg(not(feature = "cuda"))]
+mod elsewhere;
 mod extra;
 mod fit;
 mod initial;

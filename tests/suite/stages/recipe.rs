@@ -36,8 +36,8 @@ fn recipes_are_the_chain() {
         let fit = Splat::of(image, annotations).solver(SOLVER).background_image(BackgroundImage::KnnMask).support(9.0);
         let splat = fit.fit(device()).expect("a splat");
         let build = splat.kernel(Grid::strided(image, 4)).background(BACKGROUND).scale_clip(ScaleClip::None).tau(1e-4);
-        let loss =
-            build.build().expect("a kernel").loss().transport_cost(0.01).discrepancy(DISCREPANCY).expect("a loss");
+        let loss = build.build().expect("a kernel").loss().transport_cost(0.01).expect("a loss");
+        let loss = loss.discrepancy(DISCREPANCY).expect("a loss");
         let alone = recipe().run(device(), image, annotations).expect("a loss");
         assert_eq!(alone.kernel().table().expect("a table"), loss.kernel().table().expect("a table"));
         let density = device().filled(0.04_f32, loss.kernel().grid().len());
@@ -82,10 +82,13 @@ fn stored_options_are_checked() {
     let error = recipe.run(device(), &image, &annotations).expect_err("a tau of 2.5");
     assert_eq!(error.to_string(), "option `tau` is 2.5: must lie between 0 and 1");
     let error = splatport::recipe().kernel(4).loss().transport_cost(f64::NAN).run(device(), &image, &annotations);
-    assert_eq!(error.expect_err("no number").to_string(), "option `transport cost` is NaN: must be finite");
+    assert_eq!(
+        error.expect_err("no number").to_string(),
+        "option `transport cost` is NaN: must be finite, in the device's float too"
+    );
     let huber = splatport::recipe().kernel(4).loss().discrepancy(Discrepancy::Huber { width: 0.0 });
     let error = huber.run(device(), &image, &annotations).expect_err("no width").to_string();
-    assert_eq!(error, "option `width` is 0: must be positive and finite");
+    assert_eq!(error, "option `width` is 0: must be positive and finite, in the device's float too");
 }
 
 /// Recipes that were stored before they had a discrepancy have the paper's.

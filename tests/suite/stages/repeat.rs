@@ -36,7 +36,7 @@ fn fits_repeat() {
 fn loss() -> Loss {
     let (image, annotations) = blobs(72, 50, 1);
     let splat = Splat::round(device(), &annotations, [72, 50], 4.0).expect("a splat");
-    splat.kernel(Grid::strided(&image, 3)).build().expect("a kernel").loss().transport_cost(1e-3)
+    splat.kernel(Grid::strided(&image, 3)).build().expect("a kernel").loss().transport_cost(1e-3).expect("a loss")
 }
 
 #[test]

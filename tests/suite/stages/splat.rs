@@ -101,7 +101,7 @@ fn nearest_is_by_mahalanobis_distance() {
     let gaussians = gaussians_of(&table());
     for (cell, &centre) in grid::Grid::over(64, 48, 3.0).centres().iter().enumerate() {
         let (n, q) = nearest(&gaussians, centre).expect("a gaussian");
-        // Aspects reach 2: (6 * 2 + 8) roundings of 2^-24 (spec 3), and no two distances of this table are that close.
+        // Aspects reach 2: (6 * 2 + 8) roundings of 2^-24, and no two distances of this table are that close.
         assert!(owner[cell] as usize == n && (f64::from(distance[cell]) - q).abs() <= 1.2e-6 * q, "cell {cell}");
     }
 }

@@ -42,7 +42,7 @@ fn parts<P: Precision>(kernel: &Kernel<R, P>) -> [Vec<u8>; 4] {
 fn step<P: Precision>(kernel: Kernel<R, P>, transport_cost: f64) -> [Vec<u8>; 3] {
     let density = kernel.device().upload_f64(&noise(9, kernel.grid().len()));
     poison();
-    let step = kernel.loss().transport_cost(transport_cost).evaluate(&density).expect("a step");
+    let step = kernel.loss().transport_cost(transport_cost).expect("a loss").evaluate(&density).expect("a step");
     [step.value().expect("a value").to_le_bytes().to_vec(), bytes(step.gradient()), bytes(step.transported())]
 }
 
@@ -118,13 +118,14 @@ fn what_a_table_does_not_hold_is_missed() {
     let stored = || Kernel::from_table(device(), &build().table().expect("a table")).expect("a kernel");
     let with = stored().with_splat(&splat).expect("as many Gaussians");
     assert_eq!(step(with, 0.3), step(build(), 0.3));
-    let loss = stored().loss().transport_cost(0.3);
-    let density = device().filled(0.1_f32, 300);
-    let error = loss.evaluate(&density).expect_err("no means");
-    assert_eq!(error.to_string(), "the splat of a kernel from a table is empty");
-    assert!(loss.transport_cost(0.0).evaluate(&density).is_ok());
+    let error = stored().loss().transport_cost(0.3).expect_err("no means");
+    assert_eq!(error.to_string(), "the splat of a kernel from a table is missing: `Kernel::with_splat` gives it back");
+    assert!(stored().loss().transport_cost(0.0).is_ok());
     let error = stored().rebuild(&[(&splat, Grid::over(60, 44, 3))]).expect_err("no options");
-    assert_eq!(error.to_string(), "a table's record of its kernel's options is empty");
+    assert_eq!(
+        error.to_string(),
+        "a stored kernel's record of its options is missing: build the next one with `Kernel::of_all`"
+    );
     let fewer = Splat::round(device(), &super::points(&[[1.0, 1.0]]), [60, 44], 2.0).expect("a splat");
     let error = stored().with_splat(&fewer).expect_err("one Gaussian");
     assert!(matches!(error, Error::Length { what: "annotations", expected: 8, got: 1 }), "{error}");
@@ -201,7 +202,8 @@ fn what_is_no_kernel_is_rejected() {
     // Rejected before anything of that length is made: by its bytes, or on a device that has them by the cells that it needs.
     let many = from(|t| t.cols = u32::MAX as usize);
     let bytes = many.starts_with("annotations takes 17179869180 bytes, the device allows ");
-    assert!(bytes || many == "batch of grids: more than 4294967294 elements do not fit a 32-bit index", "{many}");
+    let cells = "batch of grids: 4294967294 elements are more than the 1073741823 that 32-bit indices allow";
+    assert!(bytes || many == cells, "{many}");
     let whole = |name, value| format!("option `{name}` is {value}: must be a whole number of px, 0 or more");
     all_equal(&[
         (from(|t| t.indptr[2] = 3), "indptr[2] is 3, outside 4..=4"),
@@ -228,9 +230,12 @@ fn what_is_no_kernel_is_rejected() {
         (from(|t| t.stride = u32::MAX), "end of the grid, axis[0] is 8589934590, outside 0..=4294967295"),
         (
             from(|t| (t.cols, t.indices) = (u32::MAX as usize + 1, vec![0, 1, 0, 1])),
-            "annotations: more than 4294967294 elements do not fit a 32-bit index",
+            "annotations: 4294967295 elements are more than the 4294967294 that 32-bit indices allow",
         ),
-        (from(|t| t.cols = usize::MAX), "annotations: more than 4294967294 elements do not fit a 32-bit index"),
+        (
+            from(|t| t.cols = usize::MAX),
+            "annotations: 18446744073709551614 elements are more than the 4294967294 that 32-bit indices allow",
+        ),
         (
             from(|t| *t = CsrTable { indptr: vec![0], profile: "paper".into(), stride: 1, ..CsrTable::default() }),
             "grid is empty",

@@ -232,3 +232,29 @@ fn options_are_checked() {
         assert_eq!(state(&trainer), before);
     }
 }
+
+/// A model's own error keeps its cause; a model that was trained can be taken out.
+#[test]
+fn errors_of_models_keep_their_cause() {
+    struct Foreign(FreeDensity<R, Single>);
+
+    impl DensityModel<R, Single> for Foreign {
+        fn density(&mut self) -> Result<Buffer> {
+            Err(Error::model("out of ideas"))
+        }
+        fn backward(&mut self, gradient: &Buffer) -> Result<Vec<Option<Buffer>>> {
+            self.0.backward(gradient)
+        }
+        fn parameters(&self) -> Vec<Parameter<R>> {
+            self.0.parameters()
+        }
+    }
+
+    let loss = loss(0);
+    let model = Foreign(FreeDensity::new(device(), &loss, 0.1).expect("a model"));
+    let mut trainer = Trainer::new(device(), &loss, model);
+    let error = trainer.epoch().expect_err("no density");
+    let source = std::error::Error::source(&error).expect("a cause").to_string();
+    assert_eq!((error.to_string().as_str(), source.as_str()), ("the model failed", "out of ideas"));
+    assert_eq!(trainer.into_model().parameters().len(), 1);
+}

@@ -5,8 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use csv::Writer;
-use splatport::{Annotations, data::Dataset, write_whole};
+use splatport::{data::Dataset, write_whole};
 
 /// Writes the marked joints of every photo that has some to `place(photo)`: so a run reads, and compares the digest of, what one
 /// photo needs, not a file that may have hundreds of megabytes.
@@ -17,7 +16,8 @@ pub fn spread(file: &Path, photos: &Path, place: impl Fn(&Path) -> Result<PathBu
         if points.is_empty() {
             continue;
         }
-        let (target, bytes) = (place(set.photo(index)?)?, csv(&points)?);
+        let (target, mut bytes) = (place(set.photo(index)?)?, Vec::new());
+        points.write_csv(&mut bytes)?;
         if target.exists() {
             let there = fs::read(&target).with_context(|| format!("cannot read {}", target.display()))?;
             ensure!(there == bytes, "{} is there and holds other points: give another --points", target.display());
@@ -29,15 +29,4 @@ pub fn spread(file: &Path, photos: &Path, place: impl Fn(&Path) -> Result<PathBu
         write_whole(&target, |output| Ok(output.write_all(&bytes)?))?;
     }
     Ok(())
-}
-
-/// Points and their columns as [`Annotations::from_csv`] reads them.
-fn csv(points: &Annotations) -> Result<Vec<u8>> {
-    let mut writer = Writer::from_writer(Vec::new());
-    let columns = points.columns();
-    writer.write_record(["x", "y"].into_iter().chain(columns.iter().map(|column| column.name())))?;
-    for (row, [x, y]) in points.points().iter().enumerate() {
-        writer.serialize((x, y, columns.iter().map(|column| &column.values()[row]).collect::<Vec<_>>()))?;
-    }
-    Ok(writer.into_inner()?)
 }
