@@ -121,7 +121,7 @@ impl Start {
         let cells = Cells::pixels(image.width(), image.height());
         let mosaic = Mosaic::new(device, &[(cells, gaussians.len())]).expect("a mosaic");
         let splatport::Pixels::U8(levels) = image.pixels() else { unreachable!("scenes have 8 bits") };
-        let target = Target::of_levels(device, &vec![0; levels.len()], levels, channels as u32).expect("a target");
+        let target = Target::of_levels(device, None, levels, channels as u32).expect("a target");
         let listed = listed(device, &gaussians, &mosaic);
         let (frames, clock) = (frames(device, &gaussians), Clock::new(device, 1));
         Self { device: device.clone(), mosaic, rows, gaussians, frames, target, listed, clock }

@@ -5,6 +5,7 @@ mod crop;
 mod fit;
 mod initial;
 pub(crate) mod mixture;
+mod neighbours;
 mod options;
 mod recipe;
 mod report;
@@ -18,12 +19,13 @@ use splatport_kernels::{
 };
 
 pub use crop::{Crop, CropTarget};
-pub(crate) use initial::neighbour_means;
 pub use mixture::Share;
+pub(crate) use neighbours::means as neighbour_means;
 pub use options::*;
 pub use recipe::{Inputs, SplatRecipe, Unbound};
 pub use report::{End, Progress, Report};
 
+use self::backdrop::Backdrop;
 use crate::{
     Annotations, Error, Grid, Image, Profile, Result,
     error::check_length,
@@ -45,8 +47,8 @@ pub struct Splat<R: Runtime, P: Precision = Single> {
     size: [u32; 2],
     profile: Profile,
     report: Report,
-    /// What the Gaussians are drawn over, `[pixels, channels]`.
-    backdrop: Option<Vec<f32>>,
+    /// What the Gaussians are drawn over.
+    backdrop: Option<Backdrop>,
     /// Support and compositing.
     drawing: (f64, Compositing),
 }
@@ -197,7 +199,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             ("channels of the photo", self.gaussians.channels, photo.channels().into()),
         ];
         pairs.into_iter().try_for_each(|(what, own, its)| check_length(what, own as usize, its as usize))?;
-        self.backdrop = Some(fit::backdrop(photo, &Annotations::new(self.points.clone())?, options).values);
+        self.backdrop = Some(Backdrop::of(photo, &Annotations::new(self.points.clone())?, options));
         self.drawing = (options.support, options.compositing);
         Ok(self)
     }
@@ -210,8 +212,10 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let Some(backdrop) = &self.backdrop else {
             return Err(Error::Empty { what: "the photo of a splat that was not fitted" });
         };
-        self.device.check_room::<P::Real>("reconstruction", backdrop.len())?;
-        let base = self.device.upload_f64(&backdrop.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>());
+        let values = self.size.map(|side| side as usize).iter().product::<usize>() * self.gaussians.channels as usize;
+        self.device.check_room::<P::Real>("reconstruction", values)?;
+        let value = |at: usize| P::Real::cast_from_f64(backdrop.at(at).into());
+        let base = self.device.upload(&(0..values).map(value).collect::<Vec<P::Real>>());
         let image = fit::draw(&self.device, &self.gaussians, &base, self.size, self.drawing)?;
         Ok(image.read()?.into_iter().map(|v| v.cast_to_f64() as f32).collect())
     }
