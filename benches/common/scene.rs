@@ -36,7 +36,11 @@ pub const CROP_COUNTS: [usize; 4] = [50, 200, 1000, 4000];
 
 /// `count` points, uniform over the image.
 pub fn uniform([width, height]: [u32; 2], count: usize) -> Annotations {
-    let mut random = StdRng::seed_from_u64(SEED ^ count as u64);
+    scattered([width, height], count, SEED)
+}
+
+fn scattered([width, height]: [u32; 2], count: usize, seed: u64) -> Annotations {
+    let mut random = StdRng::seed_from_u64(seed ^ count as u64);
     let point = |random: &mut StdRng| {
         let x = random.random_range(0.0..f64::from(width));
         [x, random.random_range(0.0..f64::from(height))]
@@ -65,8 +69,13 @@ pub struct Scene {
 impl Scene {
     /// The photo is made of Gaussians on black, whose scales differ from [`SIGMA`] by up to a quarter.
     pub fn new(device: &Device<Backend>, size: [u32; 2], count: usize, channels: u8) -> Self {
-        let mut random = StdRng::seed_from_u64(SEED);
-        let points = uniform(size, count);
+        Self::seeded(device, size, count, channels, SEED)
+    }
+
+    /// Another one.
+    pub fn seeded(device: &Device<Backend>, size: [u32; 2], count: usize, channels: u8, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let points = scattered(size, count, seed);
         let mut rows = Vec::new();
         for &[x, y] in points.points() {
             let mut scale = || SIGMA * random.random_range(0.8..1.25);
