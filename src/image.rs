@@ -171,6 +171,14 @@ impl Image {
         }
     }
 
+    /// One of these.
+    pub(crate) fn sample(&self, index: usize) -> f32 {
+        match &self.pixels {
+            Pixels::U8(values) => f32::from(values[index]) / 255.0,
+            Pixels::F32(values) => values[index],
+        }
+    }
+
     /// Writes a PNG file, whole or not at all: eight bits a sample, or 16 for floating point.
     ///
     /// # Errors

@@ -36,7 +36,11 @@ pub const CROP_COUNTS: [usize; 4] = [50, 200, 1000, 4000];
 
 /// `count` points, uniform over the image.
 pub fn uniform([width, height]: [u32; 2], count: usize) -> Annotations {
-    let mut random = StdRng::seed_from_u64(SEED ^ count as u64);
+    scattered([width, height], count, SEED)
+}
+
+fn scattered([width, height]: [u32; 2], count: usize, seed: u64) -> Annotations {
+    let mut random = StdRng::seed_from_u64(seed ^ count as u64);
     let point = |random: &mut StdRng| {
         let x = random.random_range(0.0..f64::from(width));
         [x, random.random_range(0.0..f64::from(height))]
@@ -65,8 +69,13 @@ pub struct Scene {
 impl Scene {
     /// The photo is made of Gaussians on black, whose scales differ from [`SIGMA`] by up to a quarter.
     pub fn new(device: &Device<Backend>, size: [u32; 2], count: usize, channels: u8) -> Self {
-        let mut random = StdRng::seed_from_u64(SEED);
-        let points = uniform(size, count);
+        Self::seeded(device, size, count, channels, SEED)
+    }
+
+    /// Another one.
+    pub fn seeded(device: &Device<Backend>, size: [u32; 2], count: usize, channels: u8, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let points = scattered(size, count, seed);
         let mut rows = Vec::new();
         for &[x, y] in points.points() {
             let mut scale = || SIGMA * random.random_range(0.8..1.25);
@@ -121,7 +130,7 @@ impl Start {
         let cells = Cells::pixels(image.width(), image.height());
         let mosaic = Mosaic::new(device, &[(cells, gaussians.len())]).expect("a mosaic");
         let splatport::Pixels::U8(levels) = image.pixels() else { unreachable!("scenes have 8 bits") };
-        let target = Target::of_levels(device, &vec![0; levels.len()], levels, channels as u32).expect("a target");
+        let target = Target::of_levels(device, None, levels, channels as u32).expect("a target");
         let listed = listed(device, &gaussians, &mosaic);
         let (frames, clock) = (frames(device, &gaussians), Clock::new(device, 1));
         Self { device: device.clone(), mosaic, rows, gaussians, frames, target, listed, clock }

@@ -5,9 +5,11 @@
 
 use std::ops::Range;
 
+use splatport::GaussianTable;
+
 const TILE: usize = 8;
 
-/// Round Gaussians of one scale on a photo, with their lists.
+/// Gaussians on a photo, with their lists.
 pub struct Plain<const C: usize> {
     width: usize,
     height: usize,
@@ -21,21 +23,21 @@ pub struct Plain<const C: usize> {
 }
 
 impl<const C: usize> Plain<C> {
-    pub fn new([width, height]: [usize; 2], photo: &[f32], points: &[[f64; 2]], scales: &[f64], support: f64) -> Self {
+    pub fn new([width, height]: [usize; 2], photo: &[f32], fitted: &GaussianTable, support: f64) -> Self {
         let (photo, _) = photo.as_chunks::<C>();
-        let frame = |(point, &scale): (&[f64; 2], &f64)| {
-            let color = photo[point[1] as usize * width + point[0] as usize];
-            (point.map(|v| v as f32), [1.0 / scale as f32, 0.0, 0.0, 1.0 / scale as f32], color)
+        let frame = |((&mean, &[s0, s1]), &rotation): ((&[f32; 2], &[f32; 2]), &f32)| {
+            let color = photo[mean[1] as usize * width + mean[0] as usize];
+            let (s, c) = rotation.sin_cos();
+            (mean, [c / s0, s / s0, -s / s1, c / s1], color)
         };
-        let gaussians: Vec<_> = points.iter().zip(scales).map(frame).collect();
+        let gaussians: Vec<_> = fitted.means.iter().zip(&fitted.scales).zip(&fitted.rotations).map(frame).collect();
         let (mut starts, mut members) = (vec![0], Vec::new());
         for top in (0..height).step_by(TILE) {
             for left in (0..width).step_by(TILE) {
-                let near = |n: &usize| {
-                    let ([x, y], [w, ..], _) = gaussians[*n];
-                    let gap = |v: f32, low: usize| v - v.clamp(low as f32 + 0.5, (low + TILE) as f32 - 0.5);
-                    (gap(x, left).powi(2) + gap(y, top).powi(2)) * w * w <= support as f32
-                };
+                // Between the centres of its outermost pixels.
+                let side = |first: usize, size: usize| [first as f32 + 0.5, (first + TILE).min(size) as f32 - 0.5];
+                let (x, y) = (side(left, width), side(top, height));
+                let near = |n: &usize| least(&gaussians[*n].0, &gaussians[*n].1, x, y) <= support as f32;
                 members.extend((0..gaussians.len()).filter(near));
                 starts.push(members.len());
             }
@@ -130,4 +132,17 @@ impl<const C: usize> Plain<C> {
             }
         }
     }
+}
+
+/// Least squared Mahalanobis distance from a mean to a box: 0 inside, else on one of its sides.
+fn least(mean: &[f32; 2], [a, b, c, d]: &[f32; 4], x: [f32; 2], y: [f32; 2]) -> f32 {
+    let ([left, right], [top, bottom]) = (x.map(|v| v - mean[0]), y.map(|v| v - mean[1]));
+    if left <= 0.0 && right >= 0.0 && top <= 0.0 && bottom >= 0.0 {
+        return 0.0;
+    }
+    let (xx, xy, yy) = (a * a + c * c, a * b + c * d, b * b + d * d);
+    let q = |x: f32, y: f32| xx * x * x + 2.0 * xy * x * y + yy * y * y;
+    let upright = [left, right].map(|x| q(x, (-xy * x / yy).clamp(top, bottom)));
+    let level = [top, bottom].map(|y| q((-xy * y / xx).clamp(left, right), y));
+    upright.into_iter().chain(level).fold(f32::INFINITY, f32::min)
 }

@@ -1,11 +1,19 @@
 //! Whole fits through the library's own door: wall time of everything, the photo's upload included, after one run that
 //! compiles. The median of three.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use splatport::{
     Annotations, Device, Image, Splat,
-    splat::{BackgroundImage, InitialScale, Solver},
+    kernels::{
+        Cells,
+        bins::{self, Rule},
+        gaussian::{self, Framing},
+    },
+    splat::{BackgroundImage, InitialScale, Progress, Solver},
 };
 
 use crate::{
@@ -18,10 +26,15 @@ const GAUSS_NEWTON: Solver = Solver::GaussNewton { steps: 60 };
 const STARTS: [(InitialScale, &str); 2] =
     [(InitialScale::Equal { scale: SIGMA }, "8 px"), (InitialScale::LogNeighbour, "authors'")];
 const RUNS: usize = 3;
+/// Growth that Gauss-Newton's lists are made for.
+const MARGIN: f64 = 1.15;
 
 pub fn run(setting: &Setting) {
-    println!("\n| photo | start | Adam, per step | error | Gauss-Newton, whole | steps | error | first below Adam's |");
-    println!("|---|---|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "\n| photo | start | Adam, per step | lists again | error | Gauss-Newton, whole | steps | lists again | error | first below \
+         Adam's |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     for &(width, height, count) in setting.photos() {
         let scene = Scene::new(&setting.device, [width, height], count, 3);
         for (start, name) in STARTS {
@@ -33,14 +46,21 @@ pub fn run(setting: &Setting) {
     nuclei(setting);
 }
 
-fn fit(
+/// A fit, and how often its lists were made again.
+fn watched(
     device: &Device<Backend>,
     (image, points): (&Image, &Annotations),
     start: InitialScale,
     solver: Solver,
-) -> Splat<Backend> {
+) -> (Splat<Backend>, u32) {
+    let mut rebuilds = 0;
     let recipe = Splat::of(image, points).background_image(BackgroundImage::None).initial_scale(start).solver(solver);
-    recipe.fit(device).expect("a splat")
+    let recipe = recipe.on_step(|progress| {
+        rebuilds = progress.rebuilds;
+        ControlFlow::Continue(())
+    });
+    let splat = recipe.fit(device).expect("a splat");
+    (splat, rebuilds)
 }
 
 /// Median time, and the last result.
@@ -58,15 +78,15 @@ fn median<T>(mut run: impl FnMut() -> T) -> (Duration, T) {
 fn solvers(setting: &Setting, scene: &Scene, start: InitialScale) -> String {
     let photo = (&scene.image, &scene.points);
     let steps = if setting.full { 4000 } else { 200 };
-    let fit = |solver| fit(&setting.device, photo, start, solver);
+    let fit = |solver| watched(&setting.device, photo, start, solver);
     fit(Solver::Adam { steps: 2, rate: 0.01 });
     fit(Solver::GaussNewton { steps: 2 });
-    let (adam_time, adam) = median(|| fit(Solver::Adam { steps, rate: 0.01 }));
-    let (time, newton) = median(|| fit(GAUSS_NEWTON));
+    let (adam_time, (adam, adam_rebuilds)) = median(|| fit(Solver::Adam { steps, rate: 0.01 }));
+    let (time, (newton, rebuilds)) = median(|| fit(GAUSS_NEWTON));
     let error = |splat: &Splat<Backend>| splat.report().loss().expect("a loss");
     let below = newton.report().losses.iter().position(|&loss| loss <= error(&adam));
     format!(
-        "{:.1?} ({steps} steps) | {:.4e} | {time:.2?} | {} | {:.4e} | {} ",
+        "{:.1?} ({steps} steps) | {adam_rebuilds} | {:.4e} | {time:.2?} | {} | {rebuilds} | {:.4e} | {}",
         adam_time / steps,
         error(&adam),
         newton.report().steps,
@@ -92,19 +112,33 @@ fn memory(setting: &Setting, scene: &Scene) {
     );
 }
 
-/// Crops of one size, 100 points each.
+/// Crops of about one size and number of points, each its own.
 fn batch(setting: &Setting) {
     let (crops, side) = if setting.full { (64, 512) } else { (4, 256) };
-    let scene = Scene::new(&setting.device, [side, side], 100, 3);
-    let images = vec![(&scene.image, &scene.points); crops];
+    let scene = |seed: u32| {
+        let size = [side - side / 16 + seed * 7 % (side / 8), side - side / 16 + seed * 11 % (side / 8)];
+        Scene::seeded(&setting.device, size, 70 + seed as usize * 13 % 61, 3, seed.into())
+    };
+    let scenes: Vec<Scene> = (0..crops).map(scene).collect();
+    let images: Vec<_> = scenes.iter().map(|scene| (&scene.image, &scene.points)).collect();
     let recipe =
         splatport::recipe().background_image(BackgroundImage::None).initial_scale(STARTS[0].0).solver(GAUSS_NEWTON);
-    let run = || recipe.fit_all(&setting.device, &images).expect("splats");
+    let mut rebuilds = 0;
+    let mut run = || {
+        let watch = |progress: Progress| {
+            rebuilds = progress.rebuilds;
+            ControlFlow::Continue(())
+        };
+        recipe.fit_all_with(&setting.device, &images, watch).expect("splats")
+    };
     run();
     let (time, splats) = median(run);
     let steps: Vec<u32> = splats.iter().map(|splat| splat.report().steps).collect();
     let longest = steps.iter().max().expect("crops");
-    println!("batch of {crops} crops {side}x{side}/100, Gauss-Newton: {time:.2?} in all, {longest} steps");
+    println!(
+        "batch of {crops} crops, about {side}x{side}/100, Gauss-Newton: {time:.2?} in all, {longest} steps, lists made again \
+         {rebuilds} times"
+    );
 }
 
 /// The nuclei photo with the recommended options, against as many looks of the plain loop at its pairs.
@@ -123,19 +157,29 @@ fn nuclei(setting: &Setting) {
         run();
         let (time, splat) = median(run);
         let steps = splat.report().steps + 1;
-        // The loop's lists are of the fitted scales.
+        // The loop's lists are of the fitted Gaussians.
         let table = splat.table().expect("a table");
-        let scales: Vec<f64> = table.scales.iter().map(|s| f64::from(s[0].max(s[1]))).collect();
         let size = [image.width() as usize, image.height() as usize];
         let support = splatport::Profile::Recommended.splat().support;
-        let plain = Plain::<1>::new(size, &image.to_f32(), points.points(), &scales, support);
+        let plain = Plain::<1>::new(size, &image.to_f32(), &table, support);
+        let [own, grown] = [1.0, MARGIN].map(|growth| pairs(setting, &splat, growth, support));
         let (plain_time, seen) = median(|| (0..steps).map(|_| plain.look(curvature)).sum::<f32>());
         assert!(seen.is_finite(), "the plain loop's sums count");
         println!(
-            "nuclei photo, {name}: {time:.2?} for {} steps; plain loop, {} pairs: {plain_time:.2?} for as many looks; {:.2} times",
+            "nuclei photo, {name}: {time:.2?} for {} steps, {own} pairs at its end, {grown} with the lists' margin; \
+             plain loop, {} pairs: {plain_time:.2?} for as many looks; {:.2} times",
             steps - 1,
             plain.pairs(),
             time.as_secs_f64() / plain_time.as_secs_f64(),
         );
     }
+}
+
+/// Pairs of tile and Gaussian in a splat's lists.
+fn pairs(setting: &Setting, splat: &Splat<Backend>, growth: f64, support: f64) -> usize {
+    let framing = Framing { growth, ..Framing::default() };
+    let frames = gaussian::frames(&setting.device, splat.gaussians(), splat.len(), framing).expect("frames");
+    let [width, height] = splat.size();
+    let cells = Cells::pixels(width, height);
+    bins::bins(&setting.device, &frames, cells, Rule::Within(support)).expect("lists of tiles").pairs()
 }

@@ -1,8 +1,8 @@
 //! A typed array on a device: the only place that knows CubeCL's array arguments, and the only `unsafe`.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range};
 
-use cubecl::{prelude::*, server::Handle};
+use cubecl::{bytes::Bytes, prelude::*, server::Handle};
 
 use crate::{
     Error, Result,
@@ -54,6 +54,17 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
             client.create_from_slice(E::as_bytes(values))
         };
         Self { client: client.clone(), handle, len: values.len(), element: PhantomData }
+    }
+
+    /// Copies bytes, one slice after the other, then zeros up to a multiple of `quantum` bytes, itself one of an element's.
+    pub(crate) fn from_bytes(client: &ComputeClient<R>, parts: &[&[u8]], quantum: usize) -> Self {
+        let size = parts.iter().map(|part| part.len()).sum::<usize>().next_multiple_of(quantum);
+        let mut bytes = Vec::with_capacity(size);
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes.resize(size, 0);
+        // CubeCL takes what it is given; a slice it would copy once more.
+        let handle = client.create(Bytes::from_bytes_vec(bytes));
+        Self { client: client.clone(), handle, len: size / size_of::<E>(), element: PhantomData }
     }
 
     /// `len` elements of recycled memory: whoever asks for it writes every element.
@@ -129,9 +140,29 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
     /// # Errors
     /// [`Error::Device`] when any launch since the last read-back failed.
     pub fn read_with<O: CubeElement>(&self, other: &Buffer<R, O>) -> Result<(Vec<E>, Vec<O>)> {
+        self.read_pair(self.handle.clone(), other)
+    }
+
+    /// The same for some elements, whose place in bytes is a multiple of 4.
+    pub(crate) fn read_part_with<O: CubeElement>(
+        &self,
+        elements: Range<usize>,
+        other: &Buffer<R, O>,
+    ) -> Result<(Vec<E>, Vec<O>)> {
+        if elements.end > self.len {
+            return Err(Error::Length { what: "elements to read", expected: elements.end, got: self.len });
+        }
+        if elements.is_empty() {
+            return Ok((Vec::new(), other.read()?));
+        }
+        let [before, end] = [elements.start, elements.end].map(|at| (at * size_of::<E>()) as u64);
+        let behind = self.handle.size_in_used() - end;
+        self.read_pair(self.handle.clone().offset_start(before).offset_end(behind), other)
+    }
+
+    fn read_pair<O: CubeElement>(&self, own: Handle, other: &Buffer<R, O>) -> Result<(Vec<E>, Vec<O>)> {
         self.client.flush()?;
-        let handles = vec![self.handle.clone(), other.handle.clone()];
-        let mut bytes = cubecl::future::block_on(self.client.read_async(handles))?.into_iter();
+        let mut bytes = cubecl::future::block_on(self.client.read_async(vec![own, other.handle.clone()]))?.into_iter();
         let own = bytes.next().map_or_else(Vec::new, |bytes| self.elements(&bytes));
         Ok((own, bytes.next().map_or_else(Vec::new, |bytes| other.elements(&bytes))))
     }

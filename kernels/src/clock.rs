@@ -4,6 +4,8 @@
 //! clock: what is queued behind that step does nothing, until the host has made new lists and goes on from there. So lists
 //! are exact at every step, whatever their margin, and nothing is read back between two steps.
 
+use std::ops::Range;
+
 use cubecl::prelude::*;
 
 use crate::{Result, buffer::Buffer, device::Device, real::Precision};
@@ -27,12 +29,16 @@ impl<R: Runtime> Clock<R> {
         Self { stops: device.upload(&stops) }
     }
 
-    /// Reads a buffer, and the step from which the whole batch waits for new lists, if it does.
+    /// Reads these elements of a buffer, and the step from which the whole batch waits for new lists, if it does.
     ///
     /// # Errors
-    /// [`crate::Error::Device`].
-    pub fn read_with<E: CubeElement>(&self, values: &Buffer<R, E>) -> Result<(Vec<E>, Option<u32>)> {
-        let (values, stops) = values.read_with(&self.stops)?;
+    /// [`crate::Error::Length`] when the buffer ends before; [`crate::Error::Device`].
+    pub fn read_with<E: CubeElement>(
+        &self,
+        values: &Buffer<R, E>,
+        elements: Range<usize>,
+    ) -> Result<(Vec<E>, Option<u32>)> {
+        let (values, stops) = values.read_part_with(elements, &self.stops)?;
         Ok((values, stops.first().copied().filter(|&step| step != u32::MAX)))
     }
 

@@ -163,6 +163,11 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         Ok(Buffer::from_slice(&self.client, &rounded))
     }
 
+    /// Copies bytes to the device, one slice after the other, then zeros up to a multiple of `quantum` bytes, itself one of 4.
+    pub(crate) fn upload_bytes(&self, parts: &[&[u8]], quantum: usize) -> Buffer<R, u32> {
+        Buffer::from_bytes(&self.client, parts, quantum)
+    }
+
     /// `len` elements of recycled memory, for an operation that writes them all.
     pub(crate) fn uninit<E: CubeElement>(&self, len: usize) -> Buffer<R, E> {
         Buffer::uninit(&self.client, len)

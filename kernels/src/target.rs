@@ -21,6 +21,8 @@ pub enum Target<R: Runtime, F: Real> {
 /// Added to a difference of levels before it is packed.
 const OFFSET: u32 = 512;
 const BITS: u32 = 10;
+/// Pixels that a unit packs: the bytes of this many pixels are a whole number of words.
+const QUAD: u32 = 4;
 
 impl<R: Runtime, F: Real> Target<R, F> {
     /// Copies any numbers, `[pixels, channels]`.
@@ -32,30 +34,54 @@ impl<R: Runtime, F: Real> Target<R, F> {
         Ok(Self::Plain(device.upload_f64(values)))
     }
 
-    /// Packs `background - photo`, both `[pixels, channels]` levels of 1/255 with 1 or 3 channels.
+    /// Packs `background - photo`, both `[pixels, channels]` levels of 1/255 with 1 or 3 channels; without a background, on black.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when they disagree or are no whole number of pixels; [`crate::Error::NoRoom`] when the device
-    /// has no buffer for them.
+    /// As [`Target::of_photos`].
     pub fn of_levels<P: Precision<Real = F>>(
         device: &Device<R, P>,
-        background: &[u8],
+        background: Option<&[u8]>,
         photo: &[u8],
         channels: u32,
     ) -> Result<Self> {
-        let pixels = photo.len() / channels as usize;
-        for got in [background.len(), pixels * channels as usize] {
-            if got != photo.len() {
-                return Err(crate::Error::Length { what: "levels of a photo", expected: photo.len(), got });
-            }
-        }
-        device.check_room::<u32>("photo", pixels)?;
-        let pairs = background.chunks_exact(channels as usize).zip(photo.chunks_exact(channels as usize));
-        let word = |(background, photo): (&[u8], &[u8])| {
-            let fields = background.iter().zip(photo).map(|(&b, &p)| OFFSET + u32::from(b) - u32::from(p));
-            fields.rev().fold(0, |word, field| word << BITS | field)
+        Self::of_photos(device, background.map(|background| vec![background]), &[photo], channels)
+    }
+
+    /// The same for many photos, one after the other, with their backgrounds or all on black. The bytes are uploaded as they
+    /// are and packed on the device.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when photos and backgrounds disagree or are no whole number of pixels; [`crate::Error::NoRoom`]
+    /// when the device has no buffer for them.
+    pub fn of_photos<P: Precision<Real = F>>(
+        device: &Device<R, P>,
+        backgrounds: Option<Vec<&[u8]>>,
+        photos: &[&[u8]],
+        channels: u32,
+    ) -> Result<Self> {
+        let length = |expected: usize, got: usize| match got == expected {
+            true => Ok(()),
+            false => Err(crate::Error::Length { what: "levels of a photo", expected, got }),
         };
-        Ok(Self::Packed(device.upload(&pairs.map(word).collect::<Vec<u32>>())))
+        if let Some(backgrounds) = &backgrounds {
+            length(photos.len(), backgrounds.len())?;
+            photos.iter().zip(backgrounds).try_for_each(|(photo, background)| length(photo.len(), background.len()))?;
+        }
+        let whole = |photo: &&[u8]| length(photo.len(), photo.len() / channels as usize * channels as usize);
+        photos.iter().try_for_each(whole)?;
+        let pixels = photos.iter().map(|photo| photo.len()).sum::<usize>() / channels as usize;
+        let words: Buffer<R, u32> = device.room("photo", pixels)?;
+        if pixels > 0 {
+            // Whole quads of pixels: a unit reads no further.
+            let quad = QUAD as usize * channels as usize;
+            let photo = device.upload_bytes(photos, quad);
+            // Never read where there is none.
+            let background = backgrounds.as_ref().map_or_else(|| device.uninit(1), |b| device.upload_bytes(b, quad));
+            let (cubes, dim) = device.per_unit(pixels.div_ceil(QUAD as usize));
+            let (client, black) = (device.client(), backgrounds.is_none());
+            pack::launch::<R>(client, cubes, dim, background.arg(), photo.arg(), words.arg(), channels, black);
+        }
+        Ok(Self::Packed(words))
     }
 
     /// Bytes of device memory.
@@ -98,4 +124,34 @@ pub(crate) fn target_at<F: Real, T: Numeric>(
         }
     }
     values
+}
+
+/// One unit per quad of pixels, whose bytes are `channels` words, the first byte in the lowest bits.
+#[cube(launch)]
+fn pack(
+    background: &Array<u32>,
+    photo: &Array<u32>,
+    words: &mut Array<u32>,
+    #[comptime] channels: u32,
+    #[comptime] black: bool,
+) {
+    #[unroll]
+    for pixel in 0..QUAD {
+        let at = ABSOLUTE_POS * comptime!(QUAD as usize) + pixel as usize;
+        if at < words.len() {
+            let mut word = 0u32;
+            #[unroll]
+            for channel in 0..channels {
+                let byte = comptime!(pixel * channels + channel);
+                let from = ABSOLUTE_POS * comptime!(channels as usize) + comptime!((byte / 4) as usize);
+                let shift = comptime!(byte % 4 * 8);
+                let mut field = OFFSET - ((photo[from] >> shift) & 255);
+                if comptime!(!black) {
+                    field += (background[from] >> shift) & 255;
+                }
+                word |= field << comptime!(BITS * channel);
+            }
+            words[at] = word;
+        }
+    }
 }

@@ -1,135 +1,145 @@
 //! What the Gaussians are drawn over: nothing, the masked photo, or the photo with the objects painted out.
 
-use super::{BackgroundImage, initial};
-use crate::{Annotations, Image};
+mod inpaint;
+mod mask;
 
-/// Standard deviations at which a Gaussian of opacity 1 falls below one 8-bit level; the radius of the mask's discs.
-const MASK_RADIUS: f64 = 3.33;
-/// First half side of the window that paints an object out, px.
-const FIRST_WINDOW: usize = 8;
-/// Pixels that must be seen through the window.
-const SUPPORT: f64 = 30.0;
+use std::cell::LazyCell;
 
-/// The image below the Gaussians and the discs it was made with.
-pub(crate) struct Backdrop {
-    /// `[pixels, channels]`.
-    pub values: Vec<f32>,
-    /// Pixels inside the discs around the annotations.
-    pub masked: usize,
+pub(crate) use mask::mask;
+
+use self::inpaint::{Sample, inpainted};
+use super::{BackgroundImage, SplatOptions, neighbours};
+use crate::{Annotations, Image, Pixels};
+
+/// The image below the Gaussians, `[pixels, channels]`.
+#[derive(Debug)]
+pub(crate) enum Backdrop {
+    /// Zero everywhere.
+    Black,
+    /// Of an 8-bit photo, one itself: background minus photo is then packed without loss.
+    Levels(Vec<u8>),
+    /// Of another photo.
+    Values(Vec<f32>),
 }
 
 impl Backdrop {
-    pub fn new(image: &Image, annotations: &Annotations, kind: BackgroundImage) -> Self {
-        let mask = mask(image, annotations);
-        let masked = mask.iter().filter(|&&m| m).count();
-        let values = match kind {
-            BackgroundImage::None => vec![0.0; mask.len() * usize::from(image.channels())],
-            BackgroundImage::KnnMask => blackened(image, &mask),
-            BackgroundImage::Inpainted => inpainted(image, &mask),
-        };
-        Self { values, masked }
+    /// That of `image` as the options say.
+    pub fn of(image: &Image, annotations: &Annotations, options: &SplatOptions) -> Self {
+        let points = annotations.points();
+        let mask = LazyCell::new(|| mask(image, points, &neighbours::distances(points)));
+        Self::new(image, options.background_image, || &mask)
+    }
+
+    /// `mask` says which pixels are inside the discs around the annotations; black needs none.
+    pub fn new<'m>(image: &Image, kind: BackgroundImage, mask: impl FnOnce() -> &'m [bool]) -> Self {
+        match (kind, image.pixels()) {
+            (BackgroundImage::None, _) => Self::Black,
+            (_, Pixels::U8(levels)) => Self::Levels(without_objects(image, levels, mask(), kind)),
+            (_, Pixels::F32(values)) => Self::Values(without_objects(image, values, mask(), kind)),
+        }
+    }
+
+    /// One of its values.
+    pub fn at(&self, index: usize) -> f32 {
+        match self {
+            Self::Black => 0.0,
+            Self::Levels(levels) => f32::from(levels[index]) / 255.0,
+            Self::Values(values) => values[index],
+        }
+    }
+
+    /// Its levels, if it has some.
+    pub fn levels(&self) -> Option<&[u8]> {
+        match self {
+            Self::Levels(levels) => Some(levels),
+            _ => None,
+        }
     }
 }
 
-/// Pixels whose centre is within 3.33 initial standard deviations of an annotation.
-fn mask(image: &Image, annotations: &Annotations) -> Vec<bool> {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let mut mask = vec![false; width * height];
-    let distances = initial::neighbour_distances(annotations.points());
-    for (&[x, y], distance) in annotations.points().iter().zip(distances) {
-        let radius = MASK_RADIUS * initial::neighbour_fraction(distance, 6.0, image);
-        let span = |centre: f64, size: usize| {
-            let first = (centre - radius - 0.5).ceil().clamp(0.0, size as f64) as usize;
-            let end = (centre + radius - 0.5).floor().clamp(-1.0, size as f64 - 1.0) + 1.0;
-            first..end as usize
+fn without_objects<S: Sample + Default>(image: &Image, samples: &[S], mask: &[bool], kind: BackgroundImage) -> Vec<S> {
+    if kind == BackgroundImage::Inpainted {
+        return inpainted(samples, mask, [image.width() as usize, image.height() as usize]);
+    }
+    let mut masked = samples.to_vec();
+    let pixels = masked.chunks_exact_mut(image.channels().into()).zip(mask);
+    pixels.filter(|(_, masked)| **masked).for_each(|(pixel, _)| pixel.fill(S::default()));
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Painted over pixel by pixel in floating point, as the levels' quotients by 255: an independent way to the same bits.
+    fn painted(image: &Image, mask: &[bool]) -> Vec<f32> {
+        let (width, height, channels) = (image.width() as usize, image.height() as usize, image.channels() as usize);
+        let photo = image.to_f32();
+        let mean = |pixels: &[usize], channel: usize| {
+            let sum: f64 = pixels.iter().map(|pixel| f64::from(photo[pixel * channels + channel])).sum();
+            (sum / pixels.len() as f64) as f32
         };
-        for row in span(y, height) {
-            for column in span(x, width) {
-                let (dx, dy) = (column as f64 + 0.5 - x, row as f64 + 0.5 - y);
-                if dx * dx + dy * dy <= radius * radius {
-                    mask[row * width + column] = true;
+        let seen = |pixel: usize, half: usize| -> Vec<usize> {
+            let near = |a: usize, b: usize| a.abs_diff(b) <= half;
+            let inside = |other: &usize| near(other % width, pixel % width) && near(other / width, pixel / width);
+            (0..mask.len()).filter(|other| !mask[*other]).filter(inside).collect()
+        };
+        let mut values = photo.clone();
+        for pixel in (0..width * height).filter(|&pixel| mask[pixel]) {
+            let mut half = 8;
+            while seen(pixel, half).len() < 30 && half < width.max(height) {
+                half *= 2;
+            }
+            let mut pixels = seen(pixel, half);
+            if pixels.is_empty() {
+                pixels = (0..mask.len()).collect();
+            }
+            (0..channels).for_each(|channel| values[pixel * channels + channel] = mean(&pixels, channel));
+        }
+        values
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        (0..len as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+    }
+
+    /// Masks of few pixels, of so many that windows must double, of all but one and of all; photos lower and higher than a band.
+    /// Sums of so few levels are exact in `f64` too, so there is nothing to tolerate; other samples are off by a rounding.
+    #[test]
+    fn objects_are_painted_out_by_means_of_levels() {
+        for (width, height, channels) in [(23, 9, 3), (31, 150, 1), (20, 70, 3)] {
+            let (w, h) = (width as usize, height as usize);
+            let levels = noise(w * h * channels as usize);
+            let values: Vec<f32> = levels.iter().map(|&level| f32::from(level) / 255.0).collect();
+            let image = Image::from_u8(width, height, channels, levels).expect("a photo");
+            let plain = Image::from_f32(width, height, channels, &values).expect("a photo");
+            let random = noise(7 * w * h);
+            let masks: [&dyn Fn(usize) -> bool; 5] = [
+                &|pixel| random[5 * pixel] < 20,
+                &|pixel| random[7 * pixel] < 250,
+                &|pixel| pixel / w > 3,
+                &|pixel| pixel != w + 2,
+                &|_| true,
+            ];
+            for (case, masked) in masks.iter().enumerate() {
+                let mask: Vec<bool> = (0..w * h).map(masked).collect();
+                let wanted = painted(&image, &mask);
+                let [levels, values] = [&image, &plain].map(|i| Backdrop::new(i, BackgroundImage::Inpainted, || &mask));
+                for (at, &wanted) in wanted.iter().enumerate() {
+                    let level = (wanted * 255.0).round() as u8;
+                    assert_eq!(levels.levels().map(|levels| levels[at]), Some(level), "{w}x{h}, mask {case}, at {at}");
+                    assert!((values.at(at) - wanted).abs() <= f32::EPSILON, "{w}x{h}, mask {case}, at {at}");
+                }
+                let black = [&image, &plain].map(|i| Backdrop::new(i, BackgroundImage::KnnMask, || &mask));
+                for (at, &value) in plain.to_f32().iter().enumerate() {
+                    let wanted = if mask[at / channels as usize] { 0.0 } else { value };
+                    assert_eq!(
+                        black.each_ref().map(|black| black.at(at)),
+                        [wanted; 2],
+                        "{w}x{h}, mask {case}, at {at}"
+                    );
                 }
             }
         }
-    }
-    mask
-}
-
-fn blackened(image: &Image, mask: &[bool]) -> Vec<f32> {
-    let channels = usize::from(image.channels());
-    let mut values = image.to_f32();
-    for (pixel, _) in mask.iter().enumerate().filter(|(_, masked)| **masked) {
-        values[pixel * channels..(pixel + 1) * channels].fill(0.0);
-    }
-    values
-}
-
-/// Masked pixels become the mean of the unmasked ones in a window, the smallest of doubling size that sees enough of them.
-fn inpainted(image: &Image, mask: &[bool]) -> Vec<f32> {
-    let channels = usize::from(image.channels());
-    let mut values = image.to_f32();
-    let sums = Sums::of(image, &values, mask);
-    let largest = sums.width.max(sums.height);
-    for pixel in (0..mask.len()).filter(|&pixel| mask[pixel]) {
-        let mut half = FIRST_WINDOW;
-        let seen = loop {
-            let seen = sums.window(pixel, half);
-            // A window that covers the image sees all there is to see.
-            if seen[channels] >= SUPPORT || half >= largest {
-                break seen;
-            }
-            half *= 2;
-        };
-        for c in 0..channels {
-            let mean = if seen[channels] > 0.0 { seen[c] / seen[channels] } else { sums.photo_mean[c] };
-            values[pixel * channels + c] = mean as f32;
-        }
-    }
-    values
-}
-
-/// Summed-area table of the unmasked pixels' channels and of their number.
-struct Sums {
-    table: Vec<[f64; 4]>,
-    photo_mean: [f64; 4],
-    channels: usize,
-    width: usize,
-    height: usize,
-}
-
-impl Sums {
-    fn of(image: &Image, values: &[f32], mask: &[bool]) -> Self {
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        let channels = usize::from(image.channels());
-        let mut table = vec![[0.0; 4]; (width + 1) * (height + 1)];
-        let mut photo_mean = [0.0; 4];
-        for row in 0..height {
-            let mut line = [0.0; 4];
-            for column in 0..width {
-                let pixel = row * width + column;
-                for c in 0..channels {
-                    let value = f64::from(values[pixel * channels + c]);
-                    photo_mean[c] += value / mask.len() as f64;
-                    line[c] += if mask[pixel] { 0.0 } else { value };
-                }
-                line[channels] += if mask[pixel] { 0.0 } else { 1.0 };
-                let above = table[row * (width + 1) + column + 1];
-                table[(row + 1) * (width + 1) + column + 1] = std::array::from_fn(|k| above[k] + line[k]);
-            }
-        }
-        Self { table, photo_mean, channels, width, height }
-    }
-
-    fn window(&self, pixel: usize, half: usize) -> [f64; 4] {
-        let (row, column) = (pixel / self.width, pixel % self.width);
-        let (top, bottom) = (row.saturating_sub(half), (row + half + 1).min(self.height));
-        let (left, right) = (column.saturating_sub(half), (column + half + 1).min(self.width));
-        let at = |row: usize, column: usize| &self.table[row * (self.width + 1) + column];
-        std::array::from_fn(|k| {
-            if k > self.channels {
-                return 0.0;
-            }
-            at(bottom, right)[k] - at(top, right)[k] - at(bottom, left)[k] + at(top, left)[k]
-        })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use splatport_kernels::{Precision, affine, cubecl::Runtime};
 
-use super::{Share, Splat, initial::neighbour_means};
+use super::{Share, Splat, neighbour_means};
 use crate::{Error, Result, View};
 
 /// What of an annotation a crop must show.

@@ -3,12 +3,15 @@
 
 mod adam;
 mod gauss_newton;
+#[cfg(all(test, feature = "wgpu"))]
+mod preparation;
 mod run;
 
-use std::collections::BTreeSet;
+use std::{cell::LazyCell, collections::BTreeSet};
 
+use rayon::prelude::*;
 use splatport_kernels::{
-    Buffer, Cells, Device, Gaussians, HostReal, Mosaic, Precision,
+    Buffer, Cells, Device, Gaussians, HostReal, Mosaic, Precision, Real,
     bins::{self, Room, Rule},
     cubecl::Runtime,
     gaussian::{self, Framing},
@@ -20,8 +23,11 @@ use splatport_kernels::{
 };
 
 use super::{
-    Cleanup, Compositing, End, Progress, Reconstruction, ReconstructionNorm, Report, Solver, Splat, SplatOptions,
-    backdrop::Backdrop, initial::Initial,
+    BackgroundImage, Cleanup, Compositing, End, Progress, Reconstruction, ReconstructionNorm, Report, Solver, Splat,
+    SplatOptions,
+    backdrop::{self, Backdrop},
+    initial::Initial,
+    neighbours,
 };
 use crate::{Annotations, Image, Pixels, Result};
 
@@ -30,12 +36,13 @@ struct Part<'a> {
     image: &'a Image,
     annotations: &'a Annotations,
     cells: Cells,
-    /// What is drawn over, `[pixels, channels]`; for an 8-bit photo whole levels.
-    backdrop: Vec<f32>,
+    /// Its place in the batch.
+    index: usize,
+    backdrop: Backdrop,
     initial: Initial,
     /// Factor of the summed penalty.
     norm: f64,
-    /// One over the number of values among which the priors' unit, the mean penalty, is taken.
+    /// One over the number of values that the mean penalty, the priors' unit, is taken over.
     residual_norm: f64,
 }
 
@@ -65,8 +72,9 @@ struct Problem<'a, R: Runtime, P: Precision> {
 }
 
 /// Where a solver ended, for one image.
-struct Fitted<F> {
-    /// Parameters, `[n, 6 + channels]`.
+struct Fitted<R: Runtime, F: Real> {
+    /// Parameters, `[n, 6 + channels]`, and a copy on the host.
+    parameters: Buffer<R, F>,
     rows: Vec<F>,
     losses: Vec<f64>,
     end: End,
@@ -80,8 +88,14 @@ pub(super) fn fit<R: Runtime, P: Precision>(
     on_step: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Vec<Splat<R, P>>> {
     let parts: Vec<Part<'_>> =
-        jobs.iter().map(|&(image, annotations)| Part::new(image, annotations, options)).collect();
-    let mut fitted: Vec<Option<Fitted<P::Real>>> = jobs.iter().map(|_| None).collect();
+        jobs.par_iter().enumerate().map(|(index, &job)| Part::new(index, job, options)).collect();
+    let mut fitted: Vec<Option<Fitted<R, P::Real>>> = jobs.iter().map(|_| None).collect();
+    // Who asked one kind to stop is not asked again by the next.
+    let mut asked = false;
+    let on_step: &mut dyn FnMut(Progress) -> bool = &mut |progress| {
+        asked = asked || on_step(progress);
+        asked
+    };
     // One set of launches for all images of a kind.
     let kinds: BTreeSet<Kind> = parts.iter().filter(|part| part.initial.len() > 0).map(Part::kind).collect();
     for kind in kinds {
@@ -105,17 +119,22 @@ fn finish<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     options: &SplatOptions,
     part: Part<'_>,
-    fitted: Option<Fitted<P::Real>>,
+    fitted: Option<Fitted<R, P::Real>>,
 ) -> Splat<R, P> {
     let (width, height) = (part.image.width(), part.image.height());
-    let nothing = Fitted { rows: Vec::new(), losses: Vec::new(), end: End::Settled, repairs: 0 };
-    let fitted = fitted.unwrap_or(nothing);
+    let nothing = || {
+        let (parameters, rows, losses) = (device.upload(&[]), Vec::new(), Vec::new());
+        Fitted { parameters, rows, losses, end: End::Settled, repairs: 0 }
+    };
+    let mut fitted = fitted.unwrap_or_else(nothing);
     let channels = u32::from(part.image.channels());
-    let mut rows = fitted.rows;
-    let largest_aspect = clean(&mut rows, 6 + channels as usize, options.cleanup);
+    let (cleaned, largest_aspect) = clean(&mut fitted.rows, 6 + channels as usize, options.cleanup);
+    if cleaned {
+        fitted.parameters = device.upload(&fitted.rows);
+    }
     Splat {
         device: device.clone(),
-        gaussians: Gaussians { parameters: device.upload(&rows), channels },
+        gaussians: Gaussians { parameters: fitted.parameters, channels },
         points: part.annotations.points().to_vec(),
         size: [width, height],
         profile: options.profile,
@@ -134,9 +153,9 @@ fn finish<R: Runtime, P: Precision>(
     }
 }
 
-/// Shrinks needles to round Gaussians if the options say so; gives the largest aspect.
-fn clean<F: HostReal + Copy>(rows: &mut [F], stride: usize, cleanup: Cleanup) -> f64 {
-    let mut largest: f64 = 0.0;
+/// Shrinks needles to round Gaussians if the options say so; gives whether there were any, and the largest aspect.
+fn clean<F: HostReal + Copy>(rows: &mut [F], stride: usize, cleanup: Cleanup) -> (bool, f64) {
+    let (mut cleaned, mut largest) = (false, 0.0_f64);
     for row in rows.chunks_exact_mut(stride) {
         let (a, b) = (row[2].cast_to_f64(), row[3].cast_to_f64());
         let mut aspect = a.max(b) / a.min(b);
@@ -146,10 +165,11 @@ fn clean<F: HostReal + Copy>(rows: &mut [F], stride: usize, cleanup: Cleanup) ->
             row[2] = F::cast_from_f64(a.min(b));
             row[3] = row[2];
             aspect = 1.0;
+            cleaned = true;
         }
         largest = largest.max(aspect);
     }
-    largest
+    (cleaned, largest)
 }
 
 /// Draws Gaussians over `base`.
@@ -171,37 +191,30 @@ pub(super) fn draw<R: Runtime, P: Precision>(
     Ok(rasterize::rasterize(device, &scene, base)?.image)
 }
 
-/// What the Gaussians of `image` are drawn over.
-pub(super) fn backdrop(image: &Image, annotations: &Annotations, options: &SplatOptions) -> Backdrop {
-    let mut backdrop = Backdrop::new(image, annotations, options.background_image);
-    if let Pixels::U8(_) = image.pixels() {
-        // The background of an 8-bit photo is one itself: background minus photo is then packed without loss.
-        backdrop.values.iter_mut().for_each(|value| *value = f32::from(level(*value)) / 255.0);
-    }
-    backdrop
-}
-
-/// The nearest of the 256 levels of an 8-bit photo.
-fn level(value: f32) -> u8 {
-    (value * 255.0).round() as u8
-}
-
 impl<'a> Part<'a> {
-    fn new(image: &'a Image, annotations: &'a Annotations, options: &SplatOptions) -> Self {
-        let Backdrop { values, masked } = backdrop(image, annotations, options);
-        let foreground = masked.max(1) * usize::from(image.channels());
-        let counted = match options.reconstruction_norm {
-            ReconstructionNorm::AllPixels => values.len(),
-            ReconstructionNorm::Foreground => foreground,
-        };
+    fn new(index: usize, (image, annotations): (&'a Image, &'a Annotations), options: &SplatOptions) -> Self {
+        let points = annotations.points();
+        // Nobody asks for some of these where the background is black.
+        let distances = LazyCell::new(|| neighbours::distances(points));
+        let mask = LazyCell::new(|| backdrop::mask(image, points, &distances));
+        let backdrop = Backdrop::new(image, options.background_image, || &mask);
+        let cells = Cells::pixels(image.width(), image.height());
+        let one_over = |pixels: usize| 1.0 / (pixels.max(1) * usize::from(image.channels())) as f64;
+        let of_all = one_over(cells.len());
+        let of_discs = LazyCell::new(|| one_over(mask.iter().filter(|&&masked| masked).count()));
         Self {
             image,
             annotations,
-            cells: Cells::pixels(image.width(), image.height()),
-            initial: Initial::new(image, annotations, &values, options),
-            backdrop: values,
-            norm: 1.0 / counted as f64,
-            residual_norm: 1.0 / foreground as f64,
+            cells,
+            index,
+            initial: Initial::new(image, annotations, |n| distances[n], &backdrop, options),
+            norm: match options.reconstruction_norm {
+                ReconstructionNorm::AllPixels => of_all,
+                ReconstructionNorm::Foreground => *of_discs,
+            },
+            // Outside the discs there is nothing to explain, unless all is drawn over black.
+            residual_norm: if options.background_image == BackgroundImage::None { of_all } else { *of_discs },
+            backdrop,
         }
     }
 
@@ -220,20 +233,28 @@ fn target<R: Runtime, P: Precision>(
     parts: &[&Part<'_>],
     channels: u32,
 ) -> Result<Target<R, P::Real>> {
-    let mut photos = Vec::new();
-    for part in parts {
-        let Pixels::U8(levels) = part.image.pixels() else { break };
-        photos.push(levels.as_slice());
+    let photos = parts.iter().map(|part| match part.image.pixels() {
+        Pixels::U8(levels) => Some(levels.as_slice()),
+        Pixels::F32(_) => None,
+    });
+    if let Some(photos) = photos.collect::<Option<Vec<&[u8]>>>() {
+        let backgrounds = parts.iter().map(|part| part.backdrop.levels()).collect();
+        return Ok(Target::of_photos(device, backgrounds, &photos, channels)?);
     }
-    if photos.len() == parts.len() {
-        let background: Vec<u8> = parts.iter().flat_map(|part| part.backdrop.iter().map(|&v| level(v))).collect();
-        return Ok(Target::of_levels(device, &background, &photos.concat(), channels)?);
-    }
-    let gap = |part: &&Part<'_>| -> Vec<f64> {
-        let photo = part.image.to_f32();
-        part.backdrop.iter().zip(photo).map(|(&b, p)| f64::from(b) - f64::from(p)).collect()
-    };
-    Ok(Target::of_values(device, &parts.iter().flat_map(gap).collect::<Vec<f64>>())?)
+    let gap = |part: &Part<'_>, at: usize| f64::from(part.backdrop.at(at)) - f64::from(part.image.sample(at));
+    Ok(Target::Plain(upload(device, parts, gap)?))
+}
+
+/// A number for every sample of the photos.
+fn upload<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    parts: &[&Part<'_>],
+    value: impl Fn(&Part<'_>, usize) -> f64,
+) -> Result<Buffer<R, P::Real>> {
+    let samples = |part: &&Part<'_>| part.cells.len() * usize::from(part.image.channels());
+    device.check_room::<P::Real>("photo", parts.iter().map(samples).sum())?;
+    let values = parts.iter().flat_map(|part| (0..samples(part)).map(|at| P::Real::cast_from_f64(value(part, at))));
+    Ok(device.upload(&values.collect::<Vec<P::Real>>()))
 }
 
 impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
@@ -244,10 +265,10 @@ impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
         parts: Vec<&'a Part<'a>>,
     ) -> Result<Self> {
         let plots: Vec<(Cells, usize)> = parts.iter().map(|part| (part.cells, part.initial.len())).collect();
-        let photo = (options.compositing == Compositing::AlphaOver).then(|| {
-            let photos = parts.iter().flat_map(|part| part.image.to_f32());
-            device.upload_f64(&photos.map(f64::from).collect::<Vec<f64>>())
-        });
+        let photo = match options.compositing {
+            Compositing::Sum => None,
+            Compositing::AlphaOver => Some(upload(device, &parts, |part, at| part.image.sample(at).into())?),
+        };
         Ok(Self {
             device,
             options,

@@ -1,38 +1,9 @@
 //! Where a fit starts: scales from neighbours, colors from the photo.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use rstar::{RTree, primitives::GeomWithData};
 
-use super::{InitialColor, InitialScale, Opacity, Solver, SplatOptions};
+use super::{InitialColor, InitialScale, Opacity, Solver, SplatOptions, backdrop::Backdrop};
 use crate::{Annotations, Image};
-
-/// Neighbours whose distance counts.
-const NEIGHBOURS: usize = 3;
-/// Distance that stands in where there is no neighbour, px (the authors' code).
-const ALONE: f64 = 8.0;
-
-/// Root mean square distance to the three nearest other annotations, px; fewer if there are fewer, 8 if there is none.
-pub(crate) fn neighbour_distances(points: &[[f64; 2]]) -> Vec<f64> {
-    of_neighbours(points, |squares| (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
-}
-
-/// Mean distance to the three nearest other annotations, px; fewer if there are fewer, 8 if there is none.
-pub(crate) fn neighbour_means(points: &[[f64; 2]]) -> Vec<f64> {
-    of_neighbours(points, |squares| squares.iter().map(|square| square.sqrt()).sum::<f64>() / squares.len() as f64)
-}
-
-/// What `mean` makes of the squared distances to the nearest others.
-fn of_neighbours(points: &[[f64; 2]], mean: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    type Item = GeomWithData<[f64; 2], usize>;
-    let items: Vec<Item> = points.iter().enumerate().map(|(i, &p)| Item::new(p, i)).collect();
-    let tree = RTree::bulk_load(items);
-    let distance = |i: usize, point: &[f64; 2]| {
-        let others = tree.nearest_neighbor_iter_with_distance_2(point).filter(|(item, _)| item.data != i);
-        let squares: Vec<f64> = others.take(NEIGHBOURS).map(|(_, square)| square).collect();
-        if squares.is_empty() { ALONE } else { mean(&squares) }
-    };
-    points.iter().enumerate().map(|(i, point)| distance(i, point)).collect()
-}
 
 /// `clamp(distance / divisor, 2, 0.015 max(width, height))` px; where the two limits cross, the lower one wins.
 pub(crate) fn neighbour_fraction(distance: f64, divisor: f64, image: &Image) -> f64 {
@@ -51,33 +22,26 @@ impl Initial {
         self.rows.len() / self.stride
     }
 
-    /// `backdrop` is what the Gaussians are drawn over, `[pixels, channels]`.
-    pub fn new(image: &Image, annotations: &Annotations, backdrop: &[f32], options: &SplatOptions) -> Self {
-        let distances = neighbour_distances(annotations.points());
-        let mut places: Vec<([f64; 2], f64)> = annotations
-            .points()
-            .iter()
-            .zip(distances)
-            .map(|(&point, distance)| {
-                let scale = match options.initial_scale {
-                    InitialScale::NeighbourFraction { divisor } => neighbour_fraction(distance, divisor, image),
-                    InitialScale::LogNeighbour => distance.max(f64::MIN_POSITIVE).ln().max(2.0) + 1.0,
-                    InitialScale::Equal { scale } => scale,
-                };
-                (point, scale)
-            })
-            .collect();
-        places.extend(free_places(image, annotations, options));
-        let photo = image.to_f32();
+    /// `distance` is an annotation's to its neighbours, `backdrop` what the Gaussians are drawn over.
+    pub fn new(
+        image: &Image,
+        annotations: &Annotations,
+        distance: impl Fn(usize) -> f64,
+        backdrop: &Backdrop,
+        options: &SplatOptions,
+    ) -> Self {
+        let scale = |n: usize| match options.initial_scale {
+            InitialScale::NeighbourFraction { divisor } => neighbour_fraction(distance(n), divisor, image),
+            InitialScale::LogNeighbour => distance(n).max(f64::MIN_POSITIVE).ln().max(2.0) + 1.0,
+            InitialScale::Equal { scale } => scale,
+        };
+        let bound = annotations.points().iter().enumerate().map(|(n, &point)| (point, scale(n)));
         let channels = usize::from(image.channels());
-        let mut rows = Vec::with_capacity(places.len() * (6 + channels));
-        for (i, (point, scale)) in places.iter().enumerate() {
-            rows.extend([point[0], point[1], *scale, *scale, initial_rotation(i), initial_opacity(options)]);
-            let pixel = pixel_at(image, *point, options.initial_color);
-            rows.extend((0..channels).map(|c| {
-                let at = pixel * channels + c;
-                initial_color(photo[at], backdrop[at], options)
-            }));
+        let mut rows = Vec::with_capacity(annotations.len() * (6 + channels));
+        for (i, (point, scale)) in bound.chain(free_places(image, annotations, options)).enumerate() {
+            rows.extend([point[0], point[1], scale, scale, initial_rotation(i), initial_opacity(options)]);
+            let first = pixel_at(image, point, options.initial_color) * channels;
+            rows.extend((first..first + channels).map(|at| initial_color(image.sample(at), backdrop.at(at), options)));
         }
         Self { rows, stride: 6 + channels }
     }

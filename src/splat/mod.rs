@@ -5,6 +5,7 @@ mod crop;
 mod fit;
 mod initial;
 pub(crate) mod mixture;
+mod neighbours;
 mod options;
 mod recipe;
 mod report;
@@ -18,12 +19,13 @@ use splatport_kernels::{
 };
 
 pub use crop::{Crop, CropTarget};
-pub(crate) use initial::neighbour_means;
 pub use mixture::Share;
+pub(crate) use neighbours::means as neighbour_means;
 pub use options::*;
 pub use recipe::{Inputs, SplatRecipe, Unbound};
 pub use report::{End, Progress, Report};
 
+use self::backdrop::Backdrop;
 use crate::{
     Annotations, Error, Grid, Image, Profile, Result,
     error::check_length,
@@ -45,8 +47,8 @@ pub struct Splat<R: Runtime, P: Precision = Single> {
     size: [u32; 2],
     profile: Profile,
     report: Report,
-    /// What the Gaussians are drawn over, `[pixels, channels]`.
-    backdrop: Option<Vec<f32>>,
+    /// What the Gaussians are drawn over.
+    backdrop: Option<Backdrop>,
     /// Support and compositing.
     drawing: (f64, Compositing),
 }
@@ -197,7 +199,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             ("channels of the photo", self.gaussians.channels, photo.channels().into()),
         ];
         pairs.into_iter().try_for_each(|(what, own, its)| check_length(what, own as usize, its as usize))?;
-        self.backdrop = Some(fit::backdrop(photo, &Annotations::new(self.points.clone())?, options).values);
+        self.backdrop = Some(Backdrop::of(photo, &Annotations::new(self.points.clone())?, options));
         self.drawing = (options.support, options.compositing);
         Ok(self)
     }
@@ -211,7 +213,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             let what = "the photo of a splat that was not fitted";
             return Err(Error::Missing { what, remedy: "`Splat::over` gives it one" });
         };
-        let levels: Vec<f64> = backdrop.iter().map(|&v| f64::from(v)).collect();
+        let values = self.size.map(|side| side as usize).iter().product::<usize>() * self.gaussians.channels as usize;
+        let levels: Vec<f64> = (0..values).map(|at| backdrop.at(at).into()).collect();
         let base = self.device.try_upload_f64("reconstruction", &levels)?;
         let image = fit::draw(&self.device, &self.gaussians, &base, self.size, self.drawing)?;
         Ok(image.read_f64()?.into_iter().map(|v| v as f32).collect())

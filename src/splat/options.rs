@@ -170,7 +170,8 @@ pub struct Shape {
 }
 
 /// Weak priors: `r^2 [((ln s0 + ln s1 - 2 ln s_initial) / 2 size)^2 + ((ln s0 - ln s1) / aspect)^2]` is added to the squared
-/// error, `r^2` being the mean squared residual.
+/// error, `r^2` being the mean squared residual: over the whole image with [`BackgroundImage::None`], over the discs that are masked
+/// or painted out with the others, which leave no residual elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prior {
     /// Tolerated deviation of the mean log scale from its start.

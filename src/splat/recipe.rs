@@ -76,6 +76,34 @@ impl SplatRecipe {
         fit_all(&self.options, device, images, &mut |_| false)
     }
 
+    /// The same, and calls `on_step` as [`on_step`](SplatRecipe::on_step) says, with the mean loss over images of a kind: one kind
+    /// is fitted after the other, each from step 1. [`ControlFlow::Break`] stops the fits of them all, those of kinds that have not
+    /// begun after their first few steps.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    ///
+    /// use splatport::{Annotations, Image, Vulkan, splat::End};
+    ///
+    /// let (photo, crop) = (Image::from_u8(16, 16, 1, [9; 256])?, Image::from_u8(8, 5, 1, [7; 40])?);
+    /// let points = Annotations::new(vec![[3.5, 2.5]])?;
+    /// let stop = |_| ControlFlow::Break(());
+    /// let splats = splatport::recipe().fit_all_with(&Vulkan::best()?, &[(&photo, &points), (&crop, &points)], stop)?;
+    /// assert!(splats.iter().all(|splat| splat.report().end == End::Asked));
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`fit`](SplatRecipe::fit).
+    pub fn fit_all_with<R: Runtime, P: Precision>(
+        &self,
+        device: &Device<R, P>,
+        images: &[(&Image, &Annotations)],
+        mut on_step: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<Splat<R, P>>> {
+        fit_all(&self.options, device, images, &mut |progress| on_step(progress).is_break())
+    }
+
     pub(crate) fn bind<'a, R: Runtime, P: Precision>(
         &self,
         image: &'a Image,

@@ -11,6 +11,9 @@ pub struct Progress {
     pub steps: u32,
     /// Reconstruction error before the step, averaged as the options say, and over the images of a batch.
     pub loss: f64,
+    /// Times that the tile lists were made again so far, because a Gaussian had left them. Images that are fitted together
+    /// share their lists, so no image has a number of its own.
+    pub rebuilds: u32,
 }
 
 /// Why a fit ended.
@@ -24,7 +27,7 @@ pub enum End {
     Steps,
     /// The callback asked for it.
     Asked,
-    /// The loss was no finite number at this step; the splat is an earlier one.
+    /// The loss was no finite number at this step; the splat is an earlier one, and its loss the last that is reported.
     NotFinite {
         /// The step, from 0.
         step: u32,

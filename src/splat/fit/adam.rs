@@ -65,7 +65,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         steps: u32,
         rate: f64,
         on_step: &mut dyn FnMut(Progress) -> bool,
-    ) -> Result<Vec<Fitted<P::Real>>> {
+    ) -> Result<Vec<Fitted<R, P::Real>>> {
         let start = self.start();
         let raw: Vec<f64> = start.chunks_exact(6 + self.channels as usize).flat_map(|row| self.raw(row)).collect();
         let objectives: Vec<Objective> = self.parts.iter().map(|part| self.objective(part)).collect();

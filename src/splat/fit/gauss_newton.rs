@@ -58,7 +58,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         &self,
         steps: u32,
         on_step: &mut dyn FnMut(Progress) -> bool,
-    ) -> Result<Vec<Fitted<P::Real>>> {
+    ) -> Result<Vec<Fitted<R, P::Real>>> {
         let gaussians = Gaussians { parameters: self.device.upload_f64(&self.start()), channels: self.channels };
         let sums = self.sums(true);
         let objectives: Vec<Objective> = self.parts.iter().map(|part| self.bounded_objective(part)).collect();

@@ -1,8 +1,10 @@
 //! The loop that every solver shares: steps are queued, the host looks now and then.
 
+use std::ops::Range;
+
 use splatport_kernels::{
-    Buffer, Gaussians, HostReal, Precision,
-    arithmetic::copy,
+    Buffer, Gaussians, HostReal, Precision, Real,
+    arithmetic::{copy, copy_part, split},
     bins::Room,
     clock::Clock,
     cubecl::Runtime,
@@ -54,11 +56,11 @@ pub(super) struct State<'a, R: Runtime, P: Precision> {
 }
 
 /// What is known of one image.
-struct Track<F> {
+struct Track<R: Runtime, F: Real> {
     losses: Vec<f64>,
     end: Option<End>,
     /// Parameters to return instead of the last ones.
-    rescued: Option<Vec<F>>,
+    rescued: Option<Buffer<R, F>>,
 }
 
 impl<R: Runtime, P: Precision> Problem<'_, R, P> {
@@ -69,14 +71,16 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         steps: u32,
         (sums, floor): (Sums, f64),
         on_step: &mut dyn FnMut(Progress) -> bool,
-    ) -> Result<Vec<Fitted<P::Real>>> {
+    ) -> Result<Vec<Fitted<R, P::Real>>> {
         let images = self.parts.len();
-        let mut tracks: Vec<Track<P::Real>> =
+        let mut tracks: Vec<Track<R, P::Real>> =
             (0..images).map(|_| Track { losses: Vec::new(), end: None, rescued: None }).collect();
         let mut safe = if S::MOVES_AT_ONCE { Some(Safe::new(self, gaussians)?) } else { None };
         let mut room = Room::default();
-        let mut state = self.state::<S>(gaussians, sums, &mut room)?;
-        let (mut next, mut told, mut patience) = (0u32, 0, S::EVERY);
+        let frames = gaussian::frames(self.device, gaussians, gaussians.len(), Framing::default())?;
+        let clock = Clock::new(self.device, images);
+        let mut state = self.listing::<S>((gaussians, frames, clock), sums, &mut room)?;
+        let (mut next, mut told, mut patience, mut rebuilds) = (0u32, 0, S::EVERY, 0);
         loop {
             let boundary = next.next_multiple_of(S::EVERY).min(steps);
             let until = boundary.min(next + patience - 1);
@@ -88,21 +92,23 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
                 }
                 stepper.step(&state, step, step == steps)?;
             }
-            let running = |tracks: &[Track<P::Real>]| tracks.iter().filter(|track| track.end.is_none()).count();
+            let running = |tracks: &[Track<R, P::Real>]| tracks.iter().filter(|track| track.end.is_none()).count();
             let before = running(&tracks);
-            let (history, stop) = state.clock.read_with(stepper.history(next, until))?;
+            let new = next as usize * images..(until as usize + 1) * images;
+            let (history, stop) = state.clock.read_with(stepper.history(next, until), new)?;
             let end = stop.map_or(until + 1, |stop| stop.min(until + 1));
             for (image, track) in tracks.iter_mut().enumerate().filter(|(_, track)| track.end.is_none()) {
-                let losses = (next..end).map(|step| history[step as usize * images + image].cast_to_f64());
+                let losses =
+                    (next..end).zip(history.iter().skip(image).step_by(images)).map(|(_, sum)| sum.cast_to_f64());
                 track.losses.extend(losses.map(|sum| sum * self.parts[image].norm));
                 self.check_finite(track, image, safe.as_ref())?;
             }
             if let Some(safe) = safe.as_mut().filter(|_| end == until + 1) {
-                safe.confirm();
+                safe.confirm(until);
             }
             next = end;
             if next == boundary + 1 {
-                self.look_around(stepper, &mut tracks, (&mut told, steps), on_step);
+                self.look_around(stepper, &mut tracks, (&mut told, steps, rebuilds), on_step);
                 for (image, track) in tracks.iter_mut().enumerate().filter(|(_, t)| t.end == Some(End::Asked)) {
                     track.rescued = safe.as_ref().map(|safe| safe.rows(image)).transpose()?;
                 }
@@ -112,9 +118,11 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             }
             if stop.is_some() {
                 patience = (patience / 2).max(1);
-                state.listed = self.listed(gaussians, S::GROWTH, &mut room)?;
-                let scene = self.scene(&state.frames, &state.listed);
-                state.look = Look::new(self.device, &scene, &self.target, sums)?;
+                rebuilds += 1;
+                // The old lists go first: room for both is not needed.
+                let State { frames, listed, look, clock, .. } = state;
+                drop((listed, look));
+                state = self.listing::<S>((gaussians, frames, clock), sums, &mut room)?;
             } else {
                 patience = (patience * 2).min(S::EVERY);
             }
@@ -127,26 +135,27 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         self.collect(gaussians, stepper.repairs(), tracks)
     }
 
-    fn state<'s, S: Stepper<R, P>>(
+    /// Makes lists for Gaussians that have none.
+    fn listing<'s, S: Stepper<R, P>>(
         &self,
-        gaussians: &'s Gaussians<R, P::Real>,
+        (gaussians, frames, clock): (&'s Gaussians<R, P::Real>, Frames<R, P::Real>, Clock<R>),
         sums: Sums,
         room: &mut Room,
     ) -> Result<State<'s, R, P>> {
-        let frames = gaussian::frames(self.device, gaussians, gaussians.len(), Framing::default())?;
         let listed = self.listed(gaussians, S::GROWTH, room)?;
         let look = Look::new(self.device, &self.scene(&frames, &listed), &self.target, sums)?;
-        Ok(State { gaussians, frames, listed, look, clock: Clock::new(self.device, self.parts.len()) })
+        Ok(State { gaussians, frames, listed, look, clock })
     }
 
-    /// A loss that is no number ends an image's fit: what was last known to be good is kept.
-    fn check_finite(&self, track: &mut Track<P::Real>, image: usize, safe: Option<&Safe<'_, R, P>>) -> Result<()> {
+    /// A loss that is no number ends an image's fit: what was last known to be good is kept, with the losses up to it.
+    fn check_finite(&self, track: &mut Track<R, P::Real>, image: usize, safe: Option<&Safe<'_, R, P>>) -> Result<()> {
         let Some(at) = track.losses.iter().position(|loss| !loss.is_finite()) else { return Ok(()) };
         if at == 0 {
-            return Err(Error::NotFinite { what: "reconstruction loss at step", index: 0, value: track.losses[0] });
+            let (what, index) = ("reconstruction loss at the start of image", self.parts[image].index);
+            return Err(Error::NotFinite { what, index, value: track.losses[0] });
         }
         track.rescued = safe.map(|safe| safe.rows(image)).transpose()?;
-        track.losses.truncate(at);
+        track.losses.truncate(safe.map_or(at, |safe| safe.step as usize + 1));
         track.end = Some(End::NotFinite { step: at as u32 });
         Ok(())
     }
@@ -155,8 +164,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
     fn look_around<S: Stepper<R, P>>(
         &self,
         stepper: &S,
-        tracks: &mut [Track<P::Real>],
-        (told, steps): (&mut usize, u32),
+        tracks: &mut [Track<R, P::Real>],
+        (told, steps, rebuilds): (&mut usize, u32, u32),
         on_step: &mut dyn FnMut(Progress) -> bool,
     ) {
         let known = tracks.iter().map(|track| track.losses.len()).max().unwrap_or(0);
@@ -164,9 +173,9 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             let losses = tracks.iter().filter_map(|track| track.losses.get(at).or(track.losses.last()));
             losses.sum::<f64>() / tracks.len() as f64
         };
-        let asked =
-            (*told..known.saturating_sub(1)).any(|at| on_step(Progress { step: at as u32 + 1, steps, loss: mean(at) }));
-        *told = known.saturating_sub(1);
+        let asked = (*told..known.saturating_sub(1))
+            .any(|at| on_step(Progress { step: at as u32 + 1, steps, loss: mean(at), rebuilds }));
+        *told = known.saturating_sub(1).max(*told);
         for track in tracks.iter_mut().filter(|track| track.end.is_none()) {
             let done = track.losses.len() > steps as usize;
             track.end = match stepper.is_settled(&track.losses) {
@@ -182,22 +191,38 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         &self,
         gaussians: &Gaussians<R, P::Real>,
         repairs: &Buffer<R, u32>,
-        tracks: Vec<Track<P::Real>>,
-    ) -> Result<Vec<Fitted<P::Real>>> {
-        let (rows, repairs) = gaussians.parameters.read_with(repairs)?;
-        let mut first = 0;
-        let collected = tracks.into_iter().zip(&self.parts).map(|(track, part)| {
-            let count = part.initial.len();
-            let (own, stride) = (first..first + count, gaussians.stride());
-            first = own.end;
+        tracks: Vec<Track<R, P::Real>>,
+    ) -> Result<Vec<Fitted<R, P::Real>>> {
+        let whole = &gaussians.parameters;
+        for (image, track) in tracks.iter().enumerate() {
+            if let Some(rescued) = &track.rescued {
+                copy_part(self.device, (rescued, 0), (whole, self.values(image).start), rescued.len())?;
+            }
+        }
+        // One image has them all: nothing is copied.
+        let own = match tracks.len() {
+            1 => vec![whole.clone()],
+            images => split(self.device, whole, (0..images).map(|image| self.values(image).len()))?,
+        };
+        let (rows, repairs) = whole.read_with(repairs)?;
+        let collected = tracks.into_iter().zip(own).enumerate().map(|(image, (track, parameters))| {
+            let values = self.values(image);
+            let counts = &repairs[values.start / gaussians.stride()..values.end / gaussians.stride()];
             Fitted {
-                rows: track.rescued.unwrap_or_else(|| rows[own.start * stride..own.end * stride].to_vec()),
+                parameters,
+                rows: rows[values].to_vec(),
                 losses: track.losses,
                 end: track.end.unwrap_or(End::Steps),
-                repairs: repairs[own].iter().copied().map(u64::from).sum(),
+                repairs: counts.iter().copied().map(u64::from).sum(),
             }
         });
         Ok(collected.collect())
+    }
+
+    /// Where the parameters of an image's Gaussians are among those of all.
+    fn values(&self, image: usize) -> Range<usize> {
+        let first: usize = self.parts[..image].iter().map(|part| part.initial.rows.len()).sum();
+        first..first + self.parts[image].initial.rows.len()
     }
 }
 
@@ -206,12 +231,14 @@ struct Safe<'a, R: Runtime, P: Precision> {
     problem: &'a Problem<'a, R, P>,
     /// Those, and candidates for them.
     copies: [Buffer<R, P::Real>; 2],
+    /// The step whose loss is theirs.
+    step: u32,
 }
 
 impl<'a, R: Runtime, P: Precision> Safe<'a, R, P> {
     fn new(problem: &'a Problem<'a, R, P>, gaussians: &Gaussians<R, P::Real>) -> Result<Self> {
         let room = || problem.device.filled(P::Real::cast_from_f64(0.0), gaussians.parameters.len());
-        let safe = Self { problem, copies: [room(), room()] };
+        let safe = Self { problem, copies: [room(), room()], step: 0 };
         copy(problem.device, &gaussians.parameters, &safe.copies[0])?;
         Ok(safe)
     }
@@ -220,16 +247,17 @@ impl<'a, R: Runtime, P: Precision> Safe<'a, R, P> {
         Ok(copy(self.problem.device, &gaussians.parameters, &self.copies[1])?)
     }
 
-    fn confirm(&mut self) {
+    fn confirm(&mut self, step: u32) {
         self.copies.swap(0, 1);
+        self.step = step;
     }
 
-    /// The rows of one image.
-    fn rows(&self, image: usize) -> Result<Vec<P::Real>> {
-        let (parts, stride) = (&self.problem.parts, 6 + self.problem.channels as usize);
-        let first: usize = parts[..image].iter().map(|part| part.initial.len()).sum();
-        let end = first + parts[image].initial.len();
-        Ok(self.copies[0].read()?[first * stride..end * stride].to_vec())
+    /// The parameters of one image.
+    fn rows(&self, image: usize) -> Result<Buffer<R, P::Real>> {
+        let values = self.problem.values(image);
+        let rows = self.problem.device.filled(P::Real::cast_from_f64(0.0), values.len());
+        copy_part(self.problem.device, (&self.copies[0], values.start), (&rows, 0), values.len())?;
+        Ok(rows)
     }
 }
 

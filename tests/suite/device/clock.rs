@@ -210,7 +210,7 @@ fn run(batch: &Batch, course: Course) -> (Outcome, usize) {
             evaluate(device, &scene, &target, &look, (&clock, step), FLOOR);
             solver.step(device, (&gaussians, &frames), (&listed, &look), (&clock, step));
         }
-        let (_, stop) = clock.read_with(solver.penalties(next, end)).expect("the clock");
+        let (_, stop) = clock.read_with(solver.penalties(next, end), 0..batch.images.len()).expect("the clock");
         next = end;
         if let Some(stop) = stop {
             (next, pauses) = (stop, pauses + 1);

@@ -97,7 +97,7 @@ fn packed_and_plain(picture: &Picture, levels: &[u8]) -> (Target<R, f32>, Pictur
     let pairs = (0..picture.base.len()).map(|at| *ends.get(at).unwrap_or(&(value(2 * at), value(2 * at + 1))));
     let (background, photo): (Vec<u8>, Vec<u8>) = pairs.unzip();
     let channels = picture.channels as u32;
-    let target = Target::of_levels(device(), &background, &photo, channels).expect("a target");
+    let target = Target::of_levels(device(), Some(&background), &photo, channels).expect("a target");
     let gap = background.iter().zip(&photo).map(|(&b, &p)| single((f64::from(b) - f64::from(p)) / 255.0));
     (target, Picture { base: gap.collect(), ..picture.clone() })
 }
@@ -121,10 +121,45 @@ fn packed_levels_are_their_differences() {
     });
 }
 
+/// What units pack four pixels at a time, against arithmetic on the host: numbers of pixels that are no multiple of four, photos
+/// that begin within a word, with backgrounds and on black.
+#[test]
+fn photos_are_packed_level_by_level() {
+    for channels in [1, 3] {
+        for pixels in [&[1][..], &[4], &[5, 1, 2], &[64, 63, 3000]] {
+            let levels = |seed: u64, len: usize| -> Vec<u8> {
+                let hash = |at: u64| (at * 2 + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+                [0, 255]
+                    .into_iter()
+                    .chain((0..len as u64).map(|at| hash(at) as u8))
+                    .skip(seed as usize)
+                    .take(len)
+                    .collect()
+            };
+            let bytes = |seed: u64| pixels.iter().map(|n| levels(seed, n * channels as usize)).collect::<Vec<_>>();
+            let (photos, backgrounds) = (bytes(0), bytes(1));
+            for backgrounds in [None, Some(&backgrounds)] {
+                poison(&[pixels.iter().sum()]);
+                let parts: Vec<&[u8]> = photos.iter().map(Vec::as_slice).collect();
+                let below = backgrounds.map(|b| b.iter().map(Vec::as_slice).collect());
+                let target = Target::<R, f32>::of_photos(device(), below, &parts, channels).expect("a target");
+                let Target::Packed(words) = target else { panic!("not packed") };
+                let below = backgrounds.map_or_else(|| vec![0; photos.concat().len()], |b| b.concat());
+                let gaps = below.iter().zip(photos.concat()).map(|(&b, p)| 512 + u32::from(b) - u32::from(p));
+                let gaps: Vec<u32> = gaps.collect();
+                let word = |pixel: &[u32]| pixel.iter().rev().fold(0, |word, field| word << 10 | field);
+                let wanted: Vec<u32> = gaps.chunks_exact(channels as usize).map(word).collect();
+                assert_eq!(words.read().expect("words"), wanted, "{channels} channels, {pixels:?} pixels");
+            }
+        }
+    }
+}
+
 #[test]
 fn levels_that_do_not_fit_are_rejected() {
     for (background, photo, channels) in [(5, 6, 3), (6, 5, 3), (5, 5, 3), (2, 1, 1)] {
-        let error = Target::of_levels(device(), &vec![0; background], &vec![0; photo], channels).expect_err("lengths");
+        let error =
+            Target::of_levels(device(), Some(&vec![0; background]), &vec![0; photo], channels).expect_err("lengths");
         assert!(matches!(error, Error::Length { what: "levels of a photo", .. }), "{error}");
     }
 }

@@ -1,9 +1,11 @@
 //! Images that are fitted together get the bits that each gets alone.
 
+use std::ops::ControlFlow;
+
 use splatport::{
     Annotations, Device, Image, Pixels, Single, SplatRecipe,
     kernels::Shape,
-    splat::{Compositing, End, ExtraGaussians, Inputs, Prior, Reconstruction, Solver},
+    splat::{Compositing, End, ExtraGaussians, Inputs, Prior, Progress, Reconstruction, Solver},
 };
 
 use super::{R, Splat, bits_of, device, noise, photo, points};
@@ -136,6 +138,41 @@ fn the_order_does_not_matter() {
         for (at, image) in one.iter().enumerate() {
             let again = other.iter().position(|other| other == image).expect("the same images");
             assert!(bits[at] == turned[again], "{solver:?}: image {image}");
+        }
+    }
+}
+
+/// Images of two kinds: each kind is told of in order, and nobody is asked again after a break; watching changes no bit.
+#[test]
+fn batches_can_be_watched_and_stopped() {
+    let scenes = [scene(41, [30, 20], 1, 4, true), scene(42, [20, 30], 1, 3, false), scene(43, [25, 25], 1, 2, true)];
+    let images: Vec<_> = scenes.iter().map(|(image, points)| (image, points)).collect();
+    for (solver, most) in [(SOLVERS[0], 35), (SOLVERS[1], 12)] {
+        let recipe = splatport::recipe().solver(solver);
+        let fitted = |stop_at: usize| {
+            let mut told = Vec::new();
+            let heard = |progress: Progress| {
+                told.push(progress.step);
+                if told.len() == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let splats = recipe.fit_all_with(device(), &images, heard).expect("splats");
+            (told, splats)
+        };
+        let (told, watched) = fitted(usize::MAX);
+        let unwatched = recipe.fit_all(device(), &images).expect("splats");
+        assert!(watched.iter().map(bits_of).eq(unwatched.iter().map(bits_of)), "{solver:?}");
+        let steps = |of: &[usize]| of.iter().map(|&at| watched[at].report().steps).max().unwrap_or(0);
+        let wanted: Vec<u32> = (1..=steps(&[1])).chain(1..=steps(&[0, 2])).collect();
+        let turned: Vec<u32> = (1..=steps(&[0, 2])).chain(1..=steps(&[1])).collect();
+        assert!(told == wanted || told == turned, "{solver:?}: {told:?}");
+        let (told, stopped) = fitted(2);
+        assert_eq!(told, [1, 2], "{solver:?}: told after the break");
+        for splat in stopped {
+            assert!(
+                splat.report().end == End::Asked && splat.report().steps < most,
+                "{solver:?}: {:?}",
+                splat.report()
+            );
         }
     }
 }

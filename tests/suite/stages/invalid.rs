@@ -1,10 +1,12 @@
 //! Wrong options and inputs give one error that names what is wrong and its value.
 
 use splatport::{
-    Error, GaussianTable, Grid,
+    Error, GaussianTable, Grid, Image,
     kernel::{Background, CutOff, ScaleClip},
     kernels::{self, target::Target},
-    splat::{Cleanup, Compositing, InitialScale, Prior, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver},
+    splat::{
+        BackgroundImage, Cleanup, Compositing, InitialScale, Prior, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver,
+    },
 };
 
 use super::{Splat, bits_of, blobs, device, noise, photo, points};
@@ -95,7 +97,7 @@ fn photos_that_find_no_room() {
     let levels = vec![0; largest / 4 + 1];
     let values = vec![0.0; largest / 4 + 1];
     let expected = format!("photo takes {} bytes, the device allows {largest} in one buffer", largest + 4);
-    for target in [Target::of_levels(device(), &levels, &levels, 1), Target::of_values(device(), &values)] {
+    for target in [Target::of_levels(device(), Some(&levels), &levels, 1), Target::of_values(device(), &values)] {
         assert_eq!(target.expect_err("no room").to_string(), expected);
     }
 }
@@ -120,6 +122,24 @@ fn gaussians_that_find_no_room() {
     let array = vec![0.0_f32; largest / 4 + 1];
     let error = device().try_upload("mine", &array).expect_err("no room").to_string();
     assert_eq!(error, refused("mine", largest + 4));
+}
+
+/// Where Gaussians lie over each other the photo is there as floats too, four times the bytes of its levels.
+#[test]
+fn photos_that_find_no_room_as_floats() {
+    let largest = device().client().properties().memory.max_page_size as usize;
+    if largest > 1 << 30 {
+        println!("no test: a photo of {largest} bytes is too much for a test");
+        return;
+    }
+    let pixels = largest / 12 + 1;
+    let image = Image::from_u8(pixels as u32, 1, 3, vec![0; 3 * pixels]).expect("a photo");
+    let annotations = points(&[[5.0, 0.5]]);
+    let recipe = Splat::of(&image, &annotations).background_image(BackgroundImage::None);
+    let recipe = recipe.compositing(Compositing::AlphaOver).solver(Solver::Adam { steps: 1, rate: 0.01 });
+    let error = recipe.fit(device()).expect_err("no room");
+    let bytes = 12 * pixels;
+    assert_eq!(error.to_string(), format!("photo takes {bytes} bytes, the device allows {largest} in one buffer"));
 }
 
 #[test]
