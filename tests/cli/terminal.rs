@@ -29,5 +29,5 @@ fn long_commands_show_how_far_they_are() {
     assert!(code == 0 && told.contains(" error 0.") && told.contains("wrote      g.npz"), "{code}: {told:?}");
     answer(&folder, &["manifest", ".", "-o", "m.jsonl"]);
     let (told, code) = on_terminal(&folder, "xterm-256color", &["run", "-m", "m.jsonl", "-o", "out", "--steps", "3"]);
-    assert!(code == 0 && told.contains(" 0/1, ") && told.contains("photos  1: 1 written"), "{code}: {told:?}");
+    assert!(code == 0 && told.contains(" 1/1, ") && told.contains("photos  1: 1 written"), "{code}: {told:?}");
 }
