@@ -26,8 +26,8 @@ use crate::origin::{Cells, Origin};
 
 /// Fit all photos of a manifest: batches, shards, and results that are there already are kept.
 ///
-/// SIGTERM and SIGINT end a run after the current batch, with exit code 4; the same command goes on where it was. A report, a JSON line for every
-/// photo, lies beside the results: report.jsonl, or report.INDEX-of-COUNT.jsonl.
+/// SIGTERM and SIGINT end a run after the current batch, with exit code 4; the same command goes on where it was. A report, a JSON line
+/// for every photo, lies beside the results: report.jsonl, or report.INDEX-of-COUNT.jsonl.
 #[derive(Args)]
 pub struct Run {
     /// The photos, as `splatport manifest` listed them.
