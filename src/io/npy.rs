@@ -1,8 +1,10 @@
 //! One NumPy array in memory, checked before any value is read.
 
 use std::fmt::Display;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use half::f16;
 use npyz::{Deserialize, NpyFile, NpyHeader, Order};
 use num_traits::{NumCast, ToPrimitive};
 
@@ -15,26 +17,40 @@ pub(crate) struct Array<'a> {
     data: &'a [u8],
 }
 
+/// Reads a header, and no more than that.
+pub(super) fn header(reader: impl Read) -> Result<NpyHeader, Reason> {
+    // npyz 0.9.1 multiplies the shape unchecked, which panics in a debug build when a damaged
+    // header claims more than 2^64 values.
+    catch_unwind(AssertUnwindSafe(|| NpyHeader::from_reader(reader)))
+        .map_err(|_| "not a NumPy array: the shape overflows".to_owned())?
+        .map_err(|error| format!("not a NumPy array: {}", first_line(&error.to_string())))
+}
+
+/// The bytes that the values of a header take.
+pub(super) fn length(header: &NpyHeader) -> Result<u64, Reason> {
+    let (shape, dtype) = (header.shape(), header.dtype());
+    let values = shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
+    let item = dtype.num_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+    let length = values.zip(item).and_then(|(values, item)| values.checked_mul(item));
+    length.ok_or_else(|| format!("shape {shape:?} of type {} has no size", dtype.descr()))
+}
+
 impl<'a> Array<'a> {
     /// Reads the header and compares the length it asks for with the length there is.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Reason> {
         let mut data = bytes;
-        // npyz 0.9.1 multiplies the shape unchecked, which panics in a debug build when a damaged
-        // header claims more than 2^64 values.
-        let header = catch_unwind(AssertUnwindSafe(|| NpyHeader::from_reader(&mut data)))
-            .map_err(|_| "not a NumPy array: the shape overflows".to_owned())?
-            .map_err(|error| format!("not a NumPy array: {}", first_line(&error.to_string())))?;
-        let array = Self { header, data };
-        let (got, dtype) = (array.data.len(), array.header.dtype());
-        let values = array.shape().iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
-        let item = dtype.num_bytes().and_then(|bytes| u64::try_from(bytes).ok());
-        let expected = values.zip(item).and_then(|(values, item)| values.checked_mul(item));
-        match expected {
-            Some(expected) if expected == got as u64 => Ok(array),
-            Some(expected) => {
-                Err(format!("shape {:?} of type {} takes {expected} bytes, found {got}", array.shape(), dtype.descr()))
+        let header = header(&mut data)?;
+        Self::of(header, data)
+    }
+
+    /// An array of a header and of the values' bytes.
+    pub(super) fn of(header: NpyHeader, data: &'a [u8]) -> Result<Self, Reason> {
+        match (length(&header)?, data.len()) {
+            (expected, got) if expected == got as u64 => Ok(Self { header, data }),
+            (expected, got) => {
+                let (shape, dtype) = (header.shape(), header.dtype());
+                Err(format!("shape {shape:?} of type {} takes {expected} bytes, found {got}", dtype.descr()))
             }
-            None => Err(format!("shape {:?} of type {} has no size", array.shape(), dtype.descr())),
         }
     }
 
@@ -53,6 +69,7 @@ impl<'a> Array<'a> {
         let readers = [
             convert::<f64, f64>,
             convert::<f32, f64>,
+            convert::<f16, f64>,
             convert::<i64, f64>,
             convert::<i32, f64>,
             convert::<i16, f64>,

@@ -9,15 +9,18 @@ use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::npz::file_name_from_array_name;
-use npyz::{AutoSerialize, DType, Serialize, TypeStr, WriteOptions, WriterBuilder};
+use npyz::{AutoSerialize, DType, Order, Serialize, TypeStr, WriteOptions, WriterBuilder};
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::atomic;
 use super::format::{Axes, Entry, Input, Shaped, Values, matching, open_file};
-use super::npy::{Array, Reason};
+use super::npy::{self, Array, Reason};
 use crate::error::{Error, Result, Source};
+
+/// The longest header of version 1, with what stands before it, bytes. Only records of many fields have longer ones.
+const LONGEST_HEADER: u64 = 10 + 65_535;
 
 /// Writes a `.npz` file, whole or not at all.
 pub(super) fn write(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
@@ -107,28 +110,35 @@ impl Npz {
         expected: Axes<'_>,
         values: impl FnOnce(&Array) -> std::result::Result<Vec<T>, Reason>,
     ) -> Result<Shaped<T>> {
-        let bytes = self.entry(name).map_err(|reason| self.wrong(name, &reason))?;
-        let read = || {
-            let array = Array::parse(&bytes)?;
-            let shape = matching(array.shape(), expected)?;
-            if array.is_column_major() && shape.len() > 1 {
-                return Err("column-major order, expected row-major".to_owned());
-            }
-            Ok(Shaped { shape, values: values(&array)? })
-        };
-        read().map_err(|reason: Reason| self.wrong(name, &reason))
+        self.array(name, expected, values).map_err(|reason| self.wrong(name, &reason))
     }
 
-    /// The bytes of an array, read to their end: only there is the check sum compared.
-    fn entry(&mut self, name: &str) -> std::result::Result<Vec<u8>, Reason> {
-        let mut bytes = Vec::new();
+    /// Reads an array to its end: only there is the check sum compared. A packed one could unpack to any length, so what the header says
+    /// is compared with what is wanted first, and no more than that is unpacked.
+    fn array<T>(
+        &mut self,
+        name: &str,
+        expected: Axes<'_>,
+        values: impl FnOnce(&Array) -> std::result::Result<Vec<T>, Reason>,
+    ) -> std::result::Result<Shaped<T>, Reason> {
         let mut entry = match self.zip.by_name(&file_name_from_array_name(name)) {
             Ok(entry) => entry,
             Err(ZipError::FileNotFound) => return Err("missing".to_owned()),
             Err(error) => return Err(error.to_string()),
         };
-        entry.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        Ok(bytes)
+        let header = npy::header(entry.by_ref().take(LONGEST_HEADER))?;
+        let shape = matching(header.shape(), expected)?;
+        if header.order() == Order::Fortran && shape.len() > 1 {
+            return Err("column-major order, expected row-major".to_owned());
+        }
+        let mut data = Vec::new();
+        let length = npy::length(&header)?;
+        // One byte further is the end, or one too many.
+        entry.take(length.saturating_add(1)).read_to_end(&mut data).map_err(|error| error.to_string())?;
+        if data.len() as u64 > length {
+            return Err(format!("shape {shape:?} takes {length} bytes, found more"));
+        }
+        Ok(Shaped { shape, values: values(&Array::of(header, &data)?)? })
     }
 }
 

@@ -92,7 +92,11 @@ impl Default for KernelOptions {
 }
 
 impl KernelOptions {
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks the options without a device or Gaussians.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for one that is out of range, as [`KernelRecipe::build`](crate::KernelRecipe::build).
+    pub fn check(&self) -> Result<()> {
         let positive = |name, value: f64| match value {
             v if v.is_finite() && v > 0.0 => Ok(()),
             _ => Err(Error::Option { name, value, why: "must be positive and finite" }),

@@ -13,9 +13,12 @@ use crate::{
     error::{check_device, check_length},
 };
 
-/// The most a row may sum to. Of all storage types `bf16` rounds most, by 2^-8 of each weight, together of 1; the sum that the
-/// weights were divided by is off by a few 2^-24.
-const LARGEST_SUM: f64 = 1.0 + 1.0 / 256.0 + 1.0 / 65_536.0;
+/// How far the sum of a row may be from 1. Of all storage types `bf16` rounds most, by 2^-8 of each weight, together of 1; the sum that
+/// the weights were divided by is off by a few 2^-24.
+const LARGEST_ERROR: f64 = 1.0 / 256.0 + 1.0 / 65_536.0;
+
+/// What a row may lack further for every entry: half the step of `f16` below its least normal number.
+const LOST_ENTRY: f64 = 1.0 / 33_554_432.0;
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// Puts a stored kernel back on a device, without its splat: `table` is what [`Kernel::table`] gave, a file of it, or a
@@ -44,7 +47,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// # Errors
     /// What [`CsrTable::save`] rejects, and: [`Error::Unknown`] for a profile that is not a [`Profile`]; [`Error::Option`] for a
     /// corner that is not a whole pixel, a stride of 0 or `tau` outside 0..1; [`Error::Empty`] for no cell or no column;
-    /// [`Error::OutOfRange`] for a row whose columns do not rise, a weight below 0, a row that sums to more than 1 by more than
+    /// [`Error::OutOfRange`] for a row whose columns do not rise, a weight below 0, a row whose sum is not 1 but for
     /// the rounding of 16-bit weights, more mass dropped than the bound, or a grid that ends beyond 2^32 px; [`Error::Device`]
     /// when the device has no room, or a row is longer than it can go through.
     pub fn from_table(device: &Device<R, P>, table: &CsrTable) -> Result<Self> {
@@ -134,7 +137,7 @@ fn check_certificate(table: &CsrTable) -> Result<()> {
     Ok(())
 }
 
-/// Rejects rows whose columns do not rise, whose weights are negative or which sum to more than 1.
+/// Rejects rows whose columns do not rise, whose weights are negative or which do not sum to 1.
 fn check_rows(table: &CsrTable) -> Result<()> {
     let last = table.cols as f64 - 1.0;
     for (row, ends) in table.indptr.windows(2).enumerate() {
@@ -151,8 +154,9 @@ fn check_rows(table: &CsrTable) -> Result<()> {
             least = column + 1;
             sum += value;
         }
-        if sum > LARGEST_SUM {
-            return Err(Error::OutOfRange { what: "sum of row", index: row, value: sum, min: 0.0, max: LARGEST_SUM });
+        let (min, max) = (1.0 - LARGEST_ERROR - LOST_ENTRY * f64::from(ends[1] - ends[0]), 1.0 + LARGEST_ERROR);
+        if !(min..=max).contains(&sum) {
+            return Err(Error::OutOfRange { what: "sum of row", index: row, value: sum, min, max });
         }
     }
     Ok(())

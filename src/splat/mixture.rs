@@ -48,10 +48,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// finite; [`Error::Length`] when an annotation has none.
     pub fn mixed(mut self, mut shares: Vec<Share>) -> Result<Self> {
         check(&shares, self.annotations(), self.len())?;
+        check_complete(&shares, self.annotations())?;
         shares.sort_by_key(|share| (share.annotation, share.gaussian));
-        let mut annotations: Vec<u32> = shares.iter().map(|share| share.annotation).collect();
-        annotations.dedup();
-        check_length("annotations with a share", self.annotations(), annotations.len())?;
         self.shares = shares;
         Ok(self)
     }
@@ -92,6 +90,14 @@ pub(crate) fn check(shares: &[Share], annotations: usize, gaussians: usize) -> R
         }
     }
     Ok(())
+}
+
+/// Rejects shares, none of what there is not, that leave an annotation without one.
+pub(super) fn check_complete(shares: &[Share], annotations: usize) -> Result<()> {
+    let mut shared: Vec<u32> = shares.iter().map(|share| share.annotation).collect();
+    shared.sort_unstable();
+    shared.dedup();
+    check_length("annotations with a share", annotations, shared.len())
 }
 
 /// The components of a batch.

@@ -108,25 +108,16 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row; coordinates reach to 2^24 px, scales
-    /// from 2^-20 px. [`Error::Unknown`] for a profile that is none; a table that names none has the recommended one.
-    /// [`Error::Device`] when the device has no room for as many.
+    /// from 2^-20 px, opacities from 0 to 1. [`Error::Unknown`] for a profile that is none; a table that names none has the
+    /// recommended one. [`Error::Device`] when the device has no room for as many.
     pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
-        table.check()?;
-        check_reach(table.means.as_flattened())?;
-        if let Some(at) = table.scales.as_flattened().iter().position(|&s| !(LEAST_SCALE..=REACH).contains(&s.into())) {
-            let value = table.scales.as_flattened()[at].into();
-            return Err(Error::OutOfRange { what: "scales", index: at / 2, value, min: LEAST_SCALE, max: REACH });
-        }
+        let profile = table.profile_of_splat()?;
         let channels = usize::from(table.channels);
         let mut rows = Vec::with_capacity(table.means.len() * (6 + channels));
         for (n, (mean, scales)) in table.means.iter().zip(&table.scales).enumerate() {
             let fixed = [mean[0], mean[1], scales[0], scales[1], table.rotations[n], table.opacities[n]];
             rows.extend(fixed.iter().chain(&table.colors[n * channels..(n + 1) * channels]).map(|&v| f64::from(v)));
         }
-        let profile = match table.profile.as_str() {
-            "" => Profile::default(),
-            name => name.parse()?,
-        };
         let mut splat = Self::known(device, rows, channels as u32, [table.width, table.height], profile)?;
         splat.points.truncate(table.means.len() - table.free as usize);
         if table.shares.is_empty() { Ok(splat) } else { splat.mixed(table.shares.clone()) }

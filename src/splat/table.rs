@@ -2,8 +2,8 @@
 
 use splatport_kernels::{Buffer, HostReal, Precision, cubecl::Runtime};
 
-use super::Splat;
-use crate::{Result, io::GaussianTable};
+use super::{LEAST_SCALE, REACH, Splat, check_reach, mixture};
+use crate::{Error, Profile, Result, io::GaussianTable};
 
 impl<R: Runtime, P: Precision> Splat<R, P> {
     /// Copies the parameters to the host.
@@ -43,5 +43,39 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             table.colors.extend((6..row.len()).map(value));
         }
         table
+    }
+}
+
+impl GaussianTable {
+    /// Checks that the table is a splat, without a device.
+    ///
+    /// # Errors
+    /// As [`Splat::from_table`], a device's aside.
+    pub fn check_splat(&self) -> Result<()> {
+        self.profile_of_splat().map(|_| ())
+    }
+
+    /// The profile of a table that is a splat.
+    pub(super) fn profile_of_splat(&self) -> Result<Profile> {
+        self.check()?;
+        check_reach(self.means.as_flattened())?;
+        within("scales", self.scales.as_flattened(), 2, [LEAST_SCALE, REACH])?;
+        within("opacities", &self.opacities, 1, [0.0, 1.0])?;
+        if !self.shares.is_empty() {
+            mixture::check_complete(&self.shares, self.means.len() - self.free as usize)?;
+        }
+        let unknown = || Error::Unknown { what: "profile", name: self.profile.clone(), known: Profile::NAMES };
+        match self.profile.as_str() {
+            "" => Ok(Profile::default()),
+            name => Profile::named(name).ok_or_else(unknown),
+        }
+    }
+}
+
+/// Rejects finite values out of range; the index in the error is the row, of `per_row` values.
+fn within(what: &'static str, values: &[f32], per_row: usize, [min, max]: [f64; 2]) -> Result<()> {
+    match values.iter().position(|&value| !(min..=max).contains(&value.into())) {
+        None => Ok(()),
+        Some(at) => Err(Error::OutOfRange { what, index: at / per_row, value: values[at].into(), min, max }),
     }
 }

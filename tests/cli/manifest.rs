@@ -95,7 +95,8 @@ fn wrong_manifests_are_refused() {
     assert_eq!(twice, "error: m.jsonl: line 4: the id `scene 0` comes twice: give each photo its own\n");
     let other = told(&first.replace("\"version\":1", "\"version\":2"));
     assert_eq!(other, "error: m.jsonl: line 1: version 2, this program reads 1\n");
-    for id in ["../scene 0", "/scene 0", "", "a/../b"] {
+    // Of the last four each would write the files of another id.
+    for id in ["../scene 0", "/scene 0", "", "a/../b", "a//b", "a/./b", "./a", "a/"] {
         let outside = told(&first.replace("scene 0\",\"photo\"", &format!("{id}\",\"photo\"")));
         assert!(
             outside.starts_with(&format!("error: m.jsonl: line 1: the id `{id}` is no relative path")),

@@ -33,6 +33,15 @@ fn the_stages_give_what_the_library_gives() {
     assert!(stored.origin.contains("\"kernel\":{\"stride\":4,"), "{}", stored.origin);
     assert_eq!(CsrTable { origin: String::new(), ..stored }, kernel.table().expect("a table"));
     assert_eq!(told["certificate"]["bound"], kernel.certificate().bound);
+    // What a kernel says is its own precision and version, not its Gaussians'.
+    let older = origin.replace("\"splatport\":\"", "\"splatport\":\"0.0.");
+    GaussianTable { origin: older, ..splat.table().expect("a table") }.save(folder.join("old.npz")).expect("a file");
+    for precision in ["single", "half"] {
+        answer(&folder, &["kernel", "old.npz", "-o", "p.npz", "--stride", "4", "--precision", precision]);
+        let origin = CsrTable::open(folder.join("p.npz")).expect("a kernel").origin;
+        let expected = format!("{{\"splatport\":\"{}\",\"precision\":\"{precision}\"", env!("CARGO_PKG_VERSION"));
+        assert!(origin.starts_with(&expected), "no {expected} in {origin}");
+    }
 
     let values: Vec<f32> = (0..18 * 12).map(|cell| (cell % 7) as f32 * 0.01).collect();
     let density = DensityTable { rows: 12, columns: 18, values: values.clone() };
@@ -65,7 +74,8 @@ fn files_are_told_converted_and_verified() {
     let device = Wgpu::best().expect("a device");
     let splat = splatport::Splat::round(&device, &points, [40, 30], 4.0).expect("a splat");
     let kernel = splat.kernel(Grid::over(40, 30, 8)).build().expect("a kernel").table().expect("a table");
-    splat.table().expect("a table").save(folder.join("g.npz")).expect("a file");
+    let table = || splat.table().expect("a table");
+    table().save(folder.join("g.npz")).expect("a file");
     kernel.save(folder.join("k.npz")).expect("a file");
     DensityTable { rows: 4, columns: 5, values: vec![0.5; 20] }.save(folder.join("d.npy")).expect("a file");
 
@@ -94,6 +104,25 @@ fn files_are_told_converted_and_verified() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3));
     assert!(told.contains("k.safetensors: check sum") && told.contains("4 files, 1 wrong"), "{told}");
+    // Gaussians that no other command takes.
+    for (at, (change, expected)) in [
+        (GaussianTable { profile: "best".into(), ..table() }, "profile `best` is not one of"),
+        (GaussianTable { opacities: vec![1.0, 1.5, 1.0], ..table() }, "opacities[1] is 1.5, outside 0..=1"),
+        (GaussianTable { means: vec![[0.0, 2e7]; 3], ..table() }, "y[0] is 20000000, outside -16777216..=16777216"),
+        (GaussianTable { scales: vec![[1.0, 1e-7]; 3], ..table() }, "scales[0] is "),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        change.save(folder.join("wrong.npz")).expect("a file");
+        for command in [&["verify", "wrong.npz"][..], &["kernel", "wrong.npz", "-o", "x.npz"]] {
+            let output = run(&folder, command);
+            let told = [output.stdout, output.stderr].concat();
+            let told = String::from_utf8_lossy(&told);
+            assert!(!output.status.success() && told.contains(expected), "{at}, {command:?}: {told}");
+        }
+    }
+    fs::remove_file(folder.join("wrong.npz")).expect("a file");
     // What is read is checked, whatever the command.
     assert_eq!(run(&folder, &["convert", "k.safetensors", "other.npz"]).status.code(), Some(1));
     assert!(!folder.join("other.npz").exists());

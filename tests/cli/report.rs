@@ -41,7 +41,9 @@ fn a_data_set_is_shown_from_its_results() {
         write_scene(&folder, &format!("photos/{n}"), &scene(48, 40, 2 * n, n));
     }
     answer(&folder, &["manifest", "photos", "-o", "m.jsonl"]);
-    answer(&folder, &["run", "-m", "m.jsonl", "-o", "out", "--steps", "3", "--format", "safetensors"]);
+    let fit = ["run", "-m", "m.jsonl", "-o", "out", "--steps", "3", "--format", "safetensors"];
+    answer(&folder, &[&fit[..], &["--stride", "5", "--tau", "0.03"]].concat());
+    fs::remove_file(folder.join("out/0.kernel.safetensors")).expect("a file");
     fs::remove_file(folder.join("out/2.gaussians.safetensors")).expect("a file");
     let output = run(&folder, &["report", "-m", "m.jsonl", "-r", "out", "-o", "page.html"]);
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
@@ -51,4 +53,19 @@ fn a_data_set_is_shown_from_its_results() {
     assert_eq!((page.matches("<img ").count(), page.matches("<svg ").count()), (8, 3));
     assert_eq!(page.matches("no results: `splatport run` makes them").count(), 2);
     assert!(page.contains("in 3 steps"), "the fit's report comes from the Gaussians' file");
+    // The certificate is the stored kernel's, where there is one, and a page says whose it tells.
+    for text in
+        ["10 x 8 cells of 5 px", "by at most 0.03", "weights, stored<", "6 x 5 cells of 8 px", "by at most 0.001"]
+    {
+        assert_eq!(page.matches(text).count(), 1, "{text}");
+    }
+    assert!(page.contains("weights, built for this page<") && page.contains(", 3 photos</div>"));
+
+    let few = ["report", "-m", "m.jsonl", "-r", "out", "-o", "few.html", "--most", "2"];
+    let told = answer(&folder, &few);
+    assert_eq!((&told["photos"], &told["of"]), (&2.into(), &3.into()));
+    let page = fs::read_to_string(folder.join("few.html")).expect("a page");
+    assert!(page.contains(", the first 2 of 3 photos</div>"));
+    let told = String::from_utf8(run(&folder, &few).stdout).expect("text");
+    assert!(told.contains(": 2 of 3 photos, ") && told.contains("--most shows more"), "{told}");
 }

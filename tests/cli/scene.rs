@@ -44,6 +44,40 @@ pub fn failure(folder: &Path, arguments: &[&str]) -> (i32, String) {
     (output.status.code().expect("an exit code"), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// What a terminal of this kind shows, which never answers a question, and the exit code.
+#[cfg(target_os = "linux")]
+pub fn on_terminal(folder: &Path, term: &str, arguments: &[&str]) -> (String, i32) {
+    use std::io::Read;
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    let words: Vec<String> = arguments.iter().map(|word| format!("'{word}'")).collect();
+    let line = format!("stty cols 80 rows 24; exec '{}' {}", env!("CARGO_BIN_EXE_splatport"), words.join(" "));
+    let mut command = std::process::Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(folder);
+    command.env("XDG_RUNTIME_DIR", folder).env("TERM", term).env("SHELL", "/bin/sh").env_remove("COLORTERM");
+    // Open to the end: at the end of its input `script` would tell the program that there is nobody.
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script, of util-linux");
+    let mut output = child.stdout.take().expect("an output");
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        output.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let start = Instant::now();
+    let code = loop {
+        if let Some(status) = child.try_wait().expect("a process") {
+            break status.code().expect("an exit code");
+        }
+        if start.elapsed() > Duration::from_secs(120) {
+            child.kill().expect("a process");
+            panic!("{arguments:?} waits for its terminal");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let bytes = reader.join().expect("a thread").expect("an output");
+    (String::from_utf8_lossy(&bytes).into_owned(), code)
+}
+
 /// Bright discs on dark ground, the `seed` moving them: the photo and its points.
 pub fn scene(width: u32, height: u32, count: u32, seed: u32) -> (Image, Annotations) {
     let place = |n: u32, step: f64, size: u32| ((f64::from(n + 7 * seed) + 0.5) * step).fract() * f64::from(size);

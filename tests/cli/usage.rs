@@ -9,7 +9,9 @@ use crate::scene::{answer, failure, folder, run, scene, write_scene};
 #[test]
 fn wrong_usage_ends_with_2() {
     let folder = folder("usage");
-    let cases: [(&[&str], &str); 8] = [
+    fs::create_dir_all(folder.join("out")).expect("a folder");
+    let tau = "option `tau` is 2: must lie between 0 and 1";
+    let cases: [(&[&str], &str); 19] = [
         (&[], "Usage: splatport"),
         (&["fit"], "unrecognized subcommand 'fit'"),
         (&["splat", "p.png", "p.csv", "-o", "g.txt"], "the name must end in .npz or .safetensors"),
@@ -18,6 +20,18 @@ fn wrong_usage_ends_with_2() {
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--device", "wgpu,wgpu"], "only `splatport run` takes several"),
         (&["run", "-m", "m.jsonl", "-o", "out", "--device", "wgpu,tpu"], "this program was built with "),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--precision", "quarter"], "[possible values: single, half"),
+        // What would end the work only after a fit.
+        (&["run", "-m", "m.jsonl", "-o", "out", "--stride", "0"], "0 is not in 1.."),
+        (&["run", "-m", "m.jsonl", "-o", "out", "--stride", "8", "--tau", "2"], tau),
+        (&["run", "-m", "m.jsonl", "-o", "out", "--shard", "2/2"], "there is no shard 2 of 2: the first is 0"),
+        (&["kernel", "g.npz", "-o", "k.npz", "--stride", "0"], "0 is not in 1.."),
+        (&["kernel", "g.npz", "-o", "k.npz", "--tau", "2"], tau),
+        (&["kernel", "g.npz", "-o", "k.npz", "--tau", "NaN"], "option `tau` is NaN: must lie between 0 and 1"),
+        (&["bench", "--stride", "0"], "0 is not in 1.."),
+        (&["report", "p.png", "p.csv", "-o", "p.html", "--stride", "0"], "0 is not in 1.."),
+        (&["manifest", ".", "-o", "m.jsonl", "--name", "points.csv"], "it must have {} where the photo's name goes"),
+        (&["verify", "out", "out", "--manifest", "m.jsonl"], "--manifest goes with one folder of results"),
+        (&["verify", "g.npz", "--manifest", "m.jsonl"], "--manifest goes with one folder of results"),
     ];
     for (arguments, expected) in cases {
         let (code, told) = failure(&folder, arguments);
@@ -33,11 +47,16 @@ fn errors_end_with_1_and_write_nothing() {
     fs::write(folder.join("empty.png"), "").expect("a file");
     fs::write(folder.join("bad.csv"), "x,z\n1,2\n").expect("a file");
     fs::write(folder.join("p.tif"), "1 2\n").expect("a file");
-    let cases: [(&[&str], &str); 5] = [
+    fs::write(folder.join("coco.json"), r#"{"images": [], "annotations": [], "categories": []}"#).expect("a file");
+    let cases: [(&[&str], &str); 6] = [
         (&["absent.png", "p.csv"], "error: cannot read absent.png: No such file or directory"),
         (&["empty.png", "p.csv"], "error: cannot read empty.png: "),
         (&["p.png", "bad.csv"], "error: bad.csv: no column `y`; columns: `x`, `z`"),
         (&["p.png", "p.tif"], "error: p.tif: the name ends in none of `.csv`, `.npy`, `.mat`, `.txt`, `.json`"),
+        (
+            &["p.png", "coco.json"],
+            "error: coco.json has the points of many photos: `splatport manifest --coco` takes it",
+        ),
         (&["p.png", "p.csv", "--precision", "double"], "error: "),
     ];
     for (arguments, expected) in cases {
@@ -82,6 +101,14 @@ fn shells_get_completions() {
         let output = run(&folder, &["completions", shell]);
         let script = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && script.contains("inspect"), "{shell}");
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let full = fs::File::create("/dev/full").expect("a device");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_splatport"));
+        let output = command.args(["completions", "bash"]).stdout(full).output().expect("the program");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &told[..]), (Some(1), "error: No space left on device (os error 28)\n"));
     }
     // Whoever reads only the beginning is no error.
     let mut reader = std::process::Command::new(env!("CARGO_BIN_EXE_splatport"));

@@ -1,6 +1,6 @@
 """Compares the loss of `examples/python/loss.py` with that of the command line.
 
-Arguments: the program `splatport`, and the folder that the quickstart wrote to.
+Arguments: the program `splatport`, the folder that the quickstart wrote to and, for the example's second half, a Python that has PyTorch.
 """
 
 import json
@@ -27,6 +27,7 @@ with tempfile.TemporaryDirectory() as temporary:
     told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     printed = subprocess.run([sys.executable, example, path, density, python], check=True, capture_output=True, text=True)
     expected = float(printed.stdout.split()[1].rstrip(","))
+    torch = [subprocess.run([found, example, path, density], check=True, capture_output=True, text=True) for found in sys.argv[3:]]
     slopes = np.abs(np.load(device).ravel() - np.load(python).ravel())
 
 # The device sums an annotation's products in f32, Python in f64: of `length` terms each sum is off by at most (length + 1) u of
@@ -40,3 +41,10 @@ assert off <= bound
 row = int(np.diff(kernel.tocsr().indptr).max())
 print(f"gradient {slopes.max():.1e} apart, at most {(row + 1) * unit:.1e}")
 assert slopes.max() <= (row + 1) * unit
+# Automatic differentiation adds the same numbers in f64; nine digits of the loss are printed.
+for run in torch:
+    words = run.stdout.splitlines()[-1].split()
+    assert words[0] == "PyTorch:", run.stdout
+    value, apart = float(words[2].rstrip(",")), float(words[-1])
+    print(f"PyTorch: loss {abs(value - expected):.1e}, gradient {apart:.1e} apart")
+    assert abs(value - expected) <= 1e-8 * expected and apart <= (row + 1) * 2.0**-53

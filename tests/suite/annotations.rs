@@ -169,6 +169,10 @@ fn every_number_type_and_byte_order_is_read() {
         i8: "|i1"; i16: "<i2", ">i2"; i32: "<i4", ">i4"; i64: "<i8", ">i8";
         u8: "|u1"; u16: "<u2", ">u2"; u32: "<u4", ">u4"; u64: "<u8", ">u8";
     }
+    for order in ["<f2", ">f2"] {
+        let values = [1, 2, 3, 4, 5, 6].map(|value| half::f16::from_f32(value as f32));
+        assert_eq!(from_npy("npy-half", &npy(Some(order), npyz::Order::C, &[3, 2], &values)), expected, "{order}");
+    }
     let columns = npy(None, npyz::Order::Fortran, &[3, 2], &[1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
     assert_eq!(from_npy("npy-columns", &columns), expected);
 }

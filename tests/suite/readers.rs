@@ -96,8 +96,14 @@ fn wrong_densities_are_named() {
 
 #[test]
 fn a_kernel_is_checked_without_a_device() {
-    let sound =
-        CsrTable { indices: vec![0, 2, 1, 2], data: vec![0.1, 0.5, 0.25, 1.0], left: 0.0, top: 0.0, ..kernel() };
+    let sound = CsrTable {
+        indptr: vec![0, 2, 3, 4, 5],
+        indices: vec![0, 2, 2, 1, 2],
+        data: vec![0.25, 0.75, 1.0, 1.0, 1.0],
+        left: 0.0,
+        top: 0.0,
+        ..kernel()
+    };
     sound.check_kernel().unwrap();
     let wrong = |change: fn(&mut CsrTable)| {
         let mut table = sound.clone();
@@ -106,7 +112,15 @@ fn a_kernel_is_checked_without_a_device() {
     };
     all_equal(&[
         (wrong(|t| t.data[2] = -0.5), "data[2] is -0.5, outside 0..=1"),
-        (wrong(|t| t.data[3] = 1.5), "sum of row[3] is 1.5, outside 0..=1.0039215087890625"),
+        (wrong(|t| t.data[3] = 1.5), "sum of row[2] is 1.5, outside 0.9960784614086151..=1.0039215087890625"),
+        (
+            wrong(|t| t.data[1] = 0.05),
+            "sum of row[0] is 0.30000000074505806, outside 0.9960784316062927..=1.0039215087890625",
+        ),
+        (
+            wrong(|t| (t.indptr, t.indices, t.data) = (vec![0; 5], vec![], vec![])),
+            "sum of row[0] is 0, outside 0.9960784912109375..=1.0039215087890625",
+        ),
         (wrong(|t| t.profile = "papre".into()), "profile `papre` is not one of recommended, paper, reference"),
     ]);
 }

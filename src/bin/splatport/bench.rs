@@ -12,7 +12,7 @@ use splatport::{Annotations, Device, Grid, HostReal, Image, Precision, Runtime};
 
 use crate::answer::Answer;
 use crate::device::{DeviceArgs, Job};
-use crate::options::FitArgs;
+use crate::options::{FitArgs, points};
 
 /// Time the stages on a device, with a photo of yours or a made one.
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub struct Bench {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
     /// Side of a cell, px.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     stride: u32,
     #[command(flatten)]
     fit: FitArgs,
@@ -42,7 +42,7 @@ impl Bench {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
         let (image, points) = match self.input.as_slice() {
-            [photo, points] => (Image::open(photo)?, Annotations::open(points)?),
+            [photo, file] => (Image::open(photo)?, points(file)?),
             _ => made(self.side, self.points)?,
         };
         Answer::of(&self.device.clone().run(Stages { command: &self, image: &image, points: &points })?)

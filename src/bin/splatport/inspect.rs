@@ -1,10 +1,9 @@
 //! `splatport inspect`: what a file holds.
 
 use std::fmt::{self, Display};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -13,9 +12,6 @@ use splatport::{Annotations, CsrTable, DensityTable, GaussianTable, Image, Table
 use crate::answer::Answer;
 use crate::authors::PhotoArgs;
 use crate::options::size;
-
-/// Columns of the terminal that a picture takes.
-const PICTURE: u32 = 60;
 
 /// Tell what a file holds: a photo, points, Gaussians, a kernel or a density.
 #[derive(Args)]
@@ -38,12 +34,9 @@ struct Content {
 
 impl Inspect {
     /// Runs the command; a terminal gets a picture too.
-    pub fn run(self, json: bool) -> Result<Answer> {
+    pub fn run(self) -> Result<Answer> {
         let content = read(&self.file, &self.photo)?;
-        if let Some(picture) = content.picture.as_ref().filter(|_| !json && std::io::stdout().is_terminal()) {
-            show(picture).context("cannot show the picture in this terminal")?;
-        }
-        Answer::of(&content)
+        Ok(Answer::of(&content)?.with_picture(content.picture))
     }
 }
 
@@ -152,15 +145,6 @@ fn range(values: impl Iterator<Item = f64> + Clone) -> Option<[f64; 2]> {
 /// An origin as JSON where it is JSON.
 fn origin(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
-}
-
-fn show(picture: &Image) -> Result<()> {
-    let rgb = splatport::draw::beside(&[picture])?;
-    let bytes: Vec<u8> = rgb.to_f32().into_iter().map(|value| (value * 255.0).round() as u8).collect();
-    let buffer = image::RgbImage::from_raw(rgb.width(), rgb.height(), bytes).context("a picture without pixels")?;
-    let config = viuer::Config { width: Some(PICTURE), absolute_offset: false, ..viuer::Config::default() };
-    viuer::print(&buffer.into(), &config)?;
-    Ok(())
 }
 
 impl Display for Content {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use splatport::{Certificate, CsrTable, Device, GaussianTable, Grid, Precision, Runtime, kernel::KernelOptions};
+use splatport::{Certificate, CsrTable, Device, GaussianTable, Grid, Precision, Runtime};
 
 use crate::answer::Answer;
 use crate::authors::PhotoArgs;
@@ -25,7 +25,7 @@ pub struct Kernel {
     #[arg(short, long, value_parser = ending(TABLES))]
     output: PathBuf,
     /// Side of a cell, px.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     stride: u32,
     #[command(flatten)]
     options: KernelArgs,
@@ -37,11 +37,7 @@ impl Kernel {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
         let table = self.photo.gaussians(&self.gaussians)?;
-        let (mut kernel, options, certificate) = self.device.clone().run(Build { command: &self, table: &table })?;
-        kernel.origin = match Origin::read(&table.origin) {
-            Some(origin) => origin.of_kernel(Cells { stride: self.stride, options }).text()?,
-            None => table.origin,
-        };
+        let (kernel, certificate) = self.device.clone().run(Build { command: &self, table: &table })?;
         kernel.save(&self.output)?;
         let cells = [kernel.grid_width, kernel.grid_height];
         let annotations = kernel.cols - 1;
@@ -55,7 +51,7 @@ struct Build<'a> {
 }
 
 impl Job for Build<'_> {
-    type Output = (CsrTable, KernelOptions, Certificate);
+    type Output = (CsrTable, Certificate);
 
     fn run<R: Runtime, P: Precision>(self, device: &Device<R, P>) -> Result<Self::Output> {
         let splat = splatport::Splat::from_table(device, self.table)?;
@@ -63,7 +59,12 @@ impl Job for Build<'_> {
         let grid = Grid::over(width, height, self.command.stride);
         let options = self.command.options.options(splat.profile());
         let kernel = splatport::Kernel::of_all(device, &[(&splat, grid)], options)?;
-        Ok((kernel.table()?, options, kernel.certificate()))
+        let cells = Cells { stride: self.command.stride, options };
+        let origin = match Origin::read(&self.table.origin) {
+            Some(origin) => origin.of_kernel(P::NAME, cells).text()?,
+            None => self.table.origin.clone(),
+        };
+        Ok((CsrTable { origin, ..kernel.table()? }, kernel.certificate()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line: reads files, calls the library, writes files.
 //!
 //! One command a file. Whatever a command tells is an [`Answer`](answer::Answer), printed as text or as JSON. Exit codes: 0, 1
-//! for an error, 2 for wrong usage, 3 when some images or files failed and the others did not.
+//! for an error, 2 for wrong usage, 3 when some images or files failed and the others did not, 4 when a signal ended a run.
 
 mod answer;
 mod authors;
@@ -20,13 +20,14 @@ mod pictures;
 mod render;
 mod report;
 mod splat;
+mod terminal;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use answer::Answer;
+use answer::{Answer, ERROR, STOPPED, Stopped};
 
 /// Gaussian Spatial Transport: from a photo and points to Gaussians, a sparse transport kernel and a training loss.
 #[derive(Parser)]
@@ -63,14 +64,14 @@ enum Command {
 }
 
 impl Command {
-    fn run(self, json: bool) -> anyhow::Result<Answer> {
+    fn run(self) -> anyhow::Result<Answer> {
         match self {
             Self::Splat(command) => command.run(),
             Self::Kernel(command) => command.run(),
             Self::Loss(command) => command.run(),
             Self::Render(command) => command.run(),
             Self::Report(command) => command.run(),
-            Self::Inspect(command) => command.run(json),
+            Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::Convert(command) => command.run(),
             Self::Manifest(command) => command.run(),
@@ -80,8 +81,9 @@ impl Command {
             Self::Devices(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Completions { shell } => {
-                clap_complete::generate(shell, &mut Cli::command(), "splatport", &mut std::io::stdout());
-                Ok(Answer::nothing())
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "splatport", &mut script);
+                Ok(Answer::text(String::from_utf8(script)?))
             }
         }
     }
@@ -89,11 +91,15 @@ impl Command {
 
 fn main() -> ExitCode {
     let Cli { json, command } = Cli::parse();
-    match command.run(json).and_then(|answer| answer.print(json)) {
+    match command.run().and_then(|answer| answer.print(json)) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(answer::ERROR)
-        }
+        Err(error) => match error.downcast::<clap::Error>() {
+            // Wrong usage that only the command itself can see.
+            Ok(usage) => usage.exit(),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(if error.is::<Stopped>() { STOPPED } else { ERROR })
+            }
+        },
     }
 }

@@ -1,10 +1,15 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Result, anyhow};
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use splatport::{Image, Profile, SplatRecipe, kernel::KernelOptions};
+use clap::error::ErrorKind;
+use serde::{Deserialize, de::IgnoredAny};
+use splatport::{Annotations, Image, Profile, SplatRecipe, kernel::KernelOptions};
+
+use crate::folder::has_ending;
 
 /// How to fit.
 #[derive(Args, Clone)]
@@ -30,7 +35,7 @@ impl FitArgs {
 #[derive(Args, Clone)]
 pub struct KernelArgs {
     /// Largest L1 error of a row for what is not stored, 0 to 1; the profile's if not given.
-    #[arg(long)]
+    #[arg(long, value_parser = tau)]
     tau: Option<f64>,
 }
 
@@ -43,8 +48,39 @@ impl KernelArgs {
     }
 }
 
+/// No option but this one can be wrong: the others are those of a profile.
+fn tau(text: &str) -> Result<f64, String> {
+    let tau = text.parse().map_err(|_| "not a number".to_owned())?;
+    let options = KernelOptions { tau, ..Profile::default().kernel() };
+    options.check().map(|()| tau).map_err(|error| error.to_string())
+}
+
 fn profile(name: &str) -> Result<Profile, String> {
     Profile::named(name).ok_or_else(|| "use recommended, paper or reference".to_owned())
+}
+
+/// Arguments that do not go together, in a way that only their command can see.
+pub fn wrong_usage(told: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::ArgumentConflict, format!("{told}\n"))
+}
+
+/// The points of a photo. What holds those of many is told where it belongs.
+pub fn points(path: &Path) -> Result<Annotations> {
+    #[derive(Deserialize)]
+    struct Coco {
+        #[serde(rename = "images")]
+        _images: IgnoredAny,
+        #[serde(rename = "annotations")]
+        _annotations: IgnoredAny,
+    }
+    let coco = || {
+        let bytes = std::fs::read(path).ok().filter(|_| has_ending(path, &["json"]));
+        bytes.is_some_and(|bytes| serde_json::from_slice::<Coco>(&bytes).is_ok())
+    };
+    Annotations::open(path).map_err(|error| match coco() {
+        true => anyhow!("{} has the points of many photos: `splatport manifest --coco` takes it", path.display()),
+        false => error.into(),
+    })
 }
 
 /// A photo's size, in words.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use splatport::{SplatRecipe, kernel::KernelOptions, splat::Report};
@@ -14,7 +14,7 @@ use splatport::{SplatRecipe, kernel::KernelOptions, splat::Report};
 pub struct Origin {
     /// The version of this program.
     pub splatport: String,
-    /// The precision, as `--precision` names it.
+    /// The precision that the file's values were computed in, as `--precision` names it.
     pub precision: String,
     /// SHA-256 of the photo's file.
     pub photo: String,
@@ -51,9 +51,9 @@ impl Origin {
         serde_json::from_str(header).ok()
     }
 
-    /// That of a kernel built from these Gaussians.
-    pub fn of_kernel(self, cells: Cells) -> Self {
-        Self { kernel: Some(cells), fit: None, ..self }
+    /// That of a kernel that this program built from these Gaussians, which may be another version's and of another precision.
+    pub fn of_kernel(self, precision: &str, cells: Cells) -> Self {
+        Self { kernel: Some(cells), ..Self::new(precision, [self.photo, self.points], self.recipe) }
     }
 
     /// That of the Gaussians, with what their fit did.
@@ -79,7 +79,32 @@ pub fn digest(path: &Path) -> Result<String> {
     Ok(digest_of(&bytes))
 }
 
+/// What `open` makes of a file, and the digest of what it read: a file that is replaced meanwhile is an error.
+pub fn digested<T>(path: &Path, open: impl FnOnce(&Path) -> Result<T>) -> Result<(T, String)> {
+    let before = digest(path)?;
+    let content = open(path)?;
+    ensure!(digest(path)? == before, "{} changed while it was read", path.display());
+    Ok((content, before))
+}
+
 /// SHA-256 of a file's content.
 pub fn digest_of(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_of_what_was_read() {
+        let path = std::env::temp_dir().join(format!("splatport-digested-{}", std::process::id()));
+        fs::write(&path, "abc").expect("a file");
+        let (text, digest) = digested(&path, |path| Ok(fs::read_to_string(path)?)).expect("a text");
+        assert_eq!((&text[..], &digest[..8]), ("abc", "ba7816bf"));
+        let replaced = digested(&path, |path| Ok((fs::read(path)?, fs::write(path, "abd")?)));
+        let told = replaced.expect_err("another text").to_string();
+        assert_eq!(told, format!("{} changed while it was read", path.display()));
+        fs::remove_file(&path).expect("a file");
+    }
 }

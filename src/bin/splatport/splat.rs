@@ -13,8 +13,8 @@ use splatport::{Annotations, Device, GaussianTable, Image, Precision, Runtime, s
 
 use crate::answer::Answer;
 use crate::device::{DeviceArgs, Job};
-use crate::options::{FitArgs, TABLES, ending, size};
-use crate::origin::{Origin, digest};
+use crate::options::{FitArgs, TABLES, ending, points, size};
+use crate::origin::{Origin, digested};
 
 /// Fit one Gaussian to the object under every point of a photo.
 #[derive(Args)]
@@ -36,11 +36,12 @@ pub struct Splat {
 impl Splat {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
-        let (image, points) = (Image::open(&self.photo)?, Annotations::open(&self.points)?);
+        let (image, photo) = digested(&self.photo, |path| Ok(Image::open(path)?))?;
+        let (points, of_points) = digested(&self.points, points)?;
         let (mut table, mut summary) =
             self.device.clone().run(Fit { command: &self, image: &image, points: &points })?;
-        let digests = [digest(&self.photo)?, digest(&self.points)?];
-        let origin = Origin::new(summary.precision, digests, self.fit.recipe()).of_gaussians(&summary.report);
+        let origin =
+            Origin::new(summary.precision, [photo, of_points], self.fit.recipe()).of_gaussians(&summary.report);
         table.origin = origin.text()?;
         summary.photo = size(&image);
         table.save(&self.output)?;

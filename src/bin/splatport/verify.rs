@@ -1,9 +1,10 @@
 //! `splatport verify`: whether files are whole and what they say holds.
 
 use std::fmt::{self, Display};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 use splatport::{GaussianTable, Table};
@@ -12,15 +13,17 @@ use crate::answer::Answer;
 use crate::authors::authors;
 use crate::dataset::{self, Manifest};
 use crate::folder::{found, has_ending};
-use crate::options::TABLES;
+use crate::options::{TABLES, wrong_usage};
+use crate::origin::Origin;
 
-/// Check tables: check sums, shapes, ranges, and that a kernel is one that keeps its certificate.
+/// Check tables: check sums, shapes, ranges, that Gaussians are some, and that a kernel is one that keeps its certificate.
 #[derive(Args)]
 pub struct Verify {
     /// Files, also .h5 of the authors' code, or folders whose .npz and .safetensors files are checked.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// The manifest whose results the one folder must hold: none missing, none of other photos or points.
+    /// The manifest whose results the one folder must hold: no Gaussians missing, no kernel where some have one, nothing of other photos
+    /// or points.
     #[arg(short, long)]
     manifest: Option<PathBuf>,
 }
@@ -28,46 +31,68 @@ pub struct Verify {
 impl Verify {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
+        let manifest = match (&self.manifest, &self.paths[..]) {
+            (None, _) => None,
+            (Some(path), [folder]) if folder.is_dir() => Some((Manifest::open(path)?, folder)),
+            _ => return Err(wrong_usage("--manifest goes with one folder of results").into()),
+        };
+        let mut summary = Summary::default();
         let mut files = Vec::new();
         for path in &self.paths {
-            match path.is_dir() {
-                true => files.extend(found(path, &|file| has_ending(file, TABLES))?),
-                false => files.push(path.clone()),
+            if !path.is_dir() {
+                files.push(path.clone());
+                continue;
+            }
+            let found = found(path, &|file| has_ending(file, TABLES))?.files;
+            if found.is_empty() && manifest.is_none() {
+                summary.wrong.push(format!("{}: no tables", path.display()));
+            }
+            files.extend(found);
+        }
+        summary.checked = files.len();
+        let mut whole = Vec::new();
+        for path in files {
+            match check(&path) {
+                Ok(origin) => whole.push((path, origin)),
+                Err(error) => summary.wrong.push(format!("{error:#}")),
             }
         }
-        let mut summary = Summary { checked: files.len(), wrong: Vec::new() };
-        summary.wrong.extend(files.iter().filter_map(|path| check(path).err()).map(|error| format!("{error:#}")));
-        if let Some(manifest) = &self.manifest {
-            let [folder] = self.paths.as_slice() else { bail!("--manifest goes with one folder of results") };
-            summary.wrong.extend(dataset::incomplete(&Manifest::open(manifest)?, folder));
+        if let Some((manifest, folder)) = manifest {
+            summary.wrong.extend(dataset::incomplete(&manifest, folder, &whole));
         }
         Ok(Answer::of(&summary)?.failed(!summary.wrong.is_empty()))
     }
 }
 
-/// Opens a table and checks what it promises.
-fn check(path: &Path) -> Result<()> {
-    if authors(path) {
-        // It lacks the size of its photo, on which nothing that is checked depends.
-        GaussianTable::from_params(path, [1, 1])?;
-        return Ok(());
+/// Opens a table and checks what it promises; gives what it was made from.
+fn check(path: &Path) -> Result<Option<Origin>> {
+    // A name without an ending would be wrong for that, though there may be no file.
+    fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    // The authors' files lack the size of their photo, on which nothing that is checked depends.
+    let table = match authors(path) {
+        true => Table::Gaussians(GaussianTable::from_params(path, [1, 1])?),
+        false => Table::open(path)?,
+    };
+    let wrong = || path.display().to_string();
+    match &table {
+        Table::Gaussians(gaussians) => gaussians.check_splat().with_context(wrong)?,
+        Table::Kernel(kernel) => {
+            kernel.check_kernel().with_context(wrong)?;
+            let (bound, tau) = (kernel.bound, kernel.tau);
+            // What a row drops is a sum of at most as many `f32` as there are columns, none negative; to as many roundings it is known.
+            let rounding = f64::from(f32::EPSILON) * kernel.cols as f64;
+            // An infinite bound says that there is none.
+            ensure!(
+                bound.is_infinite() || 2.0 * bound <= tau * (1.0 + rounding),
+                "{}: bound {bound} is not kept by tau {tau}",
+                path.display()
+            );
+        }
     }
-    if let Table::Kernel(kernel) = Table::open(path)? {
-        kernel.check_kernel().with_context(|| path.display().to_string())?;
-        let (bound, tau) = (kernel.bound, kernel.tau);
-        // What a row drops is a sum of at most as many `f32` as there are columns, none negative; to as many roundings it is known.
-        let rounding = f64::from(f32::EPSILON) * kernel.cols as f64;
-        // An infinite bound says that there is none.
-        ensure!(
-            bound.is_infinite() || 2.0 * bound <= tau * (1.0 + rounding),
-            "{}: bound {bound} is not kept by tau {tau}",
-            path.display()
-        );
-    }
-    Ok(())
+    Ok(Origin::read(table.origin()))
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Summary {
     checked: usize,
     wrong: Vec<String>,

@@ -42,7 +42,7 @@ impl Gc {
             let id = Outputs::id(&self.folder, path);
             ids.as_ref().zip(id).is_some_and(|(ids, id)| !ids.contains(&id))
         };
-        let files = found(&self.folder, &|path| self.unfinished(path) || foreign(path))?;
+        let files = found(&self.folder, &|path| self.unfinished(path) || foreign(path))?.files;
         if self.delete {
             for path in &files {
                 fs::remove_file(path).with_context(|| format!("cannot delete {}", path.display()))?;

@@ -5,15 +5,16 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 use splatport::Annotations;
 
 use super::coco;
-use super::manifest::{Entry, Manifest, VERSION};
+use super::manifest::{self, Entry, Manifest, VERSION};
 use crate::answer::Answer;
 use crate::folder::{found, has_ending};
+use crate::options::wrong_usage;
 use crate::origin;
 
 /// Endings of photos.
@@ -31,7 +32,7 @@ pub struct Make {
     #[arg(long)]
     points: Option<PathBuf>,
     /// The name of a photo's points; {} is the photo's name without its ending.
-    #[arg(long, default_value = "{}.csv")]
+    #[arg(long, default_value = "{}.csv", value_parser = pattern)]
     name: String,
     /// A COCO keypoints file of all photos: its marked joints are first written to the folder of the points, a file a photo.
     #[arg(long, requires = "points")]
@@ -41,22 +42,22 @@ pub struct Make {
 impl Make {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
-        ensure!(self.name.contains("{}"), "--name `{}` must have {{}} where the photo's name goes", self.name);
         if let Some(file) = &self.coco {
-            ensure!(self.name.ends_with(".csv"), "--name `{}` must end in .csv, which --coco writes", self.name);
+            if !self.name.ends_with(".csv") {
+                let told = format!("--name `{}` must end in .csv, which --coco writes", self.name);
+                return Err(wrong_usage(&told).into());
+            }
             coco::spread(file, &self.photos, |photo| self.points_of(photo))?;
         }
         let found = found(&self.photos, &|file| has_ending(file, &PHOTOS))?;
         let mut summary = Summary { output: self.output.clone(), ..Summary::default() };
+        let link = |folder: &PathBuf| format!("{}: a link to a folder is not followed", folder.display());
+        summary.failed = found.links.iter().map(link).collect();
         let mut entries = Vec::new();
-        for photo in found {
-            let points = self.points_of(&photo)?;
-            if !points.exists() {
-                summary.without_points.push(photo);
-                continue;
-            }
-            match self.entry(&photo, &points) {
-                Ok(entry) => entries.push(entry),
+        for photo in found.files {
+            match self.entry(&photo) {
+                Ok(Some(entry)) => entries.push(entry),
+                Ok(None) => summary.without_points.push(photo),
                 Err(error) => summary.failed.push(format!("{error:#}")),
             }
         }
@@ -74,16 +75,20 @@ impl Make {
         Ok(self.points.as_ref().unwrap_or(&self.photos).join(inner).with_file_name(name))
     }
 
-    fn entry(&self, photo: &Path, points: &Path) -> Result<Entry> {
+    /// A photo with its points, if it has some.
+    fn entry(&self, photo: &Path) -> Result<Option<Entry>> {
+        let points = &self.points_of(photo)?;
+        if !points.exists() {
+            return Ok(None);
+        }
         let bytes = fs::read(photo).with_context(|| format!("cannot read {}", photo.display()))?;
         let reader = image::ImageReader::new(Cursor::new(&bytes)).with_guessed_format()?;
         let (width, height) = reader.into_dimensions().with_context(|| format!("cannot read {}", photo.display()))?;
         let annotations = Annotations::open(points)?;
-        let id = photo.strip_prefix(&self.photos)?.with_extension("");
-        Ok(Entry {
+        let id = manifest::id(&photo.strip_prefix(&self.photos)?.with_extension(""));
+        Ok(Some(Entry {
             version: VERSION,
-            // The same names on every system.
-            id: id.to_str().with_context(|| not_text(photo))?.replace('\\', "/"),
+            id: id.with_context(|| not_text(photo))?,
             photo: self.relative(photo)?,
             points: self.relative(points)?,
             width,
@@ -91,7 +96,7 @@ impl Make {
             count: annotations.len(),
             photo_sha256: origin::digest_of(&bytes),
             points_sha256: origin::digest(points)?,
-        })
+        }))
     }
 
     /// A path as the manifest has it: from its folder if it lies there, so that both can be moved together.
@@ -105,6 +110,12 @@ impl Make {
         let folder = fs::canonicalize(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
         Ok(whole.strip_prefix(&folder).map_or(whole.clone(), Path::to_owned))
     }
+}
+
+/// The name of points with a place for that of their photo.
+fn pattern(text: &str) -> Result<String, String> {
+    let named = text.contains("{}").then(|| text.to_owned());
+    named.ok_or_else(|| "it must have {} where the photo's name goes".to_owned())
 }
 
 fn not_text(path: &Path) -> String {

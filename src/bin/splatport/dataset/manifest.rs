@@ -54,7 +54,7 @@ impl Manifest {
     /// Reads and checks a manifest.
     ///
     /// # Errors
-    /// For a line that is none or of another version, an id that is no relative path, and ids that come twice.
+    /// For a line that is none or of another version, an id that is no relative path in its shortest form, and ids that come twice.
     pub fn open(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let entries = parsed(&text).with_context(|| path.display().to_string())?;
@@ -96,13 +96,21 @@ fn parsed(text: &str) -> Result<Vec<Entry>> {
     lines.map(|(at, line)| entry(line).with_context(|| format!("line {}", at + 1))).collect()
 }
 
+/// A relative path as an id: the same on every system, and one id for one path; none for other paths and for names that are no text.
+pub fn id(path: &Path) -> Option<String> {
+    let name = |part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    };
+    Some(path.components().map(name).collect::<Option<Vec<_>>>()?.join("/")).filter(|id| !id.is_empty())
+}
+
 fn check(entry: &Entry, known: &mut HashSet<String>) -> Result<()> {
     ensure!(entry.version == VERSION, "version {}, this program reads {VERSION}", entry.version);
-    let named = |part: Component<'_>| matches!(part, Component::Normal(_));
-    let id = Path::new(&entry.id);
+    // `a//b` and `a/./b` would be other ids for the files of `a/b`.
     ensure!(
-        !entry.id.is_empty() && id.components().all(named) && !entry.id.ends_with('/'),
-        "the id `{}` is no relative path: it names the files of the results",
+        id(Path::new(&entry.id)).as_ref() == Some(&entry.id),
+        "the id `{}` is no relative path in its shortest form: it names the files of the results",
         entry.id
     );
     ensure!(known.insert(entry.id.clone()), "the id `{}` comes twice: give each photo its own", entry.id);
@@ -130,6 +138,19 @@ mod tests {
         };
         let line = |id| serde_json::to_string(&entry(id)).expect("JSON") + "\n";
         ["a", "Straße 7/3", "b c"].map(line).concat()
+    }
+
+    #[test]
+    fn a_path_has_one_id() {
+        let id = |path: &str| id(Path::new(path));
+        for path in ["a/b", "a//b", "a/./b", "a/b/"] {
+            assert_eq!(id(path).as_deref(), Some("a/b"), "{path}");
+        }
+        for path in ["", ".", "..", "/a", "../a", "a/../b"] {
+            assert_eq!(id(path), None, "{path}");
+        }
+        // A character of names but on Windows, where it is the one between them.
+        assert_eq!(id(r"a\b").as_deref(), Some(if cfg!(windows) { "a/b" } else { r"a\b" }));
     }
 
     proptest! {

@@ -34,12 +34,12 @@ impl Merge {
         let mut records = BTreeMap::new();
         // What is there already counts with the rest.
         for folder in self.folders.iter().chain(self.out.is_dir().then_some(&self.out)) {
-            for path in found(folder, &is_report)? {
+            for path in found(folder, &is_report)?.files {
                 collect(&path, &mut records)?;
             }
         }
         for folder in &self.folders {
-            for path in found(folder, &|path| Outputs::id(folder, path).is_some())? {
+            for path in found(folder, &|path| Outputs::id(folder, path).is_some())?.files {
                 let target = self.out.join(path.strip_prefix(folder)?);
                 summary.copied += usize::from(copied(&path, &target)?);
                 summary.files += 1;

@@ -16,7 +16,7 @@ mod times;
 
 pub use gc::Gc;
 pub use make::Make;
-pub use manifest::Manifest;
+pub use manifest::{Entry, Manifest};
 pub use merge::Merge;
 pub use outputs::{Outputs, incomplete};
 pub use run::Run;

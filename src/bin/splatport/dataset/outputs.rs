@@ -1,12 +1,13 @@
 //! The files of a photo's results.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use splatport::{CsrTable, GaussianTable, Table};
 
-use super::manifest::Manifest;
+use super::manifest::{self, Entry, Manifest};
 use crate::options::TABLES;
 use crate::origin::Origin;
 
@@ -30,7 +31,7 @@ impl Outputs {
 
     /// The id of a file that is a photo's result.
     pub fn id(folder: &Path, file: &Path) -> Option<String> {
-        let name = file.strip_prefix(folder).ok()?.to_str()?;
+        let name = manifest::id(file.strip_prefix(folder).ok()?)?;
         let stem = name.strip_suffix(".npz").or_else(|| name.strip_suffix(".safetensors"))?;
         let id = stem.strip_suffix(".gaussians").or_else(|| stem.strip_suffix(".kernel"))?;
         Some(id.to_owned())
@@ -71,26 +72,28 @@ impl Outputs {
     }
 }
 
-/// What a folder lacks of a manifest's results: missing Gaussians, and tables of other photos or points.
-pub fn incomplete(manifest: &Manifest, folder: &Path) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for entry in &manifest.entries {
-        let mut found = 0;
-        for ending in TABLES {
-            let outputs = Outputs { folder: folder.to_owned(), ending };
-            let (gaussians, kernel) = (outputs.gaussians(&entry.id), outputs.kernel(&entry.id));
-            found += usize::from(gaussians.exists());
-            for path in [gaussians, kernel].into_iter().filter(|path| path.exists()) {
-                // A damaged file was found before.
-                let origin = Table::open(&path).ok().and_then(|table| Origin::read(table.origin()));
-                let own = |origin: &Origin| origin.photo == entry.photo_sha256 && origin.points == entry.points_sha256;
-                if !origin.as_ref().is_some_and(own) {
-                    wrong.push(format!("{}: not made from the manifest's photo and points", path.display()));
-                }
-            }
-        }
-        if found == 0 {
-            wrong.push(format!("{}: no Gaussians: `splatport run` makes them", entry.id));
+/// What a folder lacks of a manifest's results, and what it has beside them: missing Gaussians; missing kernels, if any photo has
+/// one; tables of other photos or points. `whole` are the tables in it that can be read, with what they were made from: of those that
+/// cannot their own error tells.
+pub fn incomplete(manifest: &Manifest, folder: &Path, whole: &[(PathBuf, Option<Origin>)]) -> Vec<String> {
+    let entries: HashMap<&str, &Entry> = manifest.entries.iter().map(|entry| (&entry.id[..], entry)).collect();
+    let own =
+        |entry: &Entry, origin: &Origin| origin.photo == entry.photo_sha256 && origin.points == entry.points_sha256;
+    let foreign = |(path, origin): &(PathBuf, Option<Origin>)| match entries.get(&Outputs::id(folder, path)?[..]) {
+        None => Some(format!("{}: of no photo of the manifest", path.display())),
+        Some(entry) if origin.as_ref().is_some_and(|origin| own(entry, origin)) => None,
+        Some(_) => Some(format!("{}: not made from the manifest's photo and points", path.display())),
+    };
+    let mut wrong: Vec<String> = whole.iter().filter_map(foreign).collect();
+    let there = |id: &str, file: fn(&Outputs, &str) -> PathBuf| {
+        TABLES.iter().any(|ending| file(&Outputs { folder: folder.to_owned(), ending }, id).exists())
+    };
+    let kernels = manifest.entries.iter().any(|entry| there(&entry.id, Outputs::kernel));
+    for Entry { id, .. } in &manifest.entries {
+        if !there(id, Outputs::gaussians) {
+            wrong.push(format!("{id}: no Gaussians: `splatport run` makes them"));
+        } else if kernels && !there(id, Outputs::kernel) {
+            wrong.push(format!("{id}: no kernel, though others have one: `splatport run --stride` makes them"));
         }
     }
     wrong

@@ -57,7 +57,8 @@ pub fn run<R: Runtime, P: Precision>(
 ) -> Result<Times> {
     let start = Instant::now();
     let pipeline = Pipeline::new(plan, entries, stop, devices.len());
-    let mean = entries.iter().map(|entry| entry.pixels()).sum::<u64>() / entries.len().max(1) as u64;
+    let pixels = entries.iter().map(|entry| entry.pixels()).fold(0, u64::saturating_add);
+    let mean = pixels / entries.len().max(1) as u64;
     // A batch is decoded while another is computed.
     let waiting = plan.threads + devices.len() * (plan.batch / mean.max(1)).min(256) as usize;
     let (ready_in, ready) = bounded(waiting);
@@ -111,7 +112,7 @@ impl<'a> Pipeline<'a> {
             entries,
             stop,
             next: AtomicUsize::new(0),
-            left: entries.iter().map(|entry| cost(entry)).sum::<u64>().into(),
+            left: entries.iter().map(|entry| cost(entry)).fold(0, u64::saturating_add).into(),
             shares: (0..devices).map(|_| AtomicUsize::new(0)).collect(),
             clocks: Clocks::default(),
         }
@@ -148,7 +149,8 @@ impl<'a> Pipeline<'a> {
         done: &Sender<Done<'a>>,
         told: &Sender<Record>,
     ) {
-        while let Some(batch) = self.batch(ready) {
+        let mut held = None;
+        while let Some(batch) = self.batch(ready, &mut held) {
             share.fetch_add(batch.len(), Ordering::Relaxed);
             let mut fitted = Vec::new();
             for (photo, splat) in batch.iter().zip(self.clocks.fit.time(|| fit(self.plan, device, &batch))) {
@@ -168,9 +170,11 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// What is ready, up to the largest batch and the device's part of what is left; none when nothing more comes or the run stops.
-    fn batch(&self, ready: &Receiver<Ready<'a>>) -> Option<Vec<Ready<'a>>> {
-        let first = self.clocks.waiting.time(|| ready.recv()).ok().filter(|_| !self.stopped())?;
+    /// What is ready, up to the largest batch and the device's part of what is left; none when nothing more comes or the run stops. A
+    /// photo that was taken and has no room any more is `held` for the next.
+    fn batch(&self, ready: &Receiver<Ready<'a>>, held: &mut Option<Ready<'a>>) -> Option<Vec<Ready<'a>>> {
+        let next = held.take().or_else(|| self.clocks.waiting.time(|| ready.recv()).ok());
+        let first = next.filter(|_| !self.stopped())?;
         let part = self.left.load(Ordering::Relaxed) / self.shares.len() as u64;
         let (mut pixels, mut taken) = (first.entry.pixels(), cost(first.entry));
         let mut batch = vec![first];
@@ -178,8 +182,12 @@ impl<'a> Pipeline<'a> {
             && taken < part
             && let Ok(photo) = ready.try_recv()
         {
-            pixels += photo.entry.pixels();
-            taken += cost(photo.entry);
+            pixels = pixels.saturating_add(photo.entry.pixels());
+            if pixels > self.plan.batch {
+                *held = Some(photo);
+                break;
+            }
+            taken = taken.saturating_add(cost(photo.entry));
             batch.push(photo);
         }
         self.left.fetch_sub(taken, Ordering::Relaxed);

@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use splatport::{Annotations, Image};
 
 use super::{manifest::Entry, run::Plan};
-use crate::origin::{Origin, digest_of};
+use crate::origin::{Origin, digest};
 
 /// A photo ready for the device.
 pub struct Ready<'a> {
@@ -21,25 +21,31 @@ impl<'a> Ready<'a> {
     /// Looks for the results, else reads and decodes the files; none where the results are there.
     pub fn of(plan: &Plan, entry: &'a Entry) -> Result<Option<Self>> {
         let origin = plan.origin(entry);
-        if !plan.force && plan.outputs.kept(&entry.id, &origin)? {
-            return Ok(None);
+        match plan.outputs.kept(&entry.id, &origin) {
+            Ok(true) => return Ok(None),
+            // Missing, or in the way and to be replaced.
+            Ok(false) => {}
+            Err(_) if plan.force => {}
+            Err(error) => return Err(error),
         }
         let (photo, points) = (plan.manifest.locate(&entry.photo), plan.manifest.locate(&entry.points));
-        same(&photo, &entry.photo_sha256)?;
-        same(&points, &entry.points_sha256)?;
+        let same = || same(&photo, &entry.photo_sha256).and_then(|()| same(&points, &entry.points_sha256));
+        same()?;
         // A decoder that panics loses one photo, not the run.
         let open = || -> Result<_> { Ok((Image::open(&photo)?, Annotations::open(&points)?)) };
         let read = catch_unwind(AssertUnwindSafe(open));
-        let (image, points) = read.map_err(|_| anyhow!("cannot read {}: its decoder failed", photo.display()))??;
-        Ok(Some(Self { entry, image, points, origin }))
+        let failed = |_| anyhow!("cannot read {}: its decoder failed", photo.display());
+        let (image, annotations) = read.map_err(failed)??;
+        // What was decoded is what was compared: nothing was replaced in between.
+        same()?;
+        Ok(Some(Self { entry, image, points: annotations, origin }))
     }
 }
 
 /// Refuses a file that is not the one in the manifest.
 fn same(path: &Path, expected: &str) -> Result<()> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
-        digest_of(&bytes) == expected,
+        digest(path)? == expected,
         "{} changed after the manifest was made: make it again with `splatport manifest`",
         path.display()
     );

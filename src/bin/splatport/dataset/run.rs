@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -19,15 +19,15 @@ use super::pipeline::{self, Stop};
 use super::record::{Outcome, Record};
 use super::shard::Shard;
 use super::times::Times;
-use crate::answer::Answer;
+use crate::answer::{Answer, STOPPED, Stopped};
 use crate::device::{DevicesArgs, SharedJob};
 use crate::options::{FitArgs, KernelArgs};
 use crate::origin::{Cells, Origin};
 
 /// Fit all photos of a manifest: batches, shards, and results that are there already are kept.
 ///
-/// SIGTERM and SIGINT end a run after the current batch; the same command goes on where it was. A report, a JSON line for every
-/// photo, lies beside the results: report.jsonl, or report.INDEX-of-COUNT.jsonl.
+/// SIGTERM and SIGINT end a run after the current batch, with exit code 4; the same command goes on where it was. A report, a JSON line
+/// for every photo, lies beside the results: report.jsonl, or report.INDEX-of-COUNT.jsonl.
 #[derive(Args)]
 pub struct Run {
     /// The photos, as `splatport manifest` listed them.
@@ -37,13 +37,14 @@ pub struct Run {
     #[arg(short, long)]
     out: PathBuf,
     /// Write kernels too, with cells of this side, px.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     stride: Option<u32>,
     /// The part to work on, INDEX/COUNT from 0; else that of SLURM_ARRAY_TASK_ID (of SLURM_ARRAY_TASK_COUNT) or
     /// JOB_COMPLETION_INDEX (of JOB_COMPLETIONS); else everything.
     #[arg(long)]
     shard: Option<Shard>,
-    /// Replace results of another photo, recipe or version, which otherwise are an error.
+    /// Replace results of another photo, recipe or version, and damaged ones, which otherwise are an error; what this command would
+    /// write is kept, so that it goes on too where it was.
     #[arg(long)]
     force: bool,
     /// The format of the results.
@@ -52,7 +53,7 @@ pub struct Run {
     /// Threads that decode; as many as there are cores if not given.
     #[arg(long)]
     threads: Option<usize>,
-    /// Pixels that are computed together at most; what the device has room for if not given.
+    /// Pixels that are computed together at most, but for a photo that has more; what the device has room for if not given.
     #[arg(long)]
     batch: Option<u64>,
     #[command(flatten)]
@@ -157,13 +158,8 @@ impl SharedJob for Work<'_> {
             return Err(error.context("nothing more can be written; the same command goes on once it can"));
         }
         result?;
-        let told = summary.written + summary.kept + summary.failed;
-        if told < entries.len() {
-            let of = entries.len();
-            return Err(anyhow!(
-                "stopped by a signal after {told} of {of} photos: the same command goes on with the rest"
-            ));
-        }
+        let (told, photos) = (summary.written + summary.kept + summary.failed, entries.len());
+        ensure!(told == photos, Stopped { told, photos });
         Ok(summary)
     }
 }
@@ -173,7 +169,7 @@ fn stop_on_signals() -> Result<Stop> {
     let stop = Stop::default();
     for signal in [consts::SIGTERM, consts::SIGINT] {
         // A second one ends the program at once.
-        flag::register_conditional_shutdown(signal, i32::from(crate::answer::ERROR), stop.asked.clone())?;
+        flag::register_conditional_shutdown(signal, i32::from(STOPPED), stop.asked.clone())?;
         flag::register(signal, stop.asked.clone())?;
     }
     Ok(stop)

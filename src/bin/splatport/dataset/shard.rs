@@ -67,12 +67,13 @@ impl Shard {
     pub fn of(self, entries: &[Entry]) -> Vec<&Entry> {
         let mut sorted: Vec<&Entry> = entries.iter().collect();
         sorted.sort_by_key(|entry| (Reverse(cost(entry)), &entry.id));
-        let mut loads = vec![0; self.count];
+        // The first of the shards that have nothing is next: of more shards than photos the last ones stay without.
+        let mut loads = vec![0_u64; self.count.min(entries.len())];
         let mut own = Vec::new();
         for entry in sorted {
             // The first of the least.
-            let lightest = (0..self.count).min_by_key(|&shard| loads[shard]).unwrap_or(0);
-            loads[lightest] += cost(entry);
+            let lightest = (0..loads.len()).min_by_key(|&shard| loads[shard]).unwrap_or(0);
+            loads[lightest] = loads[lightest].saturating_add(cost(entry));
             if lightest == self.index {
                 own.push(entry);
             }
@@ -81,9 +82,10 @@ impl Shard {
     }
 }
 
-/// What a photo costs, in pixels.
+/// What a photo costs, in pixels. A manifest may claim any size, so sums of costs end at the largest number: what depends on them is how
+/// level the work is.
 pub fn cost(entry: &Entry) -> u64 {
-    entry.pixels() + PIXELS_A_POINT * entry.count as u64
+    entry.pixels().saturating_add(PIXELS_A_POINT.saturating_mul(entry.count as u64))
 }
 
 #[cfg(test)]
@@ -131,6 +133,22 @@ mod tests {
             for (index, part) in parts.iter().enumerate() {
                 prop_assert!(Shard { index, count }.of(&entries).into_iter().eq(part), "the order of lines matters");
             }
+        }
+    }
+
+    #[test]
+    fn any_number_of_shards_and_any_size_will_do() {
+        let entries = [entry(0, (3, 4, 1)), entry(1, (u32::MAX, u32::MAX, usize::MAX)), entry(2, (u32::MAX, 9, 7))];
+        for count in [1, 2, usize::MAX] {
+            let part = |index| Shard { index, count }.of(&entries).into_iter().map(|entry| &entry.id[6..]).collect();
+            let parts: Vec<String> = (0..count.min(4)).map(part).collect();
+            let expected: &[&str] = match count {
+                1 => &["120"],
+                2 => &["1", "20"],
+                _ => &["1", "2", "0", ""],
+            };
+            assert_eq!(parts, expected, "{count} shards");
+            assert_eq!(part(count - 1), *expected.last().expect("a shard"));
         }
     }
 

@@ -12,15 +12,15 @@ use anyhow::{Context, Result};
 use clap::Args;
 use minijinja::{Environment, context};
 use serde::Serialize;
-use splatport::{Annotations, Device, Image, Precision, Runtime, write_whole};
+use splatport::{CsrTable, Device, Image, Precision, Runtime, write_whole};
 
-use self::photo::Photo;
+use self::photo::{Cells, Photo};
 use crate::answer::Answer;
 use crate::authors::{self, authors};
-use crate::dataset::{Manifest, Outputs};
+use crate::dataset::{Entry, Manifest, Outputs};
 use crate::device::{DeviceArgs, Job};
 use crate::folder::has_ending;
-use crate::options::{FitArgs, TABLES, ending};
+use crate::options::{FitArgs, TABLES, ending, points};
 use crate::origin::Origin;
 use crate::pictures;
 
@@ -42,8 +42,8 @@ pub struct Report {
     /// Where to write the page.
     #[arg(short, long, value_parser = ending(&["html"]))]
     output: PathBuf,
-    /// Side of a cell of the kernel, px.
-    #[arg(long, default_value_t = 8)]
+    /// Side of a cell of the kernel, px, where the results have none.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     stride: u32,
     #[command(flatten)]
     fit: FitArgs,
@@ -54,17 +54,17 @@ pub struct Report {
 impl Report {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
-        let photos = self.device.clone().run(Show(&self))?;
+        let (photos, of) = self.device.clone().run(Show(&self))?;
         let mut environment = Environment::new();
         // The name's ending makes every value's text safe in HTML.
         environment.add_template("page.html", include_str!("page.html"))?;
         let version = env!("CARGO_PKG_VERSION");
-        let page = environment.get_template("page.html")?.render(context! { photos, version })?;
+        let page = environment.get_template("page.html")?.render(context! { photos, of, version })?;
         write_whole(&self.output, |file| Ok(file.write_all(page.as_bytes())?))?;
         let missing: Vec<String> =
             photos.iter().filter(|photo| photo.error.is_some()).map(|photo| photo.id.clone()).collect();
         let failed = !missing.is_empty();
-        Ok(Answer::of(&Summary { photos: photos.len(), missing, bytes: page.len(), output: self.output })?
+        Ok(Answer::of(&Summary { photos: photos.len(), of, missing, bytes: page.len(), output: self.output })?
             .failed(failed))
     }
 }
@@ -72,37 +72,42 @@ impl Report {
 struct Show<'a>(&'a Report);
 
 impl Job for Show<'_> {
-    type Output = Vec<Photo>;
+    /// The photos that are shown, and how many there are.
+    type Output = (Vec<Photo>, usize);
 
-    fn run<R: Runtime, P: Precision>(self, device: &Device<R, P>) -> Result<Vec<Photo>> {
+    fn run<R: Runtime, P: Precision>(self, device: &Device<R, P>) -> Result<Self::Output> {
         let report = self.0;
         let (Some(manifest), Some(results)) = (&report.manifest, &report.results) else {
             let (photo, path) = (&report.input[0], &report.input[1]);
             let id = photo.file_stem().unwrap_or_default().to_string_lossy();
             if authors(path) || has_ending(path, TABLES) {
-                return Ok(vec![stored(device, photo, path, &id, report.stride)?]);
+                return Ok((vec![stored(device, photo, path, &id, Cells::Built(report.stride))?], 1));
             }
-            let (image, points) = (Image::open(photo)?, Annotations::open(path)?);
+            let (image, points) = (Image::open(photo)?, points(path)?);
             let splat = report.fit.recipe().fit_all(device, &[(&image, &points)])?.remove(0);
-            return Ok(vec![Photo::of(&id, &image, &splat, splat.report(), report.stride)?]);
+            return Ok((vec![Photo::of(&id, &image, &splat, splat.report(), Cells::Built(report.stride))?], 1));
         };
         let manifest = Manifest::open(manifest)?;
         let shown = manifest.entries.iter().take(report.most);
-        Ok(shown
-            .map(|entry| {
-                let image = manifest.locate(&entry.photo);
-                result(results, &entry.id)
-                    .and_then(|path| stored(device, &image, &path, &entry.id, report.stride))
-                    .unwrap_or_else(|error| Photo::missing(&entry.id, format!("{error:#}")))
-            })
-            .collect())
+        let photo = |entry: &Entry| -> Result<Photo> {
+            let gaussians = result(results, &entry.id, Outputs::gaussians);
+            let gaussians = gaussians.context("no results: `splatport run` makes them")?;
+            let cells = match result(results, &entry.id, Outputs::kernel) {
+                Some(path) => Cells::Stored(CsrTable::open(path)?),
+                None => Cells::Built(report.stride),
+            };
+            stored(device, &manifest.locate(&entry.photo), &gaussians, &entry.id, cells)
+        };
+        let photo =
+            |entry: &Entry| photo(entry).unwrap_or_else(|error| Photo::missing(&entry.id, format!("{error:#}")));
+        Ok((shown.map(photo).collect(), manifest.entries.len()))
     }
 }
 
-/// The file of a photo's Gaussians in a folder of results.
-fn result(folder: &Path, id: &str) -> Result<PathBuf> {
-    let mut files = TABLES.iter().map(|ending| Outputs { folder: folder.to_owned(), ending }.gaussians(id));
-    files.find(|path| path.exists()).context("no results: `splatport run` makes them")
+/// A photo's file in a folder of results, if it is there.
+fn result(folder: &Path, id: &str, file: fn(&Outputs, &str) -> PathBuf) -> Option<PathBuf> {
+    let mut files = TABLES.iter().map(|ending| file(&Outputs { folder: folder.to_owned(), ending }, id));
+    files.find(|path| path.exists())
 }
 
 /// A photo whose Gaussians are in a file.
@@ -111,17 +116,19 @@ fn stored<R: Runtime, P: Precision>(
     photo: &Path,
     path: &Path,
     id: &str,
-    stride: u32,
+    cells: Cells,
 ) -> Result<Photo> {
     let image = Image::open(photo)?;
     let table = authors::gaussians(path, &image)?;
     let fit = Origin::read(&table.origin).and_then(|origin| origin.fit).unwrap_or_default();
-    Photo::of(id, &image, &pictures::splat(device, &table, &image)?, &fit, stride)
+    Photo::of(id, &image, &pictures::splat(device, &table, &image)?, &fit, cells)
 }
 
 #[derive(Serialize)]
 struct Summary {
     photos: usize,
+    /// Photos of the data set.
+    of: usize,
     missing: Vec<String>,
     bytes: usize,
     output: PathBuf,
@@ -130,6 +137,8 @@ struct Summary {
 impl Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.missing.iter().try_for_each(|id| writeln!(f, "missing  {id}"))?;
-        writeln!(f, "wrote    {}: {} photos, {} KiB", self.output.display(), self.photos, self.bytes >> 10)
+        let Self { photos, of, bytes, output, .. } = self;
+        let more = if photos < of { "; --most shows more" } else { "" };
+        writeln!(f, "wrote    {}: {photos} of {of} photos, {} KiB{more}", output.display(), bytes >> 10)
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use splatport::{Grid, Image, Precision, Runtime, Splat, splat::Report};
+use splatport::{CsrTable, Grid, Image, Precision, Runtime, Splat, splat::Report};
 
 use super::{picture, plot};
 use crate::options::size;
@@ -37,7 +37,7 @@ impl Photo {
         photo: &Image,
         splat: &Splat<R, P>,
         fit: &Report,
-        stride: u32,
+        cells: Cells,
     ) -> Result<Self> {
         let views = [
             ("Gaussians, outlined at 1.5 standard deviations", View::Ellipses),
@@ -58,7 +58,7 @@ impl Photo {
         Ok(Self {
             id: id.to_owned(),
             error: None,
-            rows: rows(photo, splat, fit, stride)?,
+            rows: rows(photo, splat, fit, cells)?,
             pictures: pictures.collect::<Result<_>>()?,
             plots: plots.into_iter().filter(|(_, drawing)| !drawing.is_empty()).collect(),
             points: splat.annotations(),
@@ -68,15 +68,28 @@ impl Photo {
     }
 }
 
+/// The kernel that a page tells of.
+pub enum Cells {
+    /// The one of the results.
+    Stored(CsrTable),
+    /// One with cells of this side, px, where there is none.
+    Built(u32),
+}
+
 /// What is known of the photo, its fit and its kernel.
 fn rows<R: Runtime, P: Precision>(
     photo: &Image,
     splat: &Splat<R, P>,
     fit: &Report,
-    stride: u32,
+    cells: Cells,
 ) -> Result<Vec<(&'static str, String)>> {
-    let kernel = splat.kernel(Grid::strided(photo, stride)).build()?;
-    let (grid, certificate) = (kernel.grid(), kernel.certificate());
+    let (kernel, made) = match cells {
+        Cells::Stored(kernel) => (kernel, "stored"),
+        Cells::Built(stride) => (splat.kernel(Grid::strided(photo, stride)).build()?.table()?, "built for this page"),
+    };
+    kernel.check_kernel()?;
+    let CsrTable { grid_width, grid_height, stride, tau, worst_dropped, bound, .. } = &kernel;
+    let weights = kernel.indices.iter().filter(|&&column| (column as usize) < kernel.cols - 1).count();
     let mut rows = vec![
         ("Photo", size(photo)),
         ("Points", splat.annotations().to_string()),
@@ -88,12 +101,9 @@ fn rows<R: Runtime, P: Precision>(
         rows.push(("Doubtful points", wrong));
     }
     rows.extend([
-        (
-            "Kernel",
-            format!("{} x {} cells of {stride} px, {} weights", grid.columns(), grid.rows(), certificate.entries),
-        ),
-        ("Certificate", format!("dropping moves a row by at most {}", certificate.tau)),
-        ("Dropped mass", format!("{:.2e} at worst, proven {:.2e}", certificate.worst_dropped, certificate.bound)),
+        ("Kernel", format!("{grid_width} x {grid_height} cells of {stride} px, {weights} weights, {made}")),
+        ("Certificate", format!("dropping moves a row by at most {tau}")),
+        ("Dropped mass", format!("{worst_dropped:.2e} at worst, proven {bound:.2e}")),
         ("Device", format!("{}, {}", splat.device().name(), P::NAME)),
     ]);
     Ok(rows)
