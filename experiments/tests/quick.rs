@@ -89,9 +89,12 @@ fn full_settings() {
     let rows = table(folder.join("losses.csv"));
     assert!(rows.len() == 2 && all_finite(&rows, 3), "{rows:?}");
     let made_by = fs::read_to_string(folder.join("gst-6-1.made-by.txt")).expect("file");
-    for part in
-        ["transformer network", "1 crops a step", "resize: [0.75, 1.25], crop: 64, flip: 0.5, grey: 0.12", "Recommended"]
-    {
+    for part in [
+        "transformer network",
+        "1 crops a step",
+        "resize: [0.75, 1.25], crop: 64, flip: 0.5, grey: 0.12",
+        "Recommended",
+    ] {
         assert!(made_by.contains(part), "{part}: {made_by}");
     }
     fs::remove_dir_all(out).expect("clean");
