@@ -7,8 +7,8 @@ use splatport::{
     Annotations, Discrepancy, Error, Grid, Loss,
     burn::loss,
     losses::{
-        Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, HeatmapTransport, L2, Scales,
-        Sinkhorn, Unbalanced,
+        Bayesian, DensityLoss, DmCount, DmProfile, Generalized, GlProfile, HeatmapTransport, L2, Scales, Sinkhorn,
+        Unbalanced,
     },
 };
 

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Instant};
 
 use burn_core as burn;
 use burn_core::{
-    module::{AutodiffModule, Module, ModuleMapper, Param},
+    module::{AutodiffModule, Module, Param},
     tensor::{
         DType, Tensor, TensorData,
         backend::{AutodiffBackend, Backend},
