@@ -161,11 +161,6 @@ impl<F: Real> Plots<F> {
         annotation + image
     }
 
-    /// The image whose columns hold number `column`.
-    pub fn image_of_column(&self, column: u32) -> u32 {
-        self.counts.holding_group(column, Count::Gaussians, 1u32)
-    }
-
     /// Number of an image's background column.
     pub fn background(&self, image: u32) -> u32 {
         self.before(image + 1u32, Count::Gaussians) + image

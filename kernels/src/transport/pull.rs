@@ -2,12 +2,11 @@
 
 use cubecl::prelude::*;
 
-use super::{Terms, carry::Carried};
+use super::{Terms, carry::Carried, lanes};
 use crate::{
-    arithmetic::sum_range,
     buffer::Buffer,
     correspondence::Correspondence,
-    device::Device,
+    device::{Device, Shape},
     grid::{Count, Plots},
     real::{Precision, Real, Storage, real, weight_of},
 };
@@ -29,8 +28,7 @@ pub(super) fn pull<R: Runtime, P: Precision>(
         Some((_, value, carried, losses, _)) => (value, &carried.tiles, losses),
         None => (values, values, &unwritten),
     };
-    // Behind the cells, a unit for every image.
-    let (cubes, dim) = device.per_unit(kernel.cells() + if whole.is_some() { images } else { 0 });
+    let (cubes, dim) = lanes::spread(device, if whole.is_some() { images } else { 0 }, kernel.cells());
     pull_values::launch::<P::Real, P::Weight, R>(
         device.client(),
         cubes,
@@ -52,6 +50,7 @@ pub(super) fn pull<R: Runtime, P: Precision>(
         real(scale),
         cost.is_some(),
         whole.is_some(),
+        device.shape(),
     );
     pulled
 }
@@ -66,7 +65,7 @@ struct Rows<F: Real, W: Storage> {
     costs: Array<F>,
 }
 
-/// One unit per cell, then (`whole`) one per image.
+/// One unit per cell and (`whole`) as many per image as [`lanes`] has.
 #[cube(launch)]
 fn pull_values<F: Real, W: Storage>(
     rows: &Rows<F, W>,
@@ -80,12 +79,17 @@ fn pull_values<F: Real, W: Storage>(
     scale: F,
     #[comptime] has_cost: bool,
     #[comptime] whole: bool,
+    #[comptime] shape: Shape,
 ) {
     let cells = plots.total(Count::Cells);
-    let unit = ABSOLUTE_POS as u32;
-    if unit < cells {
-        let row = ABSOLUTE_POS;
-        let image = plots.holding(unit, Count::Cells);
+    let mut summed = 0u32.runtime();
+    if comptime!(whole) {
+        summed = plots.images();
+    }
+    let cell = lanes::element(summed, shape);
+    if cell < cells {
+        let row = cell as usize;
+        let image = plots.holding(cell, Count::Cells);
         let mut sum = weight_of::<F, W>(rows.background[row]) * values[plots.background(image) as usize];
         for entry in rows.starts[row]..rows.starts[row + 1] {
             let column = plots.column(rows.columns[entry as usize], image);
@@ -95,17 +99,20 @@ fn pull_values<F: Real, W: Storage>(
             sum += cost_factor * rows.costs[row];
         }
         pulled[row] = scale * sum;
-    } else if comptime!(whole) {
-        let image = unit - cells;
-        if image < plots.images() {
+    }
+    if comptime!(whole) {
+        let image = lanes::image(cells, shape);
+        if image < summed {
             let first = plots.before(image, Count::Gaussians) + image;
-            let mut sum = sum_range::<F>(of_columns, first, plots.background(image) + 1u32);
+            let mut sum = lanes::sum::<F>(of_columns, first, plots.background(image) + 1u32, shape);
             if comptime!(has_cost) {
                 let tiles = plots.total(Count::Tiles);
                 let end = tiles + plots.before(image + 1u32, Count::Tiles);
-                sum += cost_factor * sum_range::<F>(of_tiles, tiles + plots.before(image, Count::Tiles), end);
+                sum += cost_factor * lanes::sum::<F>(of_tiles, tiles + plots.before(image, Count::Tiles), end, shape);
             }
-            losses[image as usize] = scale * sum;
+            if lanes::has_sum(shape) {
+                losses[image as usize] = scale * sum;
+            }
         }
     }
 }
