@@ -59,6 +59,8 @@ pub(super) fn lists<R: Runtime, P: Precision>(
     let parts = if matches!(request.bound(), Bound::Nearest(count) if count > 1) { 1 } else { parts };
     let most = request.mosaic.images().iter().map(|image| image.1).max().unwrap_or(0);
     let words = most.div_ceil(WORD as usize).max(1);
+    // A part is a word at least: more would have nothing to do, and be counted and scanned all the same.
+    let parts = parts.min(words);
     let units = tiles * parts;
     let kept: Buffer<R, u32> = device.room("tile lists", tiles * words)?;
     let best: Buffer<R, P::Real> = device.uninit(2 * units);
