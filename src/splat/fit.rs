@@ -5,7 +5,7 @@ mod adam;
 mod gauss_newton;
 mod run;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use splatport_kernels::{
     Buffer, Cells, Device, Gaussians, HostReal, Mosaic, Precision,
@@ -117,6 +117,7 @@ fn finish<R: Runtime, P: Precision>(
         device: device.clone(),
         gaussians: Gaussians { parameters: device.upload(&rows), channels },
         points: part.annotations.points().to_vec(),
+        neighbours: OnceLock::new(),
         size: [width, height],
         profile: options.profile,
         report: Report {

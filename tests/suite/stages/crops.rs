@@ -5,7 +5,7 @@ use splatport::{
     kernel::{Background, CutOff, ScaleClip},
     loss::Discrepancy,
     reference::{nearest::nearest, shape::aspect},
-    splat::CropTarget,
+    splat::{CropTarget, Share},
 };
 
 use super::{Splat, bits, device, poison};
@@ -192,6 +192,44 @@ fn ratios_are_areas() {
     let tolerance = 2.0 * (tau + 36.0 * f64::from(f32::EPSILON) / 2.0 * 600.0);
     assert!(farthest(&wanted) <= tolerance, "{} of {tolerance}", farthest(&wanted));
     assert!(farthest(&other) > 0.1, "{}", farthest(&other));
+}
+
+/// Crops of a batch are those of each: Gaussians to the last bit, places, targets, shares; also of images without annotations, and of
+/// views that show none.
+#[test]
+fn crops_of_a_batch_are_the_crops_of_each() {
+    let mut mixed = splat([96, 64], 6, 5).table().expect("a table");
+    mixed.free = 3;
+    let share = |annotation, gaussian| Share { annotation, gaussian, weight: 1.0 };
+    mixed.shares = vec![share(0, 0), share(0, 3), share(1, 1), share(1, 4), share(2, 2), share(2, 3), share(2, 5)];
+    let mixed = Splat::from_table(device(), &mixed).expect("a splat");
+    let [many, none] = [splat([96, 64], 40, 6), splat([96, 64], 0, 7)];
+    let view = View::of([96, 64]);
+    let cut = |left, top| view.crop([left, top], [48, 40]).expect("a view");
+    let turned = view.turn(0.5).expect("a view").resize([60, 70]).expect("a view");
+    let views = [
+        (&many, cut(10.0, 5.0)),
+        (&mixed, turned),
+        (&none, view),
+        (&many, cut(500.0, 0.0)),
+        (&many, cut(30.0, 9.5).flip()),
+    ];
+    for target in [CropTarget::default(), CropTarget::Unit] {
+        poison();
+        let together = Splat::through_all(&views, target).expect("crops");
+        assert_eq!(together.len(), views.len());
+        for (crop, (splat, view)) in together.iter().zip(&views) {
+            let alone = splat.through(view, target).expect("a crop");
+            assert_eq!((&crop.kept, &crop.targets), (&alone.kept, &alone.targets));
+            let [table, own] = [&crop.splat, &alone.splat].map(|splat| splat.table().expect("a table"));
+            assert_eq!(table, own, "{view:?}");
+            assert_eq!(crop.splat.annotations(), crop.kept.len());
+        }
+        assert!(together[3].kept.is_empty() && together[0].kept.len() > 5 && !together[1].splat.shares().is_empty());
+    }
+    let flat = View::of([96, 64]).turn(0.0).expect("a view");
+    assert!(Splat::through_all(&[(&none, flat)], CropTarget::BoxRatio { min: 2.0 }).is_err());
+    assert!(Splat::through_all(&[], CropTarget::Unit).expect("no crops").is_empty());
 }
 
 /// Boxes that a tiling of crops cuts into pieces add up to one target.
