@@ -164,12 +164,14 @@ pub(crate) fn settled(room: usize, needed: usize, guessed: bool) -> usize {
 }
 
 /// Numbers that a build reads back together.
-const TOTALS: usize = 5;
+const TOTALS: usize = 6;
+/// Where among them totals go that nobody asks for.
+pub(crate) const UNASKED: u32 = 5;
 
 /// Lists that were made without knowing whether there was room; see [`Draft::check`].
 pub(crate) struct Draft<R: Runtime, F: Real> {
     pub bins: Bins<R, F>,
-    /// Lengths of coarse lists, of fine lists, of the longest; the fourth place is free; most candidates of a fine list.
+    /// Lengths of coarse lists, of fine lists, of the longest; the fourth place is free; most candidates of a fine list; see [`UNASKED`].
     pub totals: Buffer<R, u32>,
 }
 

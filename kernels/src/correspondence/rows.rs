@@ -5,14 +5,14 @@ use cubecl::prelude::*;
 use super::{Background, Tolerance, Transposed, nucleus::nucleus};
 use crate::{
     Result,
-    bins::{Bins, TILE},
+    bins::{Bins, TILE, UNASKED},
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames, Point},
-    grid::Plots,
+    grid::Counts,
     rasterize::{Lists, ListsLaunch},
     real::{Precision, Quad, Real, Storage, real},
-    scan::{Of, starts_of},
+    scan::{Of, starts_of_both},
 };
 
 /// Rows before their entries are written; weights are stored as `W`.
@@ -74,8 +74,8 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
             self.background,
         );
         let marks = self.marks(&members)?;
-        let row_starts = starts_of(device, (&counts, Of::Counts), (totals, 3));
-        let entry_starts = starts_of(device, (&marks, Of::Marks), (&device.uninit(1), 0));
+        let both = [(&counts, Of::Counts), (&marks, Of::Marks)];
+        let [row_starts, entry_starts] = starts_of_both(device, both, totals, [3, UNASKED]);
         Ok(Kept { row_starts, entry_starts, marks, members, largest, total, background, dropped })
     }
 
@@ -85,7 +85,7 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
         let marks = self.device.room("marks of the transport kernel", 2 * pairs)?;
         if pairs > 0 {
             let (count, dim) = self.device.per_unit(pairs);
-            mark_slots::launch::<P::Real, R>(
+            mark_slots::launch::<R>(
                 self.device.client(),
                 count,
                 dim,
@@ -93,7 +93,7 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
                 self.bins.slot_starts.arg(),
                 self.bins.slot_tiles.arg(),
                 kept.arg(),
-                self.bins.mosaic.arg(),
+                self.bins.mosaic.counts(),
                 marks.arg(),
             );
         }
@@ -174,12 +174,12 @@ fn word_of(member: u32, tile: u32, cell: u32) -> usize {
 
 /// One unit per member of a list: its bits, cell by cell, for its slot. Slots that there are not have none.
 #[cube(launch)]
-fn mark_slots<F: Real>(
+fn mark_slots(
     member_slots: &Array<u32>,
     slot_starts: &Array<u32>,
     slot_tiles: &Array<u32>,
     kept: &Array<u32>,
-    plots: &Plots<F>,
+    counts: &Counts,
     marks: &mut Array<u32>,
 ) {
     let member = ABSOLUTE_POS as u32;
@@ -190,9 +190,9 @@ fn mark_slots<F: Real>(
         if member < slot_starts[slot_starts.len() - 1] {
             slot = member_slots[ABSOLUTE_POS];
             let tile = slot_tiles[slot as usize];
-            let place = plots.place(tile);
-            let columns = u32::min(place.lattice.columns - place.column, TILE);
-            for y in 0..u32::min(place.lattice.rows - place.row, TILE) {
+            let corner = counts.corner(tile);
+            let columns = u32::min(corner.columns - corner.column, TILE);
+            for y in 0..u32::min(corner.rows - corner.row, TILE) {
                 for x in 0..columns {
                     let cell = y * TILE + x;
                     let bit = (kept[word_of(member, tile, cell)] >> (member % 32u32)) & 1u32;

@@ -7,7 +7,7 @@ use crate::{
     buffer::Buffer,
     correspondence::Correspondence,
     device::{Device, Shape},
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Real, Storage, real, weight_of},
 };
 
@@ -45,7 +45,7 @@ pub(super) fn pull<R: Runtime, P: Precision>(
         of_tiles.arg(),
         pulled.arg(),
         losses.arg(),
-        kernel.mosaic.arg(),
+        kernel.mosaic.counts(),
         real(cost.map_or(0.0, |(factor, _)| *factor)),
         real(scale),
         cost.is_some(),
@@ -74,25 +74,25 @@ fn pull_values<F: Real, W: Storage>(
     of_tiles: &Array<F>,
     pulled: &mut Array<F>,
     losses: &mut Array<F>,
-    plots: &Plots<F>,
+    counts: &Counts,
     cost_factor: F,
     scale: F,
     #[comptime] has_cost: bool,
     #[comptime] whole: bool,
     #[comptime] shape: Shape,
 ) {
-    let cells = plots.total(Count::Cells);
+    let cells = counts.total(Count::Cells);
     let mut summed = 0u32.runtime();
     if comptime!(whole) {
-        summed = plots.images();
+        summed = counts.images();
     }
     let cell = lanes::element(summed, shape);
     if cell < cells {
         let row = cell as usize;
-        let image = plots.holding(cell, Count::Cells);
-        let mut sum = weight_of::<F, W>(rows.background[row]) * values[plots.background(image) as usize];
+        let image = counts.holding(cell, Count::Cells);
+        let mut sum = weight_of::<F, W>(rows.background[row]) * values[counts.background(image) as usize];
         for entry in rows.starts[row]..rows.starts[row + 1] {
-            let column = plots.column(rows.columns[entry as usize], image);
+            let column = counts.column(rows.columns[entry as usize], image);
             sum += weight_of::<F, W>(rows.weights[entry as usize]) * values[column as usize];
         }
         if comptime!(has_cost) {
@@ -103,12 +103,12 @@ fn pull_values<F: Real, W: Storage>(
     if comptime!(whole) {
         let image = lanes::image(cells, shape);
         if image < summed {
-            let first = plots.before(image, Count::Gaussians) + image;
-            let mut sum = lanes::sum::<F>(of_columns, first, plots.background(image) + 1u32, shape);
+            let first = counts.before(image, Count::Gaussians) + image;
+            let mut sum = lanes::sum::<F>(of_columns, first, counts.background(image) + 1u32, shape);
             if comptime!(has_cost) {
-                let tiles = plots.total(Count::Tiles);
-                let end = tiles + plots.before(image + 1u32, Count::Tiles);
-                sum += cost_factor * lanes::sum::<F>(of_tiles, tiles + plots.before(image, Count::Tiles), end, shape);
+                let tiles = counts.total(Count::Tiles);
+                let end = tiles + counts.before(image + 1u32, Count::Tiles);
+                sum += cost_factor * lanes::sum::<F>(of_tiles, tiles + counts.before(image, Count::Tiles), end, shape);
             }
             if lanes::has_sum(shape) {
                 losses[image as usize] = scale * sum;

@@ -9,7 +9,7 @@ use crate::{
     correspondence::Correspondence,
     device::{Device, Shape},
     discrepancy::{Discrepancy, Kind, slope_of, value_of},
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Real, real},
 };
 
@@ -43,7 +43,7 @@ pub(super) fn settle<R: Runtime, P: Precision>(
         target.arg(),
         weight.arg(),
         SettledLaunch::new(mass.arg(), value.arg(), slope.arg()),
-        kernel.mosaic.arg(),
+        kernel.mosaic.counts(),
         real(discrepancy.width()),
         discrepancy.kind(),
         terms.is_some(),
@@ -68,14 +68,14 @@ fn settle_columns<F: Real>(
     target: &Array<F>,
     weight: &Array<F>,
     settled: &mut Settled<F>,
-    plots: &Plots<F>,
+    counts: &Counts,
     width: F,
     #[comptime] kind: Kind,
     #[comptime] compare: bool,
     #[comptime] shape: Shape,
 ) {
-    let annotations = plots.total(Count::Gaussians);
-    let annotation = lanes::element(plots.images(), shape);
+    let annotations = counts.total(Count::Gaussians);
+    let annotation = lanes::element(counts.images(), shape);
     let background = lanes::image(annotations, shape);
     let mut mass = F::new(0.0);
     let mut column = 0u32.runtime();
@@ -83,12 +83,12 @@ fn settle_columns<F: Real>(
     if settles {
         let (first, end) = (slot_starts[annotation as usize], slot_starts[annotation as usize + 1]);
         mass += sum_range::<F>(of_slots, first, end);
-        column = plots.column(annotation, plots.holding(annotation, Count::Gaussians));
+        column = counts.column(annotation, counts.holding(annotation, Count::Gaussians));
     }
-    if background < plots.images() {
-        let end = plots.before(background + 1u32, Count::Tiles);
-        mass += lanes::sum::<F>(of_tiles, plots.before(background, Count::Tiles), end, shape);
-        column = plots.background(background);
+    if background < counts.images() {
+        let end = counts.before(background + 1u32, Count::Tiles);
+        mass += lanes::sum::<F>(of_tiles, counts.before(background, Count::Tiles), end, shape);
+        column = counts.background(background);
         settles = lanes::has_sum(shape);
     }
     if settles {
