@@ -5,10 +5,10 @@ mod common;
 use std::cell::RefCell;
 
 use common::{CROP, CROP_COUNTS, CROP_STRIDE, SIGMA, Setting, density, uniform};
-use splatport::{Grid, Splat};
+use splatport::{Grid, Splat, View, splat::CropTarget};
 
-/// A photo of a megapixel with some hundred points, at full resolution.
-const MEGAPIXEL: (u32, u32, usize, u32) = (1024, 768, 500, 1);
+/// Photos at full resolution: a megapixel with some hundred points, and one of the published sizes.
+const PHOTOS: [(u32, u32, usize, u32); 2] = [(1024, 768, 500, 1), (1920, 1264, 489, 1)];
 /// Crops of a batch, with their annotations.
 const BATCH: (usize, usize) = (32, 200);
 
@@ -18,7 +18,7 @@ fn main() {
     let mut group = setting.group(&mut criterion, "kernel");
     let crops = CROP_COUNTS.map(|count| (CROP, CROP, count, CROP_STRIDE));
     let photos = setting.photos().iter().map(|&(width, height, count)| (width, height, count, 1));
-    for (width, height, count, stride) in photos.chain([MEGAPIXEL]).chain(crops) {
+    for (width, height, count, stride) in photos.chain(PHOTOS).chain(crops) {
         let points = uniform([width, height], count);
         let splat = Splat::round(&setting.device, &points, [width, height], SIGMA).expect("a splat");
         // Sizes are read back at the end: wall time.
@@ -30,21 +30,34 @@ fn main() {
         group.stage("rebuild", size, || kernel.borrow_mut().rebuild(&[(&splat, grid)]).expect("a kernel"));
     }
 
-    // What a training step costs whose crops are new: kernels, value, gradient.
+    // What a training step costs whose crops are new: Gaussians moved, targets, kernels, value, gradient.
     let (crops, count) = if setting.full { BATCH } else { (4, BATCH.1) };
     let points = uniform([CROP, CROP], count);
     let splat = Splat::round(&setting.device, &points, [CROP, CROP], SIGMA).expect("a splat");
     let grid = Grid::over(CROP, CROP, CROP_STRIDE);
     for crops in [1, crops] {
+        let views = vec![(&splat, View::of([CROP; 2]).flip()); crops];
         let images = vec![(&splat, grid); crops];
         let options = *splat.kernel(grid).build().expect("a kernel").options().expect("options");
         let loss = splatport::Kernel::of_all(&setting.device, &images, options).expect("a kernel").loss();
         let density = density(&setting.device, crops * grid.len());
-        let loss = RefCell::new(loss);
-        group.stage("rebuild and loss", format!("{crops} crops/{count}"), || {
+        let loss = RefCell::new(Some(loss));
+        let size = format!("{crops} crops/{count}");
+        group.stage("rebuild and loss", &size, || {
             let mut loss = loss.borrow_mut();
+            let loss = loss.as_mut().expect("a loss");
             loss.rebuild(&images).expect("a kernel");
             loss.evaluate(&density).expect("a step");
+        });
+        group.stage("move, rebuild and loss", &size, || {
+            let crops = Splat::through_all(&views, CropTarget::default()).expect("crops");
+            let images: Vec<_> = crops.iter().map(|crop| (&crop.splat, grid)).collect();
+            let targets: Vec<f64> = crops.iter().flat_map(|crop| crop.targets.iter().copied()).collect();
+            let mut new = loss.take().expect("a loss");
+            new.rebuild(&images).expect("a kernel");
+            let new = new.targets(&targets).expect("targets");
+            new.evaluate(&density).expect("a step");
+            loss.replace(Some(new));
         });
     }
     group.finish();

@@ -113,8 +113,8 @@ fn losses(device: &Device<Backend>, batch: usize, side: u32) -> Vec<(&'static st
     let nothing = move || Ok(Box::new(Nothing { device: of.clone(), shapes: shapes.clone() }) as Loss);
     let of = device.clone();
     let gst = move || {
-        let mirrored = splats.iter().map(|splat| splat.through(&View::of(splat.size()).flip(), CropTarget::Unit));
-        let mirrored = mirrored.collect::<Result<Vec<_>>>()?;
+        let views: Vec<_> = splats.iter().map(|splat| (splat, View::of(splat.size()).flip())).collect();
+        let mirrored = Splat::through_all(&views, CropTarget::Unit)?;
         let images: Vec<_> = mirrored.iter().map(|crop| (&crop.splat, grid)).collect();
         Ok(Box::new(Kernel::of_all(&of, &images, Profile::Recommended.kernel())?.loss()) as Loss)
     };

@@ -30,7 +30,7 @@
 //! The same chain as a value, without device or image, starts at [`recipe`]. A minimal [`train::Trainer`] stands on top.
 //!
 //! Many images go together: [`SplatRecipe::fit_all`] fits them in shared launches, [`Kernel::of_all`] builds their kernels,
-//! [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized.
+//! [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized, [`Splat::through_all`] those of a batch.
 //!
 //! Where things are: [`splat`], [`kernel`] and [`loss`] hold the stages with their options, [`train`] the trainer, [`draw`] the
 //! pictures, [`evaluation`] the scores of a density, [`losses`] the losses that it is compared with, [`kernels`] the device operations one by one, for code that wants

@@ -58,6 +58,11 @@ pub fn density(device: &Device<Backend>, cells: usize) -> Buffer<Backend, f32> {
 pub fn print_memory(name: &str, kernel: &Kernel<Backend>) {
     let stored = kernel.certificate();
     println!("{name}: {} entries, {} bytes in both orders", stored.entries, stored.bytes);
+    // CubeCL keeps the memory that it got from the driver: what it holds is the most that was in use so far, rounded up by its pools.
+    let usage = kernel.device().client().memory_usage().expect("the device's memory");
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let (used, reserved) = (megabytes(usage.bytes_in_use), megabytes(usage.bytes_reserved));
+    println!("{name}: device memory {used:.1} MB in use, {reserved:.1} MB held since the start");
 }
 
 /// An 8-bit photo with its points.

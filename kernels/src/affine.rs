@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
-    buffer::Buffer,
     device::Device,
     gaussian::{COLOR_AT, Gaussians},
-    real::{Precision, Real, real},
+    real::{Precision, Real},
 };
 
 /// `x' = A x + t` in px.
@@ -36,37 +35,75 @@ impl Affine {
     }
 }
 
-/// Maps the Gaussians with the indices `picked`, in their order.
+/// What [`transform`] moves of one image.
+#[derive(Debug)]
+pub struct Moved<'a, R: Runtime, F: Real> {
+    /// The image's Gaussians.
+    pub gaussians: &'a Gaussians<R, F>,
+    /// Which of them, in which order.
+    pub picked: Vec<u32>,
+    /// Where to.
+    pub affine: Affine,
+}
+
+/// Images whose Gaussians one launch moves: with two arrays for each it has no more of them than other functions.
+const AT_ONCE: usize = 4;
+
+/// Maps some Gaussians of every image: two copies to the device, and a launch for every four images.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when the parameters are no whole number of rows.
+/// [`crate::Error::Length`] when the parameters of an image are no whole number of rows.
 pub fn transform<R: Runtime, P: Precision>(
     device: &Device<R, P>,
-    gaussians: &Gaussians<R, P::Real>,
-    picked: &Buffer<R, u32>,
-    affine: Affine,
-) -> Result<Gaussians<R, P::Real>> {
-    gaussians.check()?;
-    let moved =
-        Gaussians { parameters: device.uninit(picked.len() * gaussians.stride()), channels: gaussians.channels };
-    if !picked.is_empty() {
-        let (count, dim) = device.per_unit(picked.len());
-        let [[a, b], [c, d]] = affine.matrix;
-        move_gaussians::launch::<P::Real, R>(
-            device.client(),
-            count,
-            dim,
-            gaussians.parameters.arg(),
-            picked.arg(),
-            moved.parameters.arg(),
-            MapLaunch::new(real(a), real(b), real(c), real(d), real(affine.shift[0]), real(affine.shift[1])),
-            gaussians.channels,
-        );
+    images: &[Moved<'_, R, P::Real>],
+) -> Result<Vec<Gaussians<R, P::Real>>> {
+    images.iter().try_for_each(|image| image.gaussians.check())?;
+    // Where every image's picks end, then the picks; and the maps.
+    let (mut table, mut maps, mut end) = (Vec::new(), Vec::new(), 0);
+    for Moved { picked, affine, .. } in images {
+        end += picked.len();
+        table.push(end as u32);
+        maps.extend(affine.matrix.as_flattened().iter().chain(&affine.shift));
+    }
+    table.extend(images.iter().flat_map(|image| &image.picked));
+    let (table, maps) = (device.upload(&table), device.upload_f64(&maps));
+    let empty = |image: &Moved<'_, R, P::Real>| Gaussians {
+        parameters: device.uninit(image.picked.len() * image.gaussians.stride()),
+        channels: image.gaussians.channels,
+    };
+    let moved: Vec<_> = images.iter().map(empty).collect();
+    let (mut image, mut first) = (0, 0);
+    let alike = images.chunk_by(|a, b| a.gaussians.channels == b.gaussians.channels);
+    for group in alike.flat_map(|alike| alike.chunks(AT_ONCE)) {
+        let units = group.iter().map(|image| image.picked.len()).sum();
+        let (mut from, mut to) = (SequenceArg::new(), SequenceArg::new());
+        for (source, target) in group.iter().zip(&moved[image..]) {
+            from.push(source.gaussians.parameters.arg());
+            to.push(target.parameters.arg());
+        }
+        if units > 0 {
+            let (count, dim) = device.per_unit(units);
+            let numbers = [image, first, images.len()].map(|number| number as u32);
+            move_gaussians::launch::<P::Real, R>(
+                device.client(),
+                count,
+                dim,
+                from,
+                to,
+                table.arg(),
+                maps.arg(),
+                numbers[0],
+                numbers[1],
+                numbers[2],
+                moved[image].channels,
+            );
+        }
+        (image, first) = (image + group.len(), first + units);
     }
     Ok(moved)
 }
 
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
+#[derive(CubeType, Clone, Copy)]
 struct Map<F: Real> {
     a: F,
     b: F,
@@ -76,42 +113,76 @@ struct Map<F: Real> {
     y: F,
 }
 
+#[cube]
+impl<F: Real> Map<F> {
+    fn load(maps: &Array<F>, image: u32) -> Map<F> {
+        let at = 6 * image as usize;
+        Map::<F> { a: maps[at], b: maps[at + 1], c: maps[at + 2], d: maps[at + 3], x: maps[at + 4], y: maps[at + 5] }
+    }
+}
+
+/// One unit per pick, from number `first` on; `image` is the number of the first image here, of `images`.
 #[cube(launch)]
 fn move_gaussians<F: Real>(
+    parameters: &Sequence<Array<F>>,
+    moved: &mut Sequence<Array<F>>,
+    table: &Array<u32>,
+    maps: &Array<F>,
+    image: u32,
+    first: u32,
+    images: u32,
+    #[comptime] channels: u32,
+) {
+    let pick = first + ABSOLUTE_POS as u32;
+    let mut begin = first;
+    #[unroll]
+    for source in 0..parameters.len() {
+        let number = image + comptime!(source as u32);
+        let end = table[number as usize];
+        if pick >= begin && pick < end {
+            let (from, map) = (table[(images + pick) as usize], Map::<F>::load(maps, number));
+            move_one::<F>(parameters.index(source), from, moved.index_mut(source), pick - begin, &map, channels);
+        }
+        begin = end;
+    }
+}
+
+/// Moves Gaussian `from` to place `to`.
+#[cube]
+fn move_one<F: Real>(
     parameters: &Array<F>,
-    picked: &Array<u32>,
+    from: u32,
     moved: &mut Array<F>,
+    to: u32,
     map: &Map<F>,
     #[comptime] channels: u32,
 ) {
-    if ABSOLUTE_POS < picked.len() {
-        let stride = comptime!(channels as usize + COLOR_AT);
-        let (from, to) = (picked[ABSOLUTE_POS] as usize * stride, ABSOLUTE_POS * stride);
-        let (x, y) = (parameters[from], parameters[from + 1]);
-        let (s0, s1) = (parameters[from + 2], parameters[from + 3]);
-        let (cos, sin) = (parameters[from + 4].cos(), parameters[from + 4].sin());
-        // The axes, mapped.
-        let (ux, uy) = (s0 * (map.a * cos + map.b * sin), s0 * (map.c * cos + map.d * sin));
-        let (vx, vy) = (s1 * (map.b * cos - map.a * sin), s1 * (map.d * cos - map.c * sin));
-        let half = (ux * ux + vx * vx - uy * uy - vy * vy) / F::new(2.0);
-        let cross = ux * uy + vx * vy;
-        let middle = (ux * ux + vx * vx + uy * uy + vy * vy) / F::new(2.0);
-        let spread = (half * half + cross * cross).sqrt();
-        let long = (middle + spread).sqrt();
-        let area = (map.a * map.d - map.b * map.c).abs() * s0 * s1;
-        let mut rotation = F::new(0.0);
-        if spread > F::new(0.0) {
-            rotation = cross.atan2(half) / F::new(2.0);
-        }
-        moved[to] = map.a * x + map.b * y + map.x;
-        moved[to + 1] = map.c * x + map.d * y + map.y;
-        moved[to + 2] = long;
-        // Rounding must not make the short axis the longer one.
-        moved[to + 3] = min(area / long, long);
-        moved[to + 4] = rotation;
-        #[unroll]
-        for k in 5..stride {
-            moved[to + k] = parameters[from + k];
-        }
+    let stride = comptime!(channels as usize + COLOR_AT);
+    let (from, to) = (from as usize * stride, to as usize * stride);
+    let (x, y) = (parameters[from], parameters[from + 1]);
+    let (s0, s1) = (parameters[from + 2], parameters[from + 3]);
+    let (cos, sin) = (parameters[from + 4].cos(), parameters[from + 4].sin());
+    // The axes, mapped.
+    let (ux, uy) = (s0 * (map.a * cos + map.b * sin), s0 * (map.c * cos + map.d * sin));
+    let (vx, vy) = (s1 * (map.b * cos - map.a * sin), s1 * (map.d * cos - map.c * sin));
+    let half = (ux * ux + vx * vx - uy * uy - vy * vy) / F::new(2.0);
+    let cross = ux * uy + vx * vy;
+    let middle = (ux * ux + vx * vx + uy * uy + vy * vy) / F::new(2.0);
+    let spread = (half * half + cross * cross).sqrt();
+    let long = (middle + spread).sqrt();
+    let area = (map.a * map.d - map.b * map.c).abs() * s0 * s1;
+    let mut rotation = F::new(0.0);
+    if spread > F::new(0.0) {
+        rotation = cross.atan2(half) / F::new(2.0);
+    }
+    moved[to] = map.a * x + map.b * y + map.x;
+    moved[to + 1] = map.c * x + map.d * y + map.y;
+    moved[to + 2] = long;
+    // Rounding must not make the short axis the longer one.
+    moved[to + 3] = min(area / long, long);
+    moved[to + 4] = rotation;
+    #[unroll]
+    for k in 5..stride {
+        moved[to + k] = parameters[from + k];
     }
 }

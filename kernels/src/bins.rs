@@ -54,12 +54,15 @@ impl Rule {
             Self::Nearest(_) => 0.0,
             // Each of those left out weighs exp(-range) or less. Widened by the rounding of two logits of size up to twice the range.
             Self::Posterior { dropped } => {
-                let range = (gaussians.max(1) as f64 / dropped).ln().max(0.0);
+                let range = (gaussians.max(1) as f64 / dropped).ln().clamp(0.0, FARTHEST);
                 range * (1.0 + 800.0 * F::EPSILON.cast_to_f64())
             }
         }
     }
 }
+
+/// Nats below which nothing weighs anything: `exp` of minus this is 0 in every float, times whatever number of Gaussians.
+const FARTHEST: f64 = 1e4;
 
 /// Lists of Gaussians per tile and of tiles per Gaussian.
 #[derive(Debug)]
@@ -97,6 +100,17 @@ impl<R: Runtime, F: Real> Bins<R, F> {
         lists.iter().chain(&slots).map(|buffer| buffer.bytes()).sum()
     }
 
+    /// The pairs that there are, of what there was room for.
+    fn first(self, pairs: usize) -> Self {
+        Self {
+            members: self.members.first(pairs),
+            slot_tiles: self.slot_tiles.first(pairs),
+            slot_owners: self.slot_owners.first(pairs),
+            member_slots: self.member_slots.first(pairs),
+            ..self
+        }
+    }
+
     /// Number of tiles.
     pub fn tiles(&self) -> usize {
         self.mosaic.total(Count::Tiles)
@@ -117,11 +131,23 @@ pub struct Room {
 }
 
 impl Room {
-    /// A first guess, for Gaussians that reach a few coarse tiles.
-    pub(crate) fn guess(&mut self, gaussians: usize) {
-        if self.coarse == 0 {
+    /// A first guess, for Gaussians that reach a few coarse tiles; whether there was none before.
+    pub(crate) fn guess(&mut self, gaussians: usize) -> bool {
+        let first = self.coarse == 0;
+        if first {
             *self = Self { coarse: roomy(4 * gaussians), fine: roomy(48 * gaussians) };
         }
+        first
+    }
+
+    /// How many (tile, Gaussian) pairs there is room for.
+    pub fn pairs(&self) -> usize {
+        self.fine
+    }
+
+    /// After a build with so many pairs: what follows runs over the room, so there should not be much more of it.
+    pub(crate) fn settle(&mut self, pairs: usize, first: bool) {
+        self.fine = settled(self.fine, pairs, first);
     }
 }
 
@@ -133,13 +159,21 @@ pub(crate) fn roomy(needed: usize) -> usize {
     (needed as f64 * SLACK) as usize + 64
 }
 
+/// The room after a build that needed so much. A guess is dropped at once. What was needed before goes slowly, by a sixteenth a
+/// build, so that batches that differ do not take turns in finding too little.
+pub(crate) fn settled(room: usize, needed: usize, guessed: bool) -> usize {
+    if guessed { roomy(needed) } else { roomy(needed).max(room - room / 16) }
+}
+
 /// Numbers that a build reads back together.
-const TOTALS: usize = 4;
+const TOTALS: usize = 6;
+/// Where among them totals go that nobody asks for.
+pub(crate) const UNASKED: u32 = 5;
 
 /// Lists that were made without knowing whether there was room; see [`Draft::check`].
 pub(crate) struct Draft<R: Runtime, F: Real> {
     pub bins: Bins<R, F>,
-    /// Lengths of coarse lists, of fine lists, of the longest; the fourth place is free.
+    /// Lengths of coarse lists, of fine lists, of the longest; the fourth place is free; most candidates of a fine list; see [`UNASKED`].
     pub totals: Buffer<R, u32>,
 }
 
@@ -148,19 +182,15 @@ pub(crate) struct Draft<R: Runtime, F: Real> {
 const LONGEST: u32 = 16_000;
 
 impl<R: Runtime, F: Real> Draft<R, F> {
-    /// The lists if all of them had room; else `room` grows. `totals` are [`Draft::totals`], read.
-    pub fn check<P: Precision<Real = F>>(
-        self,
-        device: &Device<R, P>,
-        totals: &[u32],
-        room: &mut Room,
-    ) -> Result<Option<Bins<R, F>>> {
+    /// Whether all lists had room; else `room` grows. `totals` are [`Draft::totals`], read.
+    pub fn fits<P: Precision<Real = F>>(&self, device: &Device<R, P>, totals: &[u32], room: &mut Room) -> Result<bool> {
         let coarse = addressable(totals[0], "tile lists")?;
         if coarse > room.coarse {
             // Fine lists of coarse ones that were cut short mean nothing.
             room.coarse = roomy(coarse);
-            return Ok(None);
+            return Ok(false);
         }
+        device.check_rounds("Gaussians that matter for one tile of 64 x 64 cells", totals[4])?;
         if device.shape() == Shape::Gathered && totals[2] > LONGEST {
             return Err(Error::Count {
                 what: "Gaussians that matter for one tile",
@@ -172,17 +202,9 @@ impl<R: Runtime, F: Real> Draft<R, F> {
         let fine = addressable(totals[1], "tile lists")?;
         if fine > room.fine {
             room.fine = roomy(fine);
-            return Ok(None);
+            return Ok(false);
         }
-        let bins = self.bins;
-        Ok(Some(Bins {
-            members: bins.members.first(fine),
-            slot_tiles: bins.slot_tiles.first(fine),
-            slot_owners: bins.slot_owners.first(fine),
-            member_slots: bins.member_slots.first(fine),
-            longest: totals[2],
-            ..bins
-        }))
+        Ok(true)
     }
 }
 
@@ -251,8 +273,8 @@ pub fn bins_of_batch<R: Runtime, P: Precision>(
     loop {
         let draft = draft(device, frames, mosaic, (rule, margin), None, *room)?;
         let totals = draft.totals.read()?;
-        if let Some(bins) = draft.check(device, &totals, room)? {
-            return Ok(bins);
+        if draft.fits(device, &totals, room)? {
+            return Ok(Bins { longest: totals[2], ..draft.bins.first(totals[1] as usize) });
         }
     }
 }

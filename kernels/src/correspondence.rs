@@ -2,8 +2,8 @@
 //!
 //! Row `i` is the softmax over all Gaussians of their log densities `l_n = -q_n/2 - log|Sigma_n|/2` and of the background's
 //! `l_0 = q*/2 - b* - log|Sigma*|/2`, where `*` is the nearest Gaussian (paper, Eqs. 5 and 11; equal priors). A tile's list
-//! leaves out what a bound proves to be below `exp(-range)` of the largest; of the list, a row stores what is within `range`
-//! of its largest logit, renormalised, and reports what it dropped. One cube per tile, one unit per cell.
+//! leaves out what a bound proves to be below `exp(-range)` of the largest; of the list, a row drops the lightest entries while
+//! its share of `tau` lasts, scales up the rest, and reports what it dropped. One cube per tile, one unit per cell.
 
 mod floor;
 mod merge;
@@ -17,17 +17,21 @@ use cubecl::prelude::*;
 
 use crate::{
     Result,
-    bins::{self, Rule},
+    bins::{self, Rule, settled},
     buffer::Buffer,
     device::Device,
     gaussian::Frames,
     grid::{Cells, Count, Mosaic},
-    real::{HostReal, Precision, Storage},
+    real::{HostReal, Precision, Real, Storage},
     reduce::{Reduction, reduce_images},
     scan,
 };
 
-use self::{floor::background_floor, round::rounded, rows::Stage};
+use self::{
+    floor::background_floor,
+    round::rounded,
+    rows::{Entries, Kept, Stage},
+};
 pub use self::{order::tiles, parts::Part};
 
 /// What a cell far from every Gaussian belongs to.
@@ -70,9 +74,12 @@ impl Tolerance {
         TILE_SHARE * self.dropped()
     }
 
-    /// What a row drops of its tile's list at most.
-    fn row_bound(self) -> f64 {
-        (1.0 - TILE_SHARE) * self.dropped()
+    /// What a row drops of its tile's list at most; nothing where a member's part of it might be below the normal floats, whose
+    /// logarithms devices do not know.
+    fn row_bound<F: Real + num_traits::Float>(self) -> f64 {
+        let bound = (1.0 - TILE_SHARE) * self.dropped();
+        let least = <F as num_traits::Float>::min_positive_value().cast_to_f64() * f64::from(u32::MAX);
+        if bound < least { 0.0 } else { bound }
     }
 }
 
@@ -160,6 +167,21 @@ pub struct Room {
     entries: usize,
 }
 
+impl Room {
+    /// How many (tile, Gaussian) pairs there is room for.
+    pub fn pairs(&self) -> usize {
+        self.lists.pairs()
+    }
+
+    /// How many entries there is room for.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+}
+
+/// Entries with the backgrounds' weights, as stored.
+type Stored<R, P> = (Entries<R, <P as Precision>::Weight>, Buffer<R, <P as Precision>::Weight>);
+
 /// Builds the matrix of one grid. A row's L1 error stays below `tau`.
 ///
 /// # Errors
@@ -193,27 +215,26 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
     let floor =
         (background.is_soft() && !frames.is_empty()).then(|| background_floor(device, frames, mosaic, background));
     let rule = (Rule::Posterior { dropped: tolerance.tile_bound() }, 0.0);
-    room.lists.guess(frames.len());
+    let first = room.lists.guess(frames.len());
     loop {
         let draft = bins::draft(device, frames, mosaic, rule, floor.as_ref(), room.lists)?;
         let stage = Stage { device, frames, bins: &draft.bins, background, tolerance };
-        let (entries, background, dropped) = match P::Weight::UNIT {
-            1.0 => {
-                let kept = stage.count()?;
-                (stage.fill(&kept, &draft.totals, room.entries)?, kept.background, kept.dropped)
-            }
-            _ => rounded(&stage, &draft.totals, room.entries)?,
-        };
-        let worst = reduce_images(device, mosaic, &dropped, Count::Cells, Reduction::Largest);
+        let rows = StoredRows::count(&stage, &draft.totals)?;
+        // Of a first build nobody knows how many entries there will be.
+        let entries = if room.entries > 0 { Some(rows.fill(&stage, room.entries)?) } else { None };
+        let worst = reduce_images(device, mosaic, rows.dropped(), Count::Cells, Reduction::Largest);
         let (totals, worst) = draft.totals.read_with(&worst)?;
-        if draft.check(device, &totals, &mut room.lists)?.is_none() {
+        if !draft.fits(device, &totals, &mut room.lists)? {
             continue;
         }
         let count = scan::addressable(totals[3], "transport kernel")?;
-        if count > room.entries {
-            room.entries = bins::roomy(count);
-            continue;
-        }
+        let fitting = entries.filter(|_| count <= room.entries);
+        room.entries = settled(room.entries, count, first);
+        let (entries, background) = match fitting {
+            Some(entries) => entries,
+            None => rows.fill(&stage, room.entries)?,
+        };
+        room.lists.settle(totals[1] as usize, first);
         let dropped = |worst: &P::Real| {
             let worst = worst.cast_to_f64();
             Dropped { worst, bound: worst + tolerance.tile_bound() }
@@ -228,5 +249,35 @@ pub fn correspondence_of_batch<R: Runtime, P: Precision>(
             components: None,
             dropped: worst.iter().map(dropped).collect(),
         });
+    }
+}
+
+/// Rows that are counted but not written, by what their weights are written in at first.
+enum StoredRows<R: Runtime, P: Precision> {
+    AsStored(Kept<R, P, P::Weight>),
+    Whole(Kept<R, P, P::Real>),
+}
+
+impl<R: Runtime, P: Precision> StoredRows<R, P> {
+    fn count(stage: &Stage<'_, R, P>, totals: &Buffer<R, u32>) -> Result<Self> {
+        Ok(match P::Weight::UNIT {
+            1.0 => Self::AsStored(stage.count(totals)?),
+            _ => Self::Whole(stage.count(totals)?),
+        })
+    }
+
+    /// Entries and the backgrounds' weights.
+    fn fill(&self, stage: &Stage<'_, R, P>, room: usize) -> Result<Stored<R, P>> {
+        match self {
+            Self::AsStored(kept) => Ok((stage.fill(kept, room)?, kept.background.clone())),
+            Self::Whole(kept) => rounded(stage, kept, room),
+        }
+    }
+
+    fn dropped(&self) -> &Buffer<R, P::Real> {
+        match self {
+            Self::AsStored(kept) => &kept.dropped,
+            Self::Whole(kept) => &kept.dropped,
+        }
     }
 }

@@ -95,6 +95,24 @@ pub(crate) fn starts_of<R: Runtime, P: Precision>(
     starts
 }
 
+/// Scans two things, in one launch where one cube each can do it; the totals go to two places of one array.
+pub(crate) fn starts_of_both<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    both: [(&Buffer<R, u32>, Of); 2],
+    totals: &Buffer<R, u32>,
+    places: [u32; 2],
+) -> [Buffer<R, u32>; 2] {
+    let lengths = both.map(|(values, of)| values.len() / of.words());
+    if lengths.iter().any(|&length| length > AT_ONCE) {
+        return [0, 1].map(|k| starts_of(device, both[k], (totals, places[k])));
+    }
+    let starts = lengths.map(|length| device.uninit(length + 1));
+    let (count, dim) = device.per_cube(2 * UNITS as usize, UNITS);
+    let one = |k: usize| ScanLaunch::new(both[k].0.arg(), starts[k].arg(), places[k], lengths[k] as u32);
+    scan_both::launch::<R>(device.client(), count, dim, one(0), one(1), totals.arg(), both[0].1, both[1].1);
+    starts
+}
+
 #[cube]
 fn count_at(values: &Array<u32>, at: u32, #[comptime] of: Of) -> u32 {
     match comptime!(of) {
@@ -165,9 +183,47 @@ fn scan_chunk(
     }
 }
 
-/// One cube. Every unit adds up its part; what precedes it is found by doubling, between two halves of shared memory.
+/// What a cube scans alone.
+#[derive(CubeType, CubeLaunch)]
+struct Scan {
+    values: Array<u32>,
+    starts: Array<u32>,
+    place: u32,
+    length: u32,
+}
+
+/// Two cubes with a scan each.
+#[cube(launch)]
+fn scan_both(
+    first: &mut Scan,
+    second: &mut Scan,
+    totals: &mut Array<u32>,
+    #[comptime] of_first: Of,
+    #[comptime] of_second: Of,
+) {
+    if CUBE_POS == 0 {
+        scan_alone(&first.values, &mut first.starts, totals, first.place, first.length, of_first);
+    } else if CUBE_POS == 1 {
+        scan_alone(&second.values, &mut second.starts, totals, second.place, second.length, of_second);
+    }
+}
+
+/// One cube.
 #[cube(launch)]
 fn scan_at_once(
+    values: &Array<u32>,
+    starts: &mut Array<u32>,
+    totals: &mut Array<u32>,
+    place: u32,
+    length: u32,
+    #[comptime] of: Of,
+) {
+    scan_alone(values, starts, totals, place, length, of);
+}
+
+/// Every unit of a cube adds up its part; what precedes it is found by doubling, between two halves of shared memory.
+#[cube]
+fn scan_alone(
     values: &Array<u32>,
     starts: &mut Array<u32>,
     totals: &mut Array<u32>,

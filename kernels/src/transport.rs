@@ -1,11 +1,12 @@
 //! Carrying densities to annotations and values back, with what a loss needs on the way: three launches in all.
 //!
 //! **Carry**: a unit for every (tile, annotation) slot adds what its cells bring, a unit for every tile what they leave to the
-//! background and what they cost. **Settle**: a unit for every column adds its slots (or tiles) in order and compares with the
-//! target. **Pull**: a unit for every cell gathers its gradient, a unit for every image adds its loss. No atomics: the same
-//! bits every time.
+//! background and what they cost. **Settle**: a unit for every annotation adds its slots in order, the units of a cube together
+//! the tiles of an image for its background; what they find is compared with the target. **Pull**: a unit for every cell gathers its
+//! gradient, a cube for every image adds its loss. No atomics: the same bits every time.
 
 mod carry;
+mod lanes;
 mod pull;
 mod settle;
 

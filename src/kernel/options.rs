@@ -60,7 +60,8 @@ pub enum Background {
 pub enum ScaleClip {
     /// None.
     None,
-    /// At least `stride / sqrt(2 b)`: an isolated Gaussian owns a cell wherever its mean falls between cell centres.
+    /// At least `stride / sqrt(2 b)`: an isolated Gaussian owns a cell wherever its mean falls between cell centres. A `b` below ½ counts
+    /// as ½, so that a near boundary asks for no more than the stride, and may leave a Gaussian between cells without one.
     Coverage,
     /// Each within `stride / post_min ..= post_max` px: the authors' code.
     Range {

@@ -1,8 +1,12 @@
 //! The part of a splat that a view shows, with what of every annotation is inside.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
-use splatport_kernels::{Precision, affine, cubecl::Runtime};
+use splatport_kernels::{
+    Precision,
+    affine::{self, Moved},
+    cubecl::Runtime,
+};
 
 use super::{Share, Splat, neighbour_means};
 use crate::{Error, Result, View};
@@ -61,33 +65,48 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// # Errors
     /// [`Error::Option`] when the view is flat or `min` is not within 0..=1; [`Error::Device`].
     pub fn through(&self, view: &View, target: CropTarget) -> Result<Crop<R, P>> {
-        let determinant = view.affine().determinant();
-        if !(determinant.is_finite() && determinant != 0.0) {
-            return Err(Error::Option { name: "view's area", value: determinant, why: "must not be 0" });
-        }
-        let (mut kept, mut targets) = (Vec::new(), Vec::new());
-        for (n, share) in self.insides(view, target)?.into_iter().enumerate() {
-            if let Some(share) = share {
-                kept.push(n as u32);
-                targets.push(share);
+        Self::through_all(&[(self, *view)], target)?.pop().ok_or(Error::Empty { what: "batch" })
+    }
+
+    /// The splats of many views, of images on one device, each as [`through`](Self::through) gives it: the Gaussians of four views are
+    /// moved by one launch, and what says how is copied to the device once.
+    ///
+    /// # Errors
+    /// As [`Splat::through`]; none for no view.
+    pub fn through_all(views: &[(&Self, View)], target: CropTarget) -> Result<Vec<Crop<R, P>>> {
+        let Some((first, _)) = views.first() else { return Ok(Vec::new()) };
+        let (mut moves, mut seen) = (Vec::new(), Vec::new());
+        for (splat, view) in views {
+            let determinant = view.affine().determinant();
+            if !(determinant.is_finite() && determinant != 0.0) {
+                return Err(Error::Option { name: "view's area", value: determinant, why: "must not be 0" });
             }
+            let insides = splat.insides(view, target)?;
+            let inside = (0..).zip(&insides).filter_map(|(n, share)| share.map(|share| (n, share)));
+            let (kept, targets): (Vec<u32>, Vec<f64>) = inside.unzip();
+            let (picked, shares) = splat.seen(&kept);
+            moves.push(Moved { gaussians: &splat.gaussians, picked, affine: view.affine() });
+            seen.push((kept, targets, shares));
         }
-        let (gaussians, shares) = self.seen(&kept);
-        let gaussians =
-            affine::transform(&self.device, &self.gaussians, &self.device.upload(&gaussians), view.affine())?;
-        let points = kept.iter().map(|&n| view.point(self.points[n as usize])).collect();
-        let splat = Self {
-            device: self.device.clone(),
-            gaussians,
-            points,
-            shares,
-            size: view.size(),
-            profile: self.profile,
-            report: self.report.clone(),
-            backdrop: None,
-            drawing: self.drawing,
-        };
-        Ok(Crop { splat, targets, kept })
+        let moved = affine::transform(&first.device, &moves)?;
+        let crop =
+            |((&(splat, view), gaussians), (kept, targets, shares)): ((&(&Self, View), _), (Vec<u32>, _, _))| Crop {
+                splat: Self {
+                    device: splat.device.clone(),
+                    gaussians,
+                    points: kept.iter().map(|&n| view.point(splat.points[n as usize])).collect(),
+                    neighbours: OnceLock::new(),
+                    shares,
+                    size: view.size(),
+                    profile: splat.profile,
+                    report: splat.report.clone(),
+                    backdrop: None,
+                    drawing: splat.drawing,
+                },
+                targets,
+                kept,
+            };
+        Ok(views.iter().zip(moved).zip(seen).map(crop).collect())
     }
 
     /// The Gaussians that the annotations `kept` are made of, and the shares that these have.
@@ -123,7 +142,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             }
         };
         let scales = view.scales();
-        let share = |(&point, distance): (&[f64; 2], f64)| {
+        let share = |(&point, distance): (&[f64; 2], &f64)| {
             let side = distance.clamp(SIDES[0], SIDES[1]);
             let [x, y] = view.point(point);
             let overlap = |centre: f64, side: f64, end: f64| {
@@ -132,6 +151,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             let share = overlap(x, scales[0] * side, width) * overlap(y, scales[1] * side, height);
             (share > 0.0 && share >= min).then_some(share)
         };
-        Ok(self.points.iter().zip(neighbour_means(&self.points)).map(share).collect())
+        let distances = self.neighbours.get_or_init(|| neighbour_means(&self.points));
+        Ok(self.points.iter().zip(distances).map(share).collect())
     }
 }

@@ -7,7 +7,7 @@ mod gauss_newton;
 mod preparation;
 mod run;
 
-use std::{cell::LazyCell, collections::BTreeSet};
+use std::{cell::LazyCell, collections::BTreeSet, sync::OnceLock};
 
 use rayon::prelude::*;
 use splatport_kernels::{
@@ -136,6 +136,7 @@ fn finish<R: Runtime, P: Precision>(
         device: device.clone(),
         gaussians: Gaussians { parameters: fitted.parameters, channels },
         points: part.annotations.points().to_vec(),
+        neighbours: OnceLock::new(),
         size: [width, height],
         profile: options.profile,
         report: Report {

@@ -11,6 +11,8 @@ mod recipe;
 mod report;
 mod table;
 
+use std::sync::OnceLock;
+
 use splatport_kernels::{
     Device, Gaussians, Precision, Single,
     cubecl::Runtime,
@@ -42,6 +44,8 @@ pub struct Splat<R: Runtime, P: Precision = Single> {
     gaussians: Gaussians<R, P::Real>,
     /// Annotations, px: the first Gaussians are bound to them.
     points: Vec<[f64; 2]>,
+    /// Mean distance of each to its neighbours, px: what targets of crops are made of, found when first asked for.
+    neighbours: OnceLock<Vec<f64>>,
     /// Of a mixture.
     shares: Vec<Share>,
     size: [u32; 2],
@@ -129,6 +133,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             device: device.clone(),
             points: rows.chunks_exact(6 + channels as usize).map(|row| [row[0], row[1]]).collect(),
             gaussians,
+            neighbours: OnceLock::new(),
             shares: Vec::new(),
             size,
             profile,

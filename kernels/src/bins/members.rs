@@ -43,7 +43,8 @@ pub(super) struct Request<'a, R: Runtime, F: Real> {
 
 impl<R: Runtime, F: Real> Request<'_, R, F> {
     /// Lists for tiles from those for coarse tiles, or these; as much of them as there is room for. Among `totals` the level's is
-    /// written, and the third raised to the length of the longest list (the coarse ones, a block of Gaussians each, are short).
+    /// written, the third raised to the length of the longest list (the coarse ones, a block of Gaussians each, are short), and the
+    /// fifth to the most candidates of any.
     pub fn lists<P: Precision<Real = F>>(
         &self,
         device: &Device<R, P>,
@@ -282,6 +283,7 @@ fn visit_members<F: Real>(
         if comptime!(!fill) {
             starts[ABSOLUTE_POS] = at;
             totals[2].fetch_max(at);
+            totals[4].fetch_max(candidates.end - candidates.first);
         }
     }
 }

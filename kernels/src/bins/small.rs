@@ -6,7 +6,7 @@
 use cubecl::prelude::*;
 
 use super::{
-    COARSE, TILE,
+    COARSE, TILE, UNASKED,
     criterion::{Bound, Criteria, Reach},
     members::{Lists, Request},
     slots::Slots,
@@ -16,9 +16,9 @@ use crate::{
     buffer::Buffer,
     device::{Device, Shape},
     gaussian::{Area, Frame},
-    grid::{Cells, Count, Plots},
+    grid::{Cells, Count, Counts, Plots},
     real::{Precision, Quad, Real},
-    scan::{Of, starts_of},
+    scan::{Of, starts_of_both},
 };
 
 /// Most Gaussians of an image: a unit goes through all of them where units run one after the other.
@@ -59,14 +59,21 @@ pub(super) fn lists<R: Runtime, P: Precision>(
     let parts = if matches!(request.bound(), Bound::Nearest(count) if count > 1) { 1 } else { parts };
     let most = request.mosaic.images().iter().map(|image| image.1).max().unwrap_or(0);
     let words = most.div_ceil(WORD as usize).max(1);
+    // A part is a word at least: more would have nothing to do, and be counted and scanned all the same.
+    let parts = parts.min(words);
     let units = tiles * parts;
     let kept: Buffer<R, u32> = device.room("tile lists", tiles * words)?;
     let best: Buffer<R, P::Real> = device.uninit(2 * units);
     let (counts, marks) = (device.uninit(units), device.uninit(2 * gaussians));
     let client = device.client();
     let task = || {
-        let (parts, words) = (parts as u32, words as u32);
-        TaskLaunch::new(request.frames.packed.arg(), request.mosaic.arg(), request.criteria(), parts, words)
+        TaskLaunch::new(
+            request.frames.packed.arg(),
+            request.mosaic.arg(),
+            request.criteria(),
+            parts as u32,
+            words as u32,
+        )
     };
     let (cubes, dim) = device.per_unit(units);
     let bound = request.bound();
@@ -80,12 +87,13 @@ pub(super) fn lists<R: Runtime, P: Precision>(
         let totals = totals.arg();
         choose::launch::<P::Real, R>(client, cubes.clone(), dim, task(), best.arg(), kept, counts, totals, bound);
     }
-    let starts = starts_of(device, (&counts, Of::Counts), (totals, 1));
     if gaussians > 0 {
         let (cubes, dim) = device.per_unit(gaussians);
-        mark_tiles::launch::<P::Real, R>(client, cubes, dim, task(), kept.arg(), marks.arg());
+        let counts = request.mosaic.counts();
+        mark_tiles::launch::<R>(client, cubes, dim, counts, kept.arg(), marks.arg(), words as u32);
     }
-    let slot_starts = starts_of(device, (&marks, Of::Marks), (&device.uninit(1), 0));
+    let both = [(&counts, Of::Counts), (&marks, Of::Marks)];
+    let [starts, slot_starts] = starts_of_both(device, both, totals, [1, UNASKED]);
     let tile_starts = device.uninit(tiles + 1);
     let members = device.room("tile lists", room)?;
     let slots = Slots {
@@ -95,11 +103,11 @@ pub(super) fn lists<R: Runtime, P: Precision>(
         of_members: device.uninit(room),
     };
     let (cubes, dim) = device.per_unit(units + 1);
-    fill::launch::<P::Real, R>(
+    fill::launch::<R>(
         client,
         cubes,
         dim,
-        task(),
+        PartsLaunch::new(request.mosaic.counts(), parts as u32, words as u32),
         KeptLaunch::new(kept.arg(), marks.arg(), starts.arg(), slots.starts.arg()),
         FilledLaunch::new(
             tile_starts.arg(),
@@ -135,27 +143,42 @@ struct Range {
     end: u32,
 }
 
+/// What of a [`Task`] says which Gaussians a unit has.
+#[derive(CubeType, CubeLaunch)]
+struct Parts {
+    counts: Counts,
+    parts: u32,
+    words: u32,
+}
+
+#[cube]
+impl Range {
+    /// Ranges begin where a word does.
+    fn of(counts: &Counts, unit: u32, parts: u32) -> Range {
+        let tile = unit / parts;
+        let image = counts.holding(tile, Count::Tiles);
+        let base = counts.before(image, Count::Gaussians);
+        let gaussians = counts.before(image + 1u32, Count::Gaussians) - base;
+        let each = gaussians.div_ceil(parts).div_ceil(WORD) * WORD;
+        let first = u32::min(unit % parts * each, gaussians);
+        Range { tile, image, base, first: base + first, end: base + u32::min(first + each, gaussians) }
+    }
+
+    /// Where the word is that has a tile's bit of a Gaussian.
+    fn word(&self, n: u32, words: u32) -> usize {
+        (self.tile * words + (n - self.base) / WORD) as usize
+    }
+}
+
 #[cube]
 impl<F: Real> Task<F> {
-    /// Ranges begin where a word does.
     fn range(&self, unit: u32) -> Range {
-        let tile = unit / self.parts;
-        let image = self.plots.holding(tile, Count::Tiles);
-        let base = self.plots.before(image, Count::Gaussians);
-        let gaussians = self.plots.before(image + 1u32, Count::Gaussians) - base;
-        let each = gaussians.div_ceil(self.parts).div_ceil(WORD) * WORD;
-        let first = u32::min(unit % self.parts * each, gaussians);
-        Range { tile, image, base, first: base + first, end: base + u32::min(first + each, gaussians) }
+        Range::of(&self.plots.counts, unit, self.parts)
     }
 
     fn area(&self, range: Range) -> Area<F> {
         let local = range.tile - self.plots.before(range.image, Count::Tiles);
         self.criteria.widen(self.plots.lattice(range.image).area(local, TILE))
-    }
-
-    /// Where the word is that has a tile's bit of a Gaussian.
-    fn word(&self, range: Range, n: u32) -> usize {
-        (range.tile * self.words + (n - range.base) / WORD) as usize
     }
 }
 
@@ -229,7 +252,7 @@ fn choose<F: Real>(
                 count += 1u32;
             }
             if bit == WORD - 1 || n + 1u32 == range.end {
-                kept[task.word(range, n)] = word;
+                kept[range.word(n, task.words)] = word;
                 word = 0u32;
             }
         }
@@ -240,16 +263,16 @@ fn choose<F: Real>(
 
 /// One unit per Gaussian: a bit for each of its image's tiles.
 #[cube(launch)]
-fn mark_tiles<F: Real>(task: &Task<F>, kept: &Array<u32>, marks: &mut Array<u32>) {
+fn mark_tiles(counts: &Counts, kept: &Array<u32>, marks: &mut Array<u32>, words: u32) {
     if 2 * ABSOLUTE_POS < marks.len() {
         let n = ABSOLUTE_POS as u32;
-        let image = task.plots.holding(n, Count::Gaussians);
-        let local = n - task.plots.before(image, Count::Gaussians);
-        let first = task.plots.before(image, Count::Tiles);
+        let image = counts.holding(n, Count::Gaussians);
+        let local = n - counts.before(image, Count::Gaussians);
+        let first = counts.before(image, Count::Tiles);
         let mut low = 0u32;
         let mut high = 0u32;
-        for tile in first..task.plots.before(image + 1u32, Count::Tiles) {
-            let bit = (kept[(tile * task.words + local / WORD) as usize] >> (local % WORD)) & 1u32;
+        for tile in first..counts.before(image + 1u32, Count::Tiles) {
+            let bit = (kept[(tile * words + local / WORD) as usize] >> (local % WORD)) & 1u32;
             let at = tile - first;
             if at < WORD {
                 low |= bit << at;
@@ -283,18 +306,18 @@ struct Filled {
 
 /// Writes the members of every range, and behind the last where they end.
 #[cube(launch)]
-fn fill<F: Real>(task: &Task<F>, found: &Kept, filled: &mut Filled, room: u32) {
+fn fill(task: &Parts, found: &Kept, filled: &mut Filled, room: u32) {
     let unit = ABSOLUTE_POS as u32;
     let tiles = filled.tile_starts.len() as u32 - 1u32;
     if unit < tiles * task.parts {
-        let range = task.range(unit);
+        let range = Range::of(&task.counts, unit, task.parts);
         let mut at = found.starts[unit as usize];
         if unit % task.parts == 0u32 {
             filled.tile_starts[range.tile as usize] = at;
         }
-        let tile = range.tile - task.plots.before(range.image, Count::Tiles);
+        let tile = range.tile - task.counts.before(range.image, Count::Tiles);
         for n in range.first..range.end {
-            if ((found.kept[task.word(range, n)] >> ((n - range.base) % WORD)) & 1u32) != 0u32 {
+            if ((found.kept[range.word(n, task.words)] >> ((n - range.base) % WORD)) & 1u32) != 0u32 {
                 let mut slot = found.slot_starts[n as usize];
                 let low = found.marks[2 * n as usize];
                 if tile < WORD {

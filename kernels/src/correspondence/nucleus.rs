@@ -10,8 +10,8 @@ use crate::{
 /// Parts into which the range of the threshold is cut, twice: it ends within 1/1024 of the range, some hundredths of a nat.
 const PARTS: u32 = 32;
 
-/// The least logit to keep: about the largest for which what is left out weighs at most `droppable` of the row. `odds` is the
-/// background's weight, as a share of the largest.
+/// The least logit to keep: about the largest for which what is left out weighs at most `droppable` of the row; of 0, lower than any.
+/// `odds` is the background's weight, as a share of the largest.
 #[cube]
 pub(super) fn nucleus<F: Real>(
     frames: &Array<Quad<F>>,
@@ -24,10 +24,13 @@ pub(super) fn nucleus<F: Real>(
     droppable: F,
 ) -> F {
     let parts = comptime!(PARTS as usize);
-    // Each of the members below this weighs at most droppable / members of the largest.
-    let mut low = largest + (droppable / F::cast_from(u32::max(end - first, 1u32))).ln();
-    let mut width = (largest - low) / F::cast_from(PARTS);
-    if end - first > 1u32 {
+    let mut low = F::min_value();
+    if droppable > F::new(0.0) {
+        // Each of the members below this weighs at most droppable / members of the largest.
+        low = largest + (droppable / F::cast_from(u32::max(end - first, 1u32))).ln();
+    }
+    if end - first > 1u32 && droppable > F::new(0.0) {
+        let mut width = (largest - low) / F::cast_from(PARTS);
         // Two looks at the members, not ten: each finds what is lighter than any of the thresholds.
         for _cut in 0..2u32 {
             let mut lighter = Array::<F>::new(parts);

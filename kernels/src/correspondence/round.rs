@@ -3,8 +3,8 @@
 use cubecl::prelude::*;
 
 use super::{
-    Transposed,
-    rows::{Entries, Stage},
+    Stored, Transposed,
+    rows::{Entries, Kept, Stage},
 };
 use crate::{
     Result,
@@ -17,19 +17,14 @@ use crate::{
 /// what `f32` holds of a weight above 1/4.
 const PARTS: u32 = 32;
 
-/// Entries with rounded weights, the backgrounds' weights, and what the rows dropped.
-type Rounded<R, P> =
-    (Entries<R, <P as Precision>::Weight>, Buffer<R, <P as Precision>::Weight>, Buffer<R, <P as Precision>::Real>);
-
 /// Writes the rows with whole weights, rounds these, and looks them up for the other order.
 pub(super) fn rounded<R: Runtime, P: Precision>(
     stage: &Stage<'_, R, P>,
-    totals: &Buffer<R, u32>,
+    kept: &Kept<R, P, P::Real>,
     room: usize,
-) -> Result<Rounded<R, P>> {
+) -> Result<Stored<R, P>> {
     let device = stage.device;
-    let kept = stage.count::<P::Real>()?;
-    let Entries { row_starts, columns, weights: whole, transposed } = stage.fill(&kept, totals, room)?;
+    let Entries { row_starts, columns, weights: whole, transposed } = stage.fill(kept, room)?;
     let rows = kept.background.len();
     let background: Buffer<R, P::Weight> = device.uninit(rows);
     let weights: Buffer<R, P::Weight> = device.room("transport kernel", room)?;
@@ -68,7 +63,7 @@ pub(super) fn rounded<R: Runtime, P: Precision>(
     }
     let Transposed { slot_starts, entry_starts, rows, .. } = transposed;
     let transposed = Transposed { slot_starts, entry_starts, rows, weights: by_slot };
-    Ok((Entries { row_starts, columns, weights, transposed }, background, kept.dropped))
+    Ok((Entries { row_starts, columns, weights, transposed }, background))
 }
 
 /// One unit per slot: the weights of its Gaussian in its rows.

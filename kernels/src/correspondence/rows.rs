@@ -5,26 +5,30 @@ use cubecl::prelude::*;
 use super::{Background, Tolerance, Transposed, nucleus::nucleus};
 use crate::{
     Result,
-    bins::{Bins, TILE},
+    bins::{Bins, TILE, UNASKED},
     buffer::Buffer,
     device::Device,
     gaussian::{Frame, Frames, Point},
-    grid::Plots,
+    grid::Counts,
     rasterize::{Lists, ListsLaunch},
     real::{Precision, Quad, Real, Storage, real},
-    scan::{Of, starts_of},
+    scan::{Of, starts_of_both},
 };
 
 /// Rows before their entries are written; weights are stored as `W`.
 pub(super) struct Kept<R: Runtime, P: Precision, W: Storage> {
-    pub counts: Buffer<R, u32>,
+    /// Where the entries of every row start, `[cells + 1]`.
+    row_starts: Buffer<R, u32>,
+    /// Where those of every slot do, and its cells; see [`Stage::marks`].
+    entry_starts: Buffer<R, u32>,
+    marks: Buffer<R, u32>,
     /// For every cell a bit for each member of its tile's list, 1 if its row keeps an entry of it; see [`word_of`].
-    pub members: Buffer<R, u32>,
+    members: Buffer<R, u32>,
     /// Largest logit, `[cells]`.
-    pub largest: Buffer<R, P::Real>,
+    largest: Buffer<R, P::Real>,
     /// Sum of `exp(logit - largest)` over what is kept, `[cells]`. Their logs are not added: far out the sum's last digit
     /// would be worth more than a weight's.
-    pub total: Buffer<R, P::Real>,
+    total: Buffer<R, P::Real>,
     pub background: Buffer<R, W>,
     pub dropped: Buffer<R, P::Real>,
 }
@@ -51,69 +55,54 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
         ListsLaunch::new(self.bins.tile_starts.arg(), self.bins.members.arg(), self.bins.mosaic.arg())
     }
 
-    pub fn count<W: Storage>(&self) -> Result<Kept<R, P, W>> {
-        let (cells, what) = (self.bins.cells(), "rows of the transport kernel");
-        let kept = Kept {
-            counts: self.device.room(what, cells)?,
-            members: self.device.room(what, (self.bins.pairs() / 32 + self.bins.tiles() + 1) * CELLS as usize)?,
-            largest: self.device.room(what, cells)?,
-            total: self.device.room(what, cells)?,
-            background: self.device.room(what, cells)?,
-            dropped: self.device.room(what, cells)?,
-        };
-        let (count, dim) = self.device.per_tile(self.bins.tiles());
+    /// Finds what every row keeps, and where its entries go; how many there are goes to the fourth of `totals`.
+    pub fn count<W: Storage>(&self, totals: &Buffer<R, u32>) -> Result<Kept<R, P, W>> {
+        let (device, cells, what) = (self.device, self.bins.cells(), "rows of the transport kernel");
+        let counts: Buffer<R, u32> = device.room(what, cells)?;
+        let members = device.room(what, (self.bins.pairs() / 32 + self.bins.tiles() + 1) * CELLS as usize)?;
+        let (largest, total) = (device.room(what, cells)?, device.room(what, cells)?);
+        let (background, dropped) = (device.room(what, cells)?, device.room(what, cells)?);
+        let (count, dim) = device.per_tile(self.bins.tiles());
         count_rows::launch::<P::Real, W, R>(
-            self.device.client(),
+            device.client(),
             count,
             dim,
             self.frames.packed.arg(),
             self.lists(),
-            RowsLaunch::new(
-                kept.counts.arg(),
-                kept.members.arg(),
-                kept.largest.arg(),
-                kept.total.arg(),
-                kept.background.arg(),
-                kept.dropped.arg(),
-            ),
-            real(self.tolerance.row_bound()),
+            RowsLaunch::new(counts.arg(), members.arg(), largest.arg(), total.arg(), background.arg(), dropped.arg()),
+            real(self.tolerance.row_bound::<P::Real>()),
             self.background,
         );
-        Ok(kept)
+        let marks = self.marks(&members)?;
+        let both = [(&counts, Of::Counts), (&marks, Of::Marks)];
+        let [row_starts, entry_starts] = starts_of_both(device, both, totals, [3, UNASKED]);
+        Ok(Kept { row_starts, entry_starts, marks, members, largest, total, background, dropped })
     }
 
     /// For every slot two words, a bit for each cell of its tile whose row keeps an entry of the slot's Gaussian.
-    fn marks<W: Storage>(&self, kept: &Kept<R, P, W>) -> Result<Buffer<R, u32>> {
+    fn marks(&self, kept: &Buffer<R, u32>) -> Result<Buffer<R, u32>> {
         let pairs = self.bins.pairs();
         let marks = self.device.room("marks of the transport kernel", 2 * pairs)?;
         if pairs > 0 {
             let (count, dim) = self.device.per_unit(pairs);
-            mark_slots::launch::<P::Real, R>(
+            mark_slots::launch::<R>(
                 self.device.client(),
                 count,
                 dim,
                 self.bins.member_slots.arg(),
                 self.bins.slot_starts.arg(),
                 self.bins.slot_tiles.arg(),
-                kept.members.arg(),
-                self.bins.mosaic.arg(),
+                kept.arg(),
+                self.bins.mosaic.counts(),
                 marks.arg(),
             );
         }
         Ok(marks)
     }
 
-    /// Writes the entries, as far as there is room for them; the total goes to the fourth of `totals`.
-    pub fn fill<W: Storage>(
-        &self,
-        kept: &Kept<R, P, W>,
-        totals: &Buffer<R, u32>,
-        room: usize,
-    ) -> Result<Entries<R, W>> {
+    /// Writes the entries, as far as there is room for them.
+    pub fn fill<W: Storage>(&self, kept: &Kept<R, P, W>, room: usize) -> Result<Entries<R, W>> {
         let (device, what) = (self.device, "transport kernel");
-        let marks = self.marks(kept)?;
-        let row_starts = starts_of(device, (&kept.counts, Of::Counts), (totals, 3));
-        let entry_starts = starts_of(device, (&marks, Of::Marks), (&device.uninit(1), 0));
         let (columns, weights) = (device.room(what, room)?, device.room(what, room)?);
         let (rows, by_slot) = (device.room(what, room)?, device.room(what, room)?);
         if room > 0 {
@@ -126,19 +115,19 @@ impl<R: Runtime, P: Precision> Stage<'_, R, P> {
                 self.lists(),
                 MarkedLaunch::new(
                     self.bins.member_slots.arg(),
-                    marks.arg(),
+                    kept.marks.arg(),
                     kept.members.arg(),
-                    row_starts.arg(),
-                    entry_starts.arg(),
+                    kept.row_starts.arg(),
+                    kept.entry_starts.arg(),
                     kept.largest.arg(),
                     kept.total.arg(),
                 ),
                 WrittenLaunch::new(columns.arg(), weights.arg(), rows.arg(), by_slot.arg()),
             );
         }
-        let slot_starts = self.bins.slot_starts.clone();
+        let (slot_starts, entry_starts) = (self.bins.slot_starts.clone(), kept.entry_starts.clone());
         let transposed = Transposed { slot_starts, entry_starts, rows, weights: by_slot };
-        Ok(Entries { row_starts, columns, weights, transposed })
+        Ok(Entries { row_starts: kept.row_starts.clone(), columns, weights, transposed })
     }
 }
 
@@ -185,12 +174,12 @@ fn word_of(member: u32, tile: u32, cell: u32) -> usize {
 
 /// One unit per member of a list: its bits, cell by cell, for its slot. Slots that there are not have none.
 #[cube(launch)]
-fn mark_slots<F: Real>(
+fn mark_slots(
     member_slots: &Array<u32>,
     slot_starts: &Array<u32>,
     slot_tiles: &Array<u32>,
     kept: &Array<u32>,
-    plots: &Plots<F>,
+    counts: &Counts,
     marks: &mut Array<u32>,
 ) {
     let member = ABSOLUTE_POS as u32;
@@ -201,9 +190,9 @@ fn mark_slots<F: Real>(
         if member < slot_starts[slot_starts.len() - 1] {
             slot = member_slots[ABSOLUTE_POS];
             let tile = slot_tiles[slot as usize];
-            let place = plots.place(tile);
-            let columns = u32::min(place.lattice.columns - place.column, TILE);
-            for y in 0..u32::min(place.lattice.rows - place.row, TILE) {
+            let corner = counts.corner(tile);
+            let columns = u32::min(corner.columns - corner.column, TILE);
+            for y in 0..u32::min(corner.rows - corner.row, TILE) {
                 for x in 0..columns {
                     let cell = y * TILE + x;
                     let bit = (kept[word_of(member, tile, cell)] >> (member % 32u32)) & 1u32;

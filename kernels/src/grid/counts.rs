@@ -2,6 +2,8 @@
 
 use cubecl::prelude::*;
 
+use crate::bins::TILE;
+
 /// Numbers per image in the table: what comes before it (as [`Count`] numbers them), then its columns and rows.
 pub(super) const ROW: u32 = 7;
 pub(super) const COLUMNS: u32 = 5;
@@ -55,6 +57,32 @@ impl Counts {
         low
     }
 
+    /// Number of an annotation's column: every image's annotations come before its background.
+    pub fn column(&self, annotation: u32, image: u32) -> u32 {
+        annotation + image
+    }
+
+    /// Number of an image's background column.
+    pub fn background(&self, image: u32) -> u32 {
+        self.before(image + 1u32, Count::Gaussians) + image
+    }
+
+    /// Which cells tile `tile` of the batch has.
+    pub fn corner(&self, tile: u32) -> Corner {
+        let image = self.holding(tile, Count::Tiles);
+        let size = (image * ROW + COLUMNS) as usize;
+        let columns = self.table[size];
+        let (local, across) = (tile - self.before(image, Count::Tiles), columns.div_ceil(TILE));
+        Corner {
+            image,
+            first_cell: self.before(image, Count::Cells),
+            columns,
+            rows: self.table[size + 1],
+            column: local % across * TILE,
+            row: local / across * TILE,
+        }
+    }
+
     /// Groups before the image, where `size` elements of an image make one and every image has at least one.
     pub fn groups_before(&self, image: u32, #[comptime] count: Count, #[comptime] size: u32) -> u32 {
         self.before(image, count) / size + image
@@ -74,4 +102,16 @@ impl Counts {
         }
         low
     }
+}
+
+/// A tile, by its top-left cell, in a grid of `columns x rows` cells.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Corner {
+    pub image: u32,
+    /// First cell of the image.
+    pub first_cell: u32,
+    pub columns: u32,
+    pub rows: u32,
+    pub column: u32,
+    pub row: u32,
 }

@@ -158,33 +158,25 @@ impl<F: Real> Plots<F> {
         lattice.centre(local % lattice.columns, local / lattice.columns)
     }
 
-    /// Number of an annotation's column: every image's annotations come before its background.
+    /// See [`Counts::column`].
     pub fn column(&self, annotation: u32, image: u32) -> u32 {
-        annotation + image
+        self.counts.column(annotation, image)
     }
 
-    /// The image whose columns hold number `column`.
-    pub fn image_of_column(&self, column: u32) -> u32 {
-        self.counts.holding_group(column, Count::Gaussians, 1u32)
-    }
-
-    /// Number of an image's background column.
+    /// See [`Counts::background`].
     pub fn background(&self, image: u32) -> u32 {
-        self.before(image + 1u32, Count::Gaussians) + image
+        self.counts.background(image)
     }
 
     /// Where tile `tile` of the batch lies.
     pub fn place(&self, tile: u32) -> Place<F> {
-        let image = self.holding(tile, Count::Tiles);
-        let lattice = self.lattice(image);
-        let across = lattice.across(TILE);
-        let local = tile - self.before(image, Count::Tiles);
+        let corner = self.counts.corner(tile);
         Place::<F> {
-            image,
-            first_cell: self.before(image, Count::Cells),
-            lattice,
-            column: local % across * TILE,
-            row: local / across * TILE,
+            image: corner.image,
+            first_cell: corner.first_cell,
+            lattice: self.lattice(corner.image),
+            column: corner.column,
+            row: corner.row,
         }
     }
 

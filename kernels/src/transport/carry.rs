@@ -8,7 +8,7 @@ use crate::{
     buffer::Buffer,
     correspondence::Correspondence,
     device::Device,
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Real, Storage, weight_of},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn carry<R: Runtime, P: Precision>(
         density.arg(),
         carried.slots.arg(),
         carried.tiles.arg(),
-        kernel.mosaic.arg(),
+        kernel.mosaic.counts(),
         slots as u32,
         costs.is_some(),
     );
@@ -59,12 +59,12 @@ fn carry_mass<F: Real, W: Storage>(
     density: &Array<F>,
     of_slots: &mut Array<F>,
     of_tiles: &mut Array<F>,
-    plots: &Plots<F>,
+    counts: &Counts,
     slots: u32,
     #[comptime] has_cost: bool,
 ) {
     let unit = ABSOLUTE_POS as u32;
-    let tiles = plots.total(Count::Tiles);
+    let tiles = counts.total(Count::Tiles);
     if unit < slots {
         let mut sum = F::new(0.0);
         for entry in entry_starts[unit as usize]..entry_starts[unit as usize + 1] {
@@ -73,12 +73,12 @@ fn carry_mass<F: Real, W: Storage>(
         of_slots[unit as usize] = sum;
     } else if unit < slots + tiles {
         let tile = unit - slots;
-        let place = plots.place(tile);
+        let place = counts.corner(tile);
         let mut left = F::new(0.0);
         let mut paid = F::new(0.0);
-        for row in place.row..u32::min(place.row + TILE, place.lattice.rows) {
-            for column in place.column..u32::min(place.column + TILE, place.lattice.columns) {
-                let cell = (place.first_cell + row * place.lattice.columns + column) as usize;
+        for row in place.row..u32::min(place.row + TILE, place.rows) {
+            for column in place.column..u32::min(place.column + TILE, place.columns) {
+                let cell = (place.first_cell + row * place.columns + column) as usize;
                 left += weight_of::<F, W>(background[cell]) * density[cell];
                 if comptime!(has_cost) {
                     paid += costs[cell] * density[cell];

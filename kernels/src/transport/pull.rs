@@ -2,13 +2,12 @@
 
 use cubecl::prelude::*;
 
-use super::{Terms, carry::Carried};
+use super::{Terms, carry::Carried, lanes};
 use crate::{
-    arithmetic::sum_range,
     buffer::Buffer,
     correspondence::Correspondence,
-    device::Device,
-    grid::{Count, Plots},
+    device::{Device, Shape},
+    grid::{Count, Counts},
     real::{Precision, Real, Storage, real, weight_of},
 };
 
@@ -29,8 +28,7 @@ pub(super) fn pull<R: Runtime, P: Precision>(
         Some((_, value, carried, losses, _)) => (value, &carried.tiles, losses),
         None => (values, values, &unwritten),
     };
-    // Behind the cells, a unit for every image.
-    let (cubes, dim) = device.per_unit(kernel.cells() + if whole.is_some() { images } else { 0 });
+    let (cubes, dim) = lanes::spread(device, if whole.is_some() { images } else { 0 }, kernel.cells());
     pull_values::launch::<P::Real, P::Weight, R>(
         device.client(),
         cubes,
@@ -47,11 +45,12 @@ pub(super) fn pull<R: Runtime, P: Precision>(
         of_tiles.arg(),
         pulled.arg(),
         losses.arg(),
-        kernel.mosaic.arg(),
+        kernel.mosaic.counts(),
         real(cost.map_or(0.0, |(factor, _)| *factor)),
         real(scale),
         cost.is_some(),
         whole.is_some(),
+        device.shape(),
     );
     pulled
 }
@@ -66,7 +65,7 @@ struct Rows<F: Real, W: Storage> {
     costs: Array<F>,
 }
 
-/// One unit per cell, then (`whole`) one per image.
+/// One unit per cell and (`whole`) as many per image as [`lanes`] has.
 #[cube(launch)]
 fn pull_values<F: Real, W: Storage>(
     rows: &Rows<F, W>,
@@ -75,37 +74,45 @@ fn pull_values<F: Real, W: Storage>(
     of_tiles: &Array<F>,
     pulled: &mut Array<F>,
     losses: &mut Array<F>,
-    plots: &Plots<F>,
+    counts: &Counts,
     cost_factor: F,
     scale: F,
     #[comptime] has_cost: bool,
     #[comptime] whole: bool,
+    #[comptime] shape: Shape,
 ) {
-    let cells = plots.total(Count::Cells);
-    let unit = ABSOLUTE_POS as u32;
-    if unit < cells {
-        let row = ABSOLUTE_POS;
-        let image = plots.holding(unit, Count::Cells);
-        let mut sum = weight_of::<F, W>(rows.background[row]) * values[plots.background(image) as usize];
+    let cells = counts.total(Count::Cells);
+    let mut summed = 0u32.runtime();
+    if comptime!(whole) {
+        summed = counts.images();
+    }
+    let cell = lanes::element(summed, shape);
+    if cell < cells {
+        let row = cell as usize;
+        let image = counts.holding(cell, Count::Cells);
+        let mut sum = weight_of::<F, W>(rows.background[row]) * values[counts.background(image) as usize];
         for entry in rows.starts[row]..rows.starts[row + 1] {
-            let column = plots.column(rows.columns[entry as usize], image);
+            let column = counts.column(rows.columns[entry as usize], image);
             sum += weight_of::<F, W>(rows.weights[entry as usize]) * values[column as usize];
         }
         if comptime!(has_cost) {
             sum += cost_factor * rows.costs[row];
         }
         pulled[row] = scale * sum;
-    } else if comptime!(whole) {
-        let image = unit - cells;
-        if image < plots.images() {
-            let first = plots.before(image, Count::Gaussians) + image;
-            let mut sum = sum_range::<F>(of_columns, first, plots.background(image) + 1u32);
+    }
+    if comptime!(whole) {
+        let image = lanes::image(cells, shape);
+        if image < summed {
+            let first = counts.before(image, Count::Gaussians) + image;
+            let mut sum = lanes::sum::<F>(of_columns, first, counts.background(image) + 1u32, shape);
             if comptime!(has_cost) {
-                let tiles = plots.total(Count::Tiles);
-                let end = tiles + plots.before(image + 1u32, Count::Tiles);
-                sum += cost_factor * sum_range::<F>(of_tiles, tiles + plots.before(image, Count::Tiles), end);
+                let tiles = counts.total(Count::Tiles);
+                let end = tiles + counts.before(image + 1u32, Count::Tiles);
+                sum += cost_factor * lanes::sum::<F>(of_tiles, tiles + counts.before(image, Count::Tiles), end, shape);
             }
-            losses[image as usize] = scale * sum;
+            if lanes::has_sum(shape) {
+                losses[image as usize] = scale * sum;
+            }
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use cubecl::prelude::*;
 
-use super::{Terms, carry::Carried};
+use super::{Terms, carry::Carried, lanes};
 use crate::{
     arithmetic::sum_range,
     buffer::Buffer,
     correspondence::Correspondence,
-    device::Device,
+    device::{Device, Shape},
     discrepancy::{Discrepancy, Kind, slope_of, value_of},
-    grid::{Count, Plots},
+    grid::{Count, Counts},
     real::{Precision, Real, real},
 };
 
@@ -31,7 +31,8 @@ pub(super) fn settle<R: Runtime, P: Precision>(
     let (value, slope) = (device.uninit(compared), device.uninit(compared));
     let (target, weight) = terms.map_or((&carried.slots, &carried.slots), |terms| (&terms.target, &terms.weight));
     let discrepancy = terms.map_or(Discrepancy::L1, |terms| terms.discrepancy);
-    let (cubes, dim) = device.per_unit(columns);
+    let (images, annotations) = (kernel.mosaic.images().len(), kernel.mosaic.total(Count::Gaussians));
+    let (cubes, dim) = lanes::spread(device, images, annotations);
     settle_columns::launch::<P::Real, R>(
         device.client(),
         cubes,
@@ -42,10 +43,11 @@ pub(super) fn settle<R: Runtime, P: Precision>(
         target.arg(),
         weight.arg(),
         SettledLaunch::new(mass.arg(), value.arg(), slope.arg()),
-        kernel.mosaic.arg(),
+        kernel.mosaic.counts(),
         real(discrepancy.width()),
         discrepancy.kind(),
         terms.is_some(),
+        device.shape(),
     );
     Compared { mass, value, slope }
 }
@@ -57,7 +59,7 @@ struct Settled<F: Real> {
     slope: Array<F>,
 }
 
-/// One unit per column.
+/// One unit per annotation, and as many per background as [`lanes`] has.
 #[cube(launch)]
 fn settle_columns<F: Real>(
     slot_starts: &Array<u32>,
@@ -66,22 +68,30 @@ fn settle_columns<F: Real>(
     target: &Array<F>,
     weight: &Array<F>,
     settled: &mut Settled<F>,
-    plots: &Plots<F>,
+    counts: &Counts,
     width: F,
     #[comptime] kind: Kind,
     #[comptime] compare: bool,
+    #[comptime] shape: Shape,
 ) {
-    let column = ABSOLUTE_POS as u32;
-    if column < plots.total(Count::Gaussians) + plots.images() {
-        let image = plots.image_of_column(column);
-        let mut mass = F::new(0.0);
-        if column == plots.background(image) {
-            let end = plots.before(image + 1u32, Count::Tiles);
-            mass += sum_range::<F>(of_tiles, plots.before(image, Count::Tiles), end);
-        } else {
-            let annotation = (column - image) as usize;
-            mass += sum_range::<F>(of_slots, slot_starts[annotation], slot_starts[annotation + 1]);
-        }
+    let annotations = counts.total(Count::Gaussians);
+    let annotation = lanes::element(counts.images(), shape);
+    let background = lanes::image(annotations, shape);
+    let mut mass = F::new(0.0);
+    let mut column = 0u32.runtime();
+    let mut settles = annotation < annotations;
+    if settles {
+        let (first, end) = (slot_starts[annotation as usize], slot_starts[annotation as usize + 1]);
+        mass += sum_range::<F>(of_slots, first, end);
+        column = counts.column(annotation, counts.holding(annotation, Count::Gaussians));
+    }
+    if background < counts.images() {
+        let end = counts.before(background + 1u32, Count::Tiles);
+        mass += lanes::sum::<F>(of_tiles, counts.before(background, Count::Tiles), end, shape);
+        column = counts.background(background);
+        settles = lanes::has_sum(shape);
+    }
+    if settles {
         let at = column as usize;
         settled.mass[at] = mass;
         if comptime!(compare) {

@@ -1,7 +1,7 @@
 //! Gaussians moved with their image.
 
 use proptest::prelude::*;
-use splatport::kernels::affine::{Affine, transform};
+use splatport::kernels::affine::{Affine, Moved, transform};
 use splatport::reference::gaussian::Gaussian;
 use splatport::strategies;
 
@@ -29,8 +29,9 @@ fn covariance(scales: [f64; 2], rotation: f64) -> [f64; 3] {
 fn check((set, map): &(Vec<Gaussian<f64>>, Affine), tally: &mut Tally) {
     let picked: Vec<u32> = (0..set.len() as u32).rev().collect();
     poison(&[9 * set.len()]);
-    let moved = transform(device(), &upload(set, 3), &device().upload(&picked), *map).expect("a transform");
-    let rows = wide(moved.parameters.read().expect("parameters"));
+    let gaussians = upload(set, 3);
+    let moved = transform(device(), &[Moved { gaussians: &gaussians, picked, affine: *map }]).expect("a transform");
+    let rows = wide(moved[0].parameters.read().expect("parameters"));
     tally.equal("length", &rows.len(), &(9 * set.len()));
     let [[a, b], [c, d]] = map.matrix;
     let norm = a * a + b * b + c * c + d * d;
@@ -60,4 +61,35 @@ fn check((set, map): &(Vec<Gaussian<f64>>, Affine), tally: &mut Tally) {
 #[test]
 fn covariances_are_mapped() {
     property("affine", 48, (strategies::gaussians(20, 60, 40, 8.0), maps()), check);
+}
+
+/// Images of a batch, more than one launch takes, of unlike channels and some without Gaussians, have the bits that they have alone.
+#[test]
+fn a_batch_is_moved_as_each_of_it() {
+    let random = crate::stages::noise(17, 4 * 60);
+    let one = |r: &[f64]| Gaussian { rotation: r[3], ..Gaussian::round([40.0 * r[0], 30.0 * r[1]], 1.0 + r[2]) };
+    let set: Vec<_> = random.chunks_exact(4).map(one).collect();
+    let sources: Vec<_> = [(0..9, 3), (9..9, 3), (9..14, 3), (0..60, 3), (3..4, 3), (20..50, 1), (0..30, 3)]
+        .into_iter()
+        .map(|(part, channels)| upload(&set[part], channels))
+        .collect();
+    let image = |(at, gaussians)| {
+        let turn = at as f64;
+        let affine =
+            Affine { matrix: [[turn.cos(), -turn.sin()], [1.5 * turn.sin(), turn.cos()]], shift: [turn, -3.0] };
+        let of: &splatport::Gaussians<super::R, f32> = gaussians;
+        Moved { gaussians: of, picked: (0..of.len() as u32).rev().step_by(2).collect(), affine }
+    };
+    let images = || sources.iter().enumerate().map(image).collect::<Vec<_>>();
+    let bits = |moved: &splatport::Gaussians<super::R, f32>| {
+        moved.parameters.read().expect("parameters").into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    poison(&[9 * 60, 9 * 30, 9 * 5]);
+    let together = transform(device(), &images()).expect("a transform");
+    assert_eq!(together.iter().map(|moved| moved.len()).collect::<Vec<_>>(), [5, 0, 3, 30, 1, 15, 15]);
+    for (at, image) in images().into_iter().enumerate() {
+        let alone = transform(device(), &[image]).expect("a transform");
+        assert!(bits(&together[at]) == bits(&alone[0]), "image {at}: other bits");
+    }
+    assert!(transform(device(), &Vec::<Moved<'_, super::R, f32>>::new()).expect("nothing").is_empty());
 }

@@ -2,7 +2,7 @@
 //! comparison with the oracle; lists made with a margin serve the gaussians that moved since.
 
 use splatport::kernels::{
-    Cells, Error, Mosaic,
+    Cells, Error, Mosaic, Shape,
     bins::{Bins, Room, Rule, bins, bins_of_batch},
     gaussian::Framing,
     rasterize::{Compositing, Scene, rasterize},
@@ -145,5 +145,19 @@ fn gaussians_must_be_those_of_the_grids() {
         let error = bins_of_batch(device(), &frames, &mosaic, (Rule::Nearest(1), 0.0), &mut Room::default())
             .expect_err("other numbers");
         assert!(matches!(error, Error::Length { what: "frames", .. }), "{error}");
+    }
+}
+
+/// Software Vulkan would end a unit's loop over them after 65535, without a word, though no tile has too many.
+#[test]
+fn crowds_on_one_coarse_tile_are_refused_where_loops_end() {
+    let at = |n: u32| [f64::from(n % 256) / 4.0 + 0.125, f64::from(n / 256) / 4.0 + 0.125];
+    let set: Vec<_> = (0..65_001).map(|n| Gaussian::round(at(n), 0.25)).collect();
+    let frames = framed(&set, 1, Framing::default());
+    let refused = bins(device(), &frames, Cells::pixels(64, 64), Rule::Within(9.0));
+    match (device().shape(), refused) {
+        (Shape::Gathered, Err(Error::Count { value, max, .. })) => assert_eq!((value, max), (65_001, 65_000)),
+        (Shape::Tiled, Ok(lists)) => assert!(lists.pairs() >= set.len()),
+        (shape, other) => panic!("{shape:?}: {:?}", other.map(|lists| lists.pairs())),
     }
 }

@@ -33,7 +33,7 @@ fn rows_are_the_posterior() {
 }
 
 /// A row keeps no more than it must: without what is lighter than a hair above its least weight, it would drop more than its
-/// share of `tau`. The hair is the last halving of the range in which the device looks for the threshold. Rounding moves
+/// share of `tau`. The hair is 1/1024 of the range in which the device looks for the threshold. Rounding moves
 /// masses by a row's error.
 #[test]
 fn rows_are_as_short_as_their_tolerance_lets_them() {
@@ -226,4 +226,35 @@ fn shape_and_company_change_nothing() {
             tally.equal("with a wide one", &stored(&[(*cells, set), company], *rule, shape), &alone);
         }
     });
+}
+
+/// What a build runs over is its room: of a guess nothing stays but a quarter more than was needed, a larger batch's room goes slowly,
+/// and all of it has the same bits.
+#[test]
+fn room_is_what_was_needed() {
+    let at = |n: u32| [f64::from(n % 20) * 3.0 + 1.0, f64::from(n / 20) * 3.0 + 1.0];
+    let set = |count: u32| (0..count).map(|n| Gaussian::round(at(n), 0.5)).collect::<Vec<_>>();
+    let mut room = Room::default();
+    let mut build = |count: u32| {
+        let (set, cells) = (set(count), Cells::pixels(64, 64));
+        let frames = framed(&set, 1, Rule::Hard(1.5).framing());
+        let mosaic = Mosaic::new(device(), &[(cells, set.len())]).expect("a mosaic");
+        poison(&[set.len(), 100, 4000]);
+        let background = Rule::Hard(1.5).on_device();
+        let kernel =
+            correspondence_of_batch(device(), &frames, &mosaic, background, 1e-3, &mut room).expect("a kernel");
+        (kernel.transposed.entry_starts.len() - 1, kernel.columns.len(), room, Plan::read(&kernel))
+    };
+    let enough = |needed: usize| (needed as f64 * 1.25) as usize + 64;
+    let (pairs, entries, room, first) = build(400);
+    assert!(pairs < 400 * 12, "{pairs} pairs leave nothing to give back of a guess of 60 each");
+    assert_eq!((room.pairs(), room.entries()), (enough(pairs), enough(entries)));
+    let (few, _, after, _) = build(20);
+    assert!(enough(few) < room.pairs() / 2);
+    assert_eq!(
+        (after.pairs(), after.entries()),
+        (room.pairs() - room.pairs() / 16, room.entries() - room.entries() / 16)
+    );
+    let (.., again, second) = build(400);
+    assert!(again.pairs() >= enough(pairs) && first == second);
 }

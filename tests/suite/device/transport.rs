@@ -2,9 +2,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use splatport::kernels::correspondence::Correspondence;
+use splatport::kernels::correspondence::{Correspondence, Room, correspondence_of_batch};
 use splatport::kernels::gaussian::Framing;
-use splatport::kernels::{Cells, Error};
+use splatport::kernels::{Cells, Error, Mosaic, Shape};
 use splatport::kernels::{
     arithmetic::{combine, copy, dot},
     cost::cell_costs,
@@ -12,7 +12,7 @@ use splatport::kernels::{
     ownership::ownership,
     transport::{Terms, evaluate, pull_back, push_forward},
 };
-use splatport::reference::{cost::transport_cost, discrepancy as reference, loss};
+use splatport::reference::{cost::transport_cost, discrepancy as reference, gaussian::Gaussian, loss};
 use splatport::{Single, strategies};
 
 use super::plan::{Plan, Rule, any_rule, build};
@@ -41,8 +41,8 @@ fn pulled(kernel: &Kernel, values: &[f64]) -> Vec<f64> {
     wide(pull_back(device(), kernel, &buffer).expect("a pull").read().expect("values"))
 }
 
-/// Roundings that an element of a column's sum meets: a tile's 64 cells and its slots one by one; the background's tree adds
-/// 64 on each of three levels at most; a product more.
+/// Roundings that an element of a column's sum meets: a tile's 64 cells and its slots one by one; the background's tiles in 128
+/// lanes, which are joined in 24 steps; a product more.
 fn roundings(kernel: &Kernel) -> f64 {
     let cells = kernel.mosaic.images()[0].0;
     let tiles = cells.columns.div_ceil(8) * cells.rows.div_ceil(8);
@@ -251,4 +251,51 @@ fn a_second_step_has_the_same_bits() {
         tally.holds(first.0.iter().chain(&first.1).all(|v| v.is_finite()), || "not finite".to_owned());
         tally.holds(first == second, || "the bits differ".to_owned());
     });
+}
+
+/// The background's 16384 tiles are not added one by one, which would be off by 2590 U: a tile adds 64 cells, a lane 128 tiles, a row 8
+/// lanes, and there are 16 rows.
+#[test]
+fn many_tiles_are_added_in_lanes() {
+    let cells = Cells::pixels(1024, 1024);
+    let (kernel, density) = (build(&[], cells, Rule::None, 1e-3), single(0.1));
+    let got = carried(&kernel, &vec![density; cells.len()]);
+    let want = density * cells.len() as f64;
+    assert!((got[0] - want).abs() <= (64.0 + 128.0 + 8.0 + 16.0) * U * want, "{} {want}", got[0]);
+}
+
+/// Value, gradient and mass of the first image of a batch, bit by bit: more tiles and columns than there are lanes, with a cost.
+fn step_of_first(plots: &[(Cells, usize)], shape: Shape) -> [Vec<u32>; 3] {
+    let random = crate::stages::noise(31, 3 * 900);
+    let place = |r: &[f64]| Gaussian::round([single(130.0 * r[0]), single(100.0 * r[1])], single(2.0 + 4.0 * r[2]));
+    let set: Vec<_> = random.chunks_exact(3).map(place).take(plots.iter().map(|plot| plot.1).sum()).collect();
+    let rule = Rule::Crossover(1.5);
+    let (on, frames) = (device().with_shape(shape), framed(&set, 1, rule.framing()));
+    let mosaic = Mosaic::new(&on, plots).expect("a mosaic");
+    let made = correspondence_of_batch(&on, &frames, &mosaic, rule.on_device(), 1e-3, &mut Room::default());
+    let kernel: Kernel = made.expect("a kernel");
+    let columns = kernel.columns_in_all();
+    let density = crate::stages::noise(32, kernel.cells());
+    let costs = cell_costs(&on, &kernel, &frames);
+    let (target, weight) = (device().filled(1.0f32, columns), device().filled(0.75f32, columns));
+    let terms = Terms { discrepancy: Discrepancy::L1, target, weight, cost: Some((0.01, costs)) };
+    poison(&[columns, kernel.cells(), kernel.transposed.entry_starts.len()]);
+    let step = evaluate(&on, &kernel, &on.upload_f64(&density), &terms, 0.5).expect("a step");
+    let first = |buffer: &splatport::Buffer<R, f32>, len: usize| {
+        buffer.read().expect("numbers")[..len].iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    };
+    [first(&step.value, 1), first(&step.gradient, plots[0].0.len()), first(&step.mass, plots[0].1 + 1)]
+}
+
+/// Neither the shape of the device nor other images change a bit, however the sums are spread.
+#[test]
+fn shape_and_company_change_nothing_of_a_step() {
+    let own = (Cells::pixels(130, 100), 300);
+    let alone = step_of_first(&[own], Shape::Gathered);
+    assert!(alone.iter().flatten().all(|&bits| f32::from_bits(bits).is_finite()));
+    for shape in [Shape::Gathered, Shape::Tiled] {
+        for beside in [vec![own], vec![own, (Cells::pixels(9, 7), 0)], vec![own, (Cells::pixels(140, 20), 250), own]] {
+            assert!(step_of_first(&beside, shape) == alone, "{shape:?}, {} images: other bits", beside.len());
+        }
+    }
 }

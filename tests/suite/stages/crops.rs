@@ -1,6 +1,12 @@
 //! Kernels and losses of many images at once: the same as one by one.
 
-use splatport::{Annotations, Grid, Kernel, View, kernel::Background, loss::Discrepancy, splat::CropTarget};
+use splatport::{
+    Annotations, Grid, Kernel, View,
+    kernel::{Background, CutOff, ScaleClip},
+    loss::Discrepancy,
+    reference::{nearest::nearest, shape::aspect},
+    splat::{CropTarget, Share},
+};
 
 use super::{Splat, bits, device, poison};
 
@@ -126,6 +132,104 @@ fn views_carry_the_kernel_with_them() {
             assert!(distance < 40.0 * f64::from(f32::EPSILON) * 5.0, "{view:?}, cell {i}: {row:?} {other:?}");
         }
     }
+}
+
+/// A picture drawn out three times as wide has the kernel of the old one in every third cell, whose centre is where the old one's
+/// went (paper, Eq. 11: a ratio of densities at one Mahalanobis distance). Both rows are within `tau` of the exact one, and hold to
+/// `(32 + 4 aspect) u (1 + q)`.
+#[test]
+fn kernels_are_the_same_under_an_anisotropic_resize() {
+    let (size, tau) = ([96, 64], 1e-6);
+    let mut table = splat(size, 12, 3).table().expect("a table");
+    table.scales.iter_mut().for_each(|scales| *scales = [6.0, 3.0]);
+    table.rotations = super::noise(9, 12).into_iter().map(|v| 3.0 * v as f32).collect();
+    let splat = Splat::from_table(device(), &table).expect("a splat");
+    let view = View::of(size).resize([288, 64]).expect("a view");
+    let wide = splat.through(&view, CropTarget::Unit).expect("a view").splat;
+    let set = super::gaussians_of(&wide.table().expect("a table"));
+    let widest = set.iter().map(aspect).fold(1.0, f64::max);
+    assert!(widest > 3.0, "no Gaussian is drawn out: {widest}");
+    let soft = |rule| Background::Soft { cut_off: 2.0, rule };
+    for background in
+        [soft(CutOff::Exponent), soft(CutOff::Crossover), Background::None, Background::Hard { cut_off: 2.0 }]
+    {
+        let kernel = |splat: &Splat, grid: Grid| {
+            let build = splat.kernel(grid).background(background).scale_clip(ScaleClip::None).tau(tau).build();
+            super::kernel::rows(&build.expect("a kernel").table().expect("a table"))
+        };
+        let grid = Grid::over(288, 64, 8);
+        let (old, new) = (kernel(&splat, Grid::over(96, 64, 8)), kernel(&wide, grid));
+        for (i, row) in old.iter().enumerate() {
+            let at = i / 12 * 36 + 3 * (i % 12) + 1;
+            let q = nearest(&set, grid.centre(at)).map_or(0.0, |(_, q)| q);
+            let rounding = (32.0 + 4.0 * widest) * f64::from(f32::EPSILON) / 2.0 * (1.0 + q);
+            let distance: f64 = row.iter().zip(&new[at]).map(|(a, b)| (a - b).abs()).sum();
+            assert!(distance <= 2.0 * (tau + rounding), "{background:?}, cell {i}: {row:?} {:?}", new[at]);
+        }
+    }
+}
+
+/// The authors' ratio is an area: a picture of twice the size has the same kernel with four times the ratio, and another one with the
+/// same.
+#[test]
+fn ratios_are_areas() {
+    let (size, tau) = ([96, 64], 1e-6);
+    let splat = splat(size, 12, 3);
+    let twice = splat.through(&View::of(size).resize([192, 128]).expect("a view"), CropTarget::Unit).expect("a view");
+    let kernel = |splat: &Splat, side: u32, kappa| {
+        let grid = Grid::over(side * 96, side * 64, side * 4);
+        let background = Background::Ratio { cut_off: 3.0, kappa };
+        let build = splat.kernel(grid).background(background).scale_clip(ScaleClip::None).tau(tau).build();
+        super::kernel::rows(&build.expect("a kernel").table().expect("a table"))
+    };
+    let (old, wanted, other) =
+        (kernel(&splat, 1, 0.015), kernel(&twice.splat, 2, 0.06), kernel(&twice.splat, 2, 0.015));
+    let farthest = |rows: &[Vec<f64>]| {
+        let apart = old.iter().zip(rows).map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f64>());
+        apart.fold(0.0, f64::max)
+    };
+    // Round Gaussians of 4 px: q below 600 everywhere.
+    let tolerance = 2.0 * (tau + 36.0 * f64::from(f32::EPSILON) / 2.0 * 600.0);
+    assert!(farthest(&wanted) <= tolerance, "{} of {tolerance}", farthest(&wanted));
+    assert!(farthest(&other) > 0.1, "{}", farthest(&other));
+}
+
+/// Crops of a batch are those of each: Gaussians to the last bit, places, targets, shares; also of images without annotations, and of
+/// views that show none.
+#[test]
+fn crops_of_a_batch_are_the_crops_of_each() {
+    let mut mixed = splat([96, 64], 6, 5).table().expect("a table");
+    mixed.free = 3;
+    let share = |annotation, gaussian| Share { annotation, gaussian, weight: 1.0 };
+    mixed.shares = vec![share(0, 0), share(0, 3), share(1, 1), share(1, 4), share(2, 2), share(2, 3), share(2, 5)];
+    let mixed = Splat::from_table(device(), &mixed).expect("a splat");
+    let [many, none] = [splat([96, 64], 40, 6), splat([96, 64], 0, 7)];
+    let view = View::of([96, 64]);
+    let cut = |left, top| view.crop([left, top], [48, 40]).expect("a view");
+    let turned = view.turn(0.5).expect("a view").resize([60, 70]).expect("a view");
+    let views = [
+        (&many, cut(10.0, 5.0)),
+        (&mixed, turned),
+        (&none, view),
+        (&many, cut(500.0, 0.0)),
+        (&many, cut(30.0, 9.5).flip()),
+    ];
+    for target in [CropTarget::default(), CropTarget::Unit] {
+        poison();
+        let together = Splat::through_all(&views, target).expect("crops");
+        assert_eq!(together.len(), views.len());
+        for (crop, (splat, view)) in together.iter().zip(&views) {
+            let alone = splat.through(view, target).expect("a crop");
+            assert_eq!((&crop.kept, &crop.targets), (&alone.kept, &alone.targets));
+            let [table, own] = [&crop.splat, &alone.splat].map(|splat| splat.table().expect("a table"));
+            assert_eq!(table, own, "{view:?}");
+            assert_eq!(crop.splat.annotations(), crop.kept.len());
+        }
+        assert!(together[3].kept.is_empty() && together[0].kept.len() > 5 && !together[1].splat.shares().is_empty());
+    }
+    let flat = View::of([96, 64]).turn(0.0).expect("a view");
+    assert!(Splat::through_all(&[(&none, flat)], CropTarget::BoxRatio { min: 2.0 }).is_err());
+    assert!(Splat::through_all(&[], CropTarget::Unit).expect("no crops").is_empty());
 }
 
 /// Boxes that a tiling of crops cuts into pieces add up to one target.

@@ -142,6 +142,32 @@ fn duplicates_share() {
     }
 }
 
+/// Where every annotation stands twice, the loss and its gradient are those of one of each with a target of 2: two columns of
+/// half the weight. Every row is within `tau` of the exact one and off by some roundings of distances below 100; a gradient adds up
+/// a row, a value the columns of the rows' masses.
+#[test]
+fn duplicates_cost_what_one_of_two_does() {
+    let (places, tau) = ([[8.0, 8.0], [13.0, 9.0], [18.0, 18.0]], 1e-6);
+    let density: Vec<f32> = noise(4, 144).into_iter().map(|v| v as f32 / 12.0).collect();
+    for background in [Background::None, Background::Hard { cut_off: 2.0 }] {
+        let evaluate = |places: &[[f64; 2]], target: f64| {
+            let splat = Splat::round(device(), &points(places), [24, 24], 3.0).expect("a splat");
+            let build = splat.kernel(Grid::over(24, 24, 2)).background(background).tau(tau).build();
+            let loss = build.expect("a kernel").loss().targets(&vec![target; places.len()]).expect("targets");
+            let step = loss.evaluate(&device().upload(&density)).expect("a step");
+            (step.value().expect("a value"), read(step.gradient()), read(step.transported()))
+        };
+        let twice = evaluate(&places.map(|place| [place; 2]).concat(), 1.0);
+        let merged = evaluate(&places, 2.0);
+        let row = 2.0 * tau + 2.0 * 36.0 * f64::from(f32::EPSILON) / 2.0 * 100.0;
+        let mass: f64 = density.iter().map(|&z| f64::from(z)).sum();
+        assert!((0..3).all(|n| (merged.2[n] - 2.0).abs() > 2.0 * row * mass), "a slope is undecided: {:?}", merged.2);
+        assert!((twice.0 - merged.0).abs() <= row * mass, "{background:?}: {} {}", twice.0, merged.0);
+        assert!(apart(&twice.1, &merged.1) <= row, "{background:?}: {:?} {:?}", twice.1, merged.1);
+        assert!((0..3).all(|n| twice.2[2 * n] == twice.2[2 * n + 1]), "{background:?}: {:?}", twice.2);
+    }
+}
+
 #[test]
 fn reports_tell_what_is_odd() {
     let (image, _) = blobs(40, 24, 1);
@@ -180,6 +206,30 @@ fn extreme_options() {
                 let build = splat.kernel(Grid::over(40, 24, 4)).scale_clip(clip).background(background).tau(1e-9);
                 let rows = super::kernel::rows(&build.build().expect("a kernel").table().expect("a table"));
                 check_rows(&format!("{clip:?} {background:?}"), &rows);
+            }
+        }
+    }
+}
+
+/// A tolerance below every `f32` drops nothing that `f32` can hold: rows are those of a wide tolerance, to this tolerance and a few
+/// roundings of distances below 200.
+#[test]
+fn tolerances_below_every_float() {
+    let splat =
+        Splat::round(device(), &points(&[[8.0, 8.0], [11.0, 9.0], [30.0, 18.0]]), [40, 24], 4.0).expect("a splat");
+    let soft = Background::Soft { cut_off: 2.0, rule: CutOff::Crossover };
+    for background in [soft, Background::Hard { cut_off: 2.0 }, Background::None] {
+        let build = |tau| {
+            let kernel = splat.kernel(Grid::over(40, 24, 4)).background(background).tau(tau).build().expect("a kernel");
+            let certificate = kernel.certificate();
+            assert!(2.0 * certificate.bound <= tau, "{background:?}, tau {tau:e}: {certificate:?}");
+            super::kernel::rows(&kernel.table().expect("a table"))
+        };
+        let wanted = build(1e-6);
+        for tau in [1e-30, 1e-37, 1e-50, f64::MIN_POSITIVE, 5e-324] {
+            for (r, (row, want)) in build(tau).iter().zip(&wanted).enumerate() {
+                let off: f64 = row.iter().zip(want).map(|(a, b)| (a - b).abs()).sum();
+                assert!(off <= 1e-6 + 1e-5, "{background:?}, tau {tau:e}, row {r}: {row:?} {want:?}");
             }
         }
     }

@@ -96,10 +96,13 @@ fn scales_are_clipped() {
     let centres = grid::Grid::over(60, 44, f64::from(stride)).centres();
     let crossover = Background::Soft { cut_off: 1.5, rule: CutOff::Crossover };
     let exponent = Background::Soft { cut_off: 1.5, rule: CutOff::Exponent };
+    let near = Background::Soft { cut_off: 0.5, rule: CutOff::Crossover };
     let range = |post_min, post_max| ScaleClip::Range { post_min, post_max };
     let cases = [
         (crossover, ScaleClip::Coverage, Clip::Floor(coverage_floor(6.0, 2.25)), Oracle::crossover(1.5, 8)),
         (exponent, ScaleClip::Coverage, Clip::Floor(coverage_floor(6.0, 1.125)), Oracle::exponent(1.5, 8)),
+        // A boundary nearer than sqrt(1/2) scales asks for the stride and no more.
+        (near, ScaleClip::Coverage, Clip::Floor(6.0), Oracle::crossover(0.5, 8)),
         (crossover, range(2.0, 4.0), Clip::Range { min: 3.0, max: 4.0 }, Oracle::crossover(1.5, 8)),
         // The limits cross: the upper one wins.
         (crossover, range(1.0, 4.0), Clip::Range { min: 6.0, max: 4.0 }, Oracle::crossover(1.5, 8)),
