@@ -7,14 +7,16 @@ use std::cell::RefCell;
 
 use common::{Backend, CROP, CROP_COUNTS, CROP_STRIDE, SIGMA, Setting, density, uniform};
 use splatport::losses::{
-    Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, L2, Scales, Scene, Sinkhorn, Solver,
-    Unbalanced, UotForm,
+    Bayesian, Demanders, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, HeatmapTransport, L2,
+    Scales, Scene, Sinkhorn, Solver, Unbalanced, UotForm,
 };
 use splatport::{Buffer, Grid, Kernel, Profile, Result, Single, Splat};
 
 /// Crops of a batch, and points on each.
 const BATCH: (usize, usize) = (32, 200);
 const ROUNDS: usize = 100;
+/// Joints of a pose, each with a map of 64 x 64 cells.
+const JOINTS: usize = 17;
 
 type Step<'a> = Box<dyn Fn(&Buffer<Backend, f32>) -> Result<f64> + 'a>;
 
@@ -77,6 +79,16 @@ fn solved<'a>(setting: &'a Setting, scenes: &'a [Scene<'a>]) -> Vec<(&'static st
     ]
 }
 
+/// Maps onto joints, to the default tolerance or in closed form.
+fn pose(setting: &Setting) -> Vec<(&'static str, Step<'_>)> {
+    let grid = Grid::over(256, 256, 4);
+    let joints: Vec<_> = uniform([256, 256], JOINTS).points().iter().map(|&at| Some(at)).collect();
+    let loss = |demanders| {
+        kept(HeatmapTransport::default().demanders(demanders).on(&setting.device, &[(grid, joints.as_slice())]))
+    };
+    vec![("heatmaps, four cells", loss(Demanders::Bilinear)), ("heatmaps, joint", loss(Demanders::Joint))]
+}
+
 fn main() {
     let setting = Setting::new("losses");
     let mut criterion = setting.criterion();
@@ -97,6 +109,12 @@ fn main() {
                 loss(&density).expect("a value");
             });
         }
+    }
+    let maps = density(&setting.device, JOINTS * 64 * 64);
+    for (name, loss) in pose(&setting) {
+        group.stage(name, JOINTS, || {
+            loss(&maps).expect("a value");
+        });
     }
     group.finish();
     criterion.final_summary();

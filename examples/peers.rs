@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use splatport::{
     Annotations, Device, Grid, HostReal, Precision, Runtime,
     losses::{
-        Coordinates, DmCount, DmProfile, Epsilon, Ground, L2, Marginals, OtEntropy, ReferenceMeasure, Scales, Sinkhorn,
-        TransportLoss, Unbalanced, UotForm,
+        Coordinates, DmCount, DmProfile, Epsilon, Generalized, GlProfile, Ground, L2, Marginals, OtEntropy,
+        ReferenceMeasure, Scales, Sinkhorn, TransportLoss, Unbalanced, UotForm,
     },
 };
 
@@ -46,7 +46,7 @@ fn numbers<R: Runtime, P: Precision>(device: &Device<R, P>) -> Result<Value> {
     let unbalanced = |form| Unbalanced::default().form(form).rho(rho).tolerance(1e-5).on(device, &scenes);
     let dm = |profile| DmCount::new(profile).epsilon(epsilon);
     let exact = |entropy| dm(DmProfile::Exact(entropy)).rounds(5000).tolerance(1e-5).on(device, &scenes);
-    let losses: [(&str, TransportLoss<R, P>); 7] = [
+    let losses: [(&str, TransportLoss<R, P>); 8] = [
         ("sinkhorn balanced", balanced),
         ("sinkhorn relaxed", relaxed),
         ("unbalanced semi-dual", unbalanced(UotForm::SemiDual)?),
@@ -54,6 +54,7 @@ fn numbers<R: Runtime, P: Precision>(device: &Device<R, P>) -> Result<Value> {
         ("dm-count exact", exact(OtEntropy::RelativeKl)?),
         ("dm-count exact shannon", exact(OtEntropy::Shannon)?),
         ("dm-count reference", DmCount::new(DmProfile::Reference).on(device, &scenes)?),
+        ("generalized reference", Generalized::new(GlProfile::Reference).on(device, &scenes)?),
     ];
     let mut results = serde_json::Map::new();
     for (name, loss) in &losses {

@@ -66,6 +66,18 @@ pub enum Error {
         /// At most.
         max: u32,
     },
+    /// A number that is NaN or outside its range.
+    #[error("{what}: {value} is not within {min}..={max}")]
+    Number {
+        /// What it is.
+        what: &'static str,
+        /// What was given.
+        value: f64,
+        /// At least.
+        min: f64,
+        /// At most.
+        max: f64,
+    },
     /// More bytes than the device allows in one buffer.
     #[error("{what} takes {bytes} bytes, the device allows {largest} in one buffer")]
     NoRoom {

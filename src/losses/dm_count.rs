@@ -104,12 +104,13 @@ impl DmCount {
     super::setters! {
         /// Strength of the entropy. Default: 10 px².
         epsilon: Epsilon => costs.epsilon;
-        /// Unit of distances; published code offers the longer side, with which epsilon 10 moves everything everywhere. Default:
-        /// pixels.
+        /// Unit of distances. Default: pixels. With the longer side costs are 0 to 2, and epsilon 10 moves everything everywhere.
+        /// Published code's `norm_cood` has -1..1 instead of 0..1, hence four times these costs: it is the longer side with a quarter of
+        /// its epsilon, and potentials in units of four.
         coordinates: Coordinates => costs.coordinates;
         /// How `Exact` is solved. Default: Newton's method.
         solver: Solver => solver;
-        /// Rounds at most, rounded up to tens; a step of Newton's counts as eleven. Default: 100 or 1000.
+        /// Rounds at most, 1 to 2^24, rounded up to tens; a step of Newton's counts as eleven. Default: 100 or 1000.
         rounds: usize => stop.limit;
         /// `Reference`: the squared L2 error of the cells' shares at which it ends. `Exact`: largest L1 error of the annotations'
         /// shares. Default: 1e-9, 0.01.
@@ -125,7 +126,8 @@ impl DmCount {
     /// Binds it to a batch of images.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::Device`].
+    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::OutOfRange`] for an annotation
+    /// farther than 2^24 px from the origin, [`Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -158,7 +160,7 @@ impl DmCount {
             valued: !published,
         };
         let ending = Ending::Shares { weights, dots: device.upload_f64(&dots), needs_mass: false };
-        TransportLoss::new(device, &places, rules, self.stop.of(solver), (ending, solver))
+        TransportLoss::new(device, &places, rules, self.stop.of(solver)?, (ending, solver))
     }
 }
 

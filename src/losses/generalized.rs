@@ -46,6 +46,8 @@ pub enum GridOffset {
 /// The potentials `f`, `g` are those of transport relaxed by `rho KL` on both sides. The gradient holds them, and with them `k`, and
 /// the first square's `P1`, as published code does:
 /// `(rho + epsilon / 2) (1 - exp(-f_i / rho)) + 2 tau (z_i - (P1)_i) + tau sum_n k_in sgn((P'1)_n - 1) + epsilon mean_n k_in (ln P_in + 1) / I`.
+/// That is not the derivative of the sum, whose potentials and plan move with the density, and the first part is geomloss's biased
+/// value, not the optimum: a density at which the gradient vanishes is not where the value is least.
 /// Its factor is `rho + epsilon / 2` where the optimum's own slope has `rho + epsilon`: the code's intended one is never called.
 /// Without annotations the loss is `(1 + 2 tau)` times the mass of the density.
 ///
@@ -105,7 +107,7 @@ impl Generalized {
         tau: f64 => tau;
         /// Default: the profile's.
         offset: GridOffset => offset;
-        /// Rounds at most of `Converged`. Default: 1000.
+        /// Rounds at most of `Converged`, 1 to 2^24. Default: 1000.
         rounds: usize => stop.limit;
         /// `Converged`: largest relative error of any marginal of the plan, bounded by how much updates contract. Default: 0.001.
         tolerance: f64 => stop.tolerance;
@@ -115,7 +117,8 @@ impl Generalized {
     ///
     /// # Errors
     /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::OutOfRange`] naming an
-    /// annotation for which `eta` is below 0.001 somewhere on the grid, [`Error::Device`].
+    /// annotation for which `eta` is below 0.001 somewhere on the grid or that is farther than 2^24 px from the origin,
+    /// [`Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -134,7 +137,7 @@ impl Generalized {
         let entropy = if published { 1.0 } else { share };
         let weights = GeneralizedWeights { rho: self.rho, tau: self.tau, share, entropy, alone };
         let ending = Ending::Generalized { weights, published };
-        TransportLoss::new(device, &places, rules, self.stop.of_solver(), (ending, Solver::Sinkhorn))
+        TransportLoss::new(device, &places, rules, self.stop.of_solver()?, (ending, Solver::Sinkhorn))
     }
 
     /// With epsilons from the diameter of cells and points, which is taken twice, down by halves.

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | [`L2`] | none | squared distance from painted Gaussians | of that |
 //! | [`Bayesian`] | fixed: the posterior of Gaussians of known scales | as the method's own [`Loss`](crate::Loss) | of that |
-//! | [`DmCount`] | balanced | 0.1 transport + count + 0.01 total variation | of the sum, or as published code has it |
+//! | [`DmCount`] | balanced | 0.1 transport + count + 0.01 total variation | of the sum; published: transport has one, but no value |
 //! | [`Unbalanced`] | relaxed | the entropic optimum | of that optimum |
 //! | [`Generalized`] | relaxed | transport + what the plan misses + entropy | with the potentials held |
 //! | [`HeatmapTransport`] | balanced, a joint a channel | the entropic optimum | of that optimum |
@@ -64,7 +64,7 @@ pub use l2::{Border, L2, L2Loss, L2Step, Reduction, Sampling};
 pub use scales::Scales;
 pub use scenes::{Coordinates, Epsilon, Ground, Scene, Solver};
 pub use sinkhorn::{Marginals, Sinkhorn};
-pub use splatport_kernels::sinkhorn::{PlanRows, Report};
+pub use splatport_kernels::sinkhorn::{CostGradient, PlanRows, Report};
 pub use step::Step;
 pub use transport::TransportLoss;
 pub use unbalanced::{ReferenceMeasure, Unbalanced, UotForm};

@@ -1,9 +1,9 @@
 //! Images of a batch, and what their costs are measured in.
 
 use serde::{Deserialize, Serialize};
-use splatport_kernels::sinkhorn::{self as solver, Place, Stop, schedule};
+use splatport_kernels::sinkhorn::{self as solver, MOST_EPSILONS, Place, Stop, schedule};
 
-use crate::{Annotations, Error, Grid, Result};
+use crate::{Annotations, Error, Grid, Result, splat::check_reach};
 
 /// One image: the cells of its density, and its points.
 pub type Scene<'a> = (Grid, &'a Annotations);
@@ -100,6 +100,7 @@ impl Costs {
     /// An image as the solver takes it; every point has the mass `mass`.
     pub(super) fn place(&self, (grid, annotations): &Scene<'_>, mass: f64) -> Result<Place> {
         grid.check_alone()?;
+        check_reach(annotations.points().as_flattened())?;
         let unit = self.unit(grid);
         let scale = match self.ground {
             Ground::Squared => (unit * unit).recip(),
@@ -126,7 +127,14 @@ impl Costs {
         }
         let epsilons = match self.annealing {
             None => vec![epsilon],
-            Some(factor) if factor > 0.0 && factor < 1.0 => schedule(largest.min(*RANGE.end()), factor, epsilon),
+            Some(factor) if factor > 0.0 && factor < 1.0 => {
+                let first = largest.min(*RANGE.end());
+                if (epsilon / first).ln() / factor.ln() > MOST_EPSILONS as f64 {
+                    let why = "must bring epsilon down from the largest cost within 10000 rounds";
+                    return Err(Error::Option { name: "annealing", value: factor, why });
+                }
+                schedule(first, factor, epsilon)
+            }
             Some(value) => return Err(Error::Option { name: "annealing", value, why: "must be between 0 and 1" }),
         };
         Ok(Place { cells: grid.cells(), masses: vec![mass; points.len()], points, scale, stretch, epsilons })
@@ -210,17 +218,24 @@ const ROUNDS_A_STEP: usize = 11;
 const STEPS_AN_EPSILON: usize = 2;
 
 impl Rounds {
-    pub(super) fn of_solver(self) -> Stop {
-        Stop { limit: self.limit, tolerance: self.tolerance }
+    pub(super) fn of_solver(self) -> Result<Stop> {
+        let Self { limit, tolerance } = self;
+        if !(1..=Stop::MOST).contains(&limit) {
+            return Err(Error::Option { name: "rounds", value: limit as f64, why: "must be in 1..=2^24" });
+        }
+        if !tolerance.is_finite() {
+            return Err(Error::Option { name: "tolerance", value: tolerance, why: "must be finite" });
+        }
+        Ok(Stop { limit, tolerance })
     }
 
     /// Where rounds or steps are to be made.
-    pub(super) fn of(self, solver: Solver) -> Stop {
-        let stop = self.of_solver();
-        match solver {
+    pub(super) fn of(self, solver: Solver) -> Result<Stop> {
+        let stop = self.of_solver()?;
+        Ok(match solver {
             Solver::Sinkhorn => stop,
             Solver::Newton => Stop { limit: stop.limit.div_ceil(ROUNDS_A_STEP), ..stop },
-        }
+        })
     }
 }
 

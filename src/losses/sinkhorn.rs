@@ -86,7 +86,7 @@ impl Sinkhorn {
         annealing: Option<f64> => costs.annealing;
         /// How it is solved; Newton's method needs balanced marginals. Default: by rounds.
         solver: Solver => solver;
-        /// Rounds at most, of which a step of Newton's counts as eleven; the schedule of epsilon is always completed. Default: 1000.
+        /// Rounds at most, 1 to 2^24, of which a step of Newton's counts as eleven; the schedule of epsilon is always completed. Default: 1000.
         rounds: usize => stop.limit;
         /// Balanced: largest L1 error of what the annotations receive, as a share. Relaxed: largest relative error of any marginal.
         /// Default: 0.01.
@@ -97,7 +97,8 @@ impl Sinkhorn {
     ///
     /// # Errors
     /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
-    /// [`crate::Error::Device`], also for Newton's method with relaxed marginals.
+    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin, [`crate::Error::Device`], also for Newton's
+    /// method with relaxed marginals.
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -136,6 +137,6 @@ impl Sinkhorn {
                 Ending::Shares { weights, dots: device.filled(P::Real::cast_from_f64(0.0), cells), needs_mass: true }
             }
         };
-        TransportLoss::new(device, &places, rules, self.stop.of(self.solver), (ending, self.solver))
+        TransportLoss::new(device, &places, rules, self.stop.of(self.solver)?, (ending, self.solver))
     }
 }

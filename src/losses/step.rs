@@ -5,7 +5,7 @@ use std::sync::Arc;
 use splatport_kernels::{
     Buffer, Device, HostReal, Precision, Single, arithmetic,
     cubecl::Runtime,
-    sinkhorn::{Outcome, PlanRows, Problem, Report, Solution},
+    sinkhorn::{CostGradient, Form, Outcome, PlanRows, Problem, Report, Solution},
 };
 
 use crate::{Error, Result};
@@ -114,9 +114,38 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(sums.chunks_exact(4).map(|sums| sums[0]).collect())
     }
 
-    /// Potentials of cells and annotations, `[cells]` and `[annotations]` of all images, in the unit of the costs.
+    /// Derivative of every image's [`costs`](Self::costs) by its density, `[cells of all images]`: of what the plan costs without its
+    /// entropy, not of the loss. It takes up to 500 conjugate gradients, of two passes over the plan each, and says what they left; for
+    /// [`HeatmapTransport`](super::HeatmapTransport) it is by the positive part of the maps.
+    ///
+    /// ```
+    /// use splatport::{Annotations, Grid, Vulkan, losses::{Epsilon, Sinkhorn}};
+    ///
+    /// let device = Vulkan::best()?;
+    /// let points = Annotations::new(vec![[4.0, 4.0], [28.0, 12.0]])?;
+    /// let loss = Sinkhorn::default().epsilon(Epsilon::Absolute(40.0)).on(&device, &[(Grid::over(32, 16, 8), &points)])?;
+    /// let slopes = loss.evaluate(&device.filled(0.25f32, 8))?.cost_gradient()?.gradient.read()?;
+    /// // Mass where the annotations are costs least.
+    /// assert!(slopes[0] < slopes[1] && slopes[7] < slopes[6]);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Device`], also where a marginal is relaxed or the rounds are published code's.
+    pub fn cost_gradient(&self) -> Result<CostGradient<R, P::Real>> {
+        Ok(self.problem.cost_gradient(&self.device, &self.solution)?)
+    }
+
+    /// Potentials of cells and annotations, `[cells]` and `[annotations]` of all images, in the unit of the costs. With
+    /// [`DmProfile::Reference`](super::DmProfile::Reference) they are the published pair: `epsilon ln(v + 1e-16)`, which the gradient is made
+    /// of, and `epsilon ln u`.
     pub fn potentials(&self) -> (Buffer<R, P::Real>, Buffer<R, P::Real>) {
-        self.problem.potentials(&self.device, &self.solution)
+        let (cells, points) = self.problem.potentials(&self.device, &self.solution);
+        match self.problem.rules().form {
+            // Held by nobody, so they are their slope.
+            Form::Floored { .. } => (self.outcome.slope.clone(), points),
+            _ => (cells, points),
+        }
     }
 
     /// The plan as sparse rows, without entries below `tau` over the number of annotations of their row's mass: no row loses

@@ -55,9 +55,6 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
         if places.is_empty() {
             return Err(Error::Empty { what: "batch" });
         }
-        if stop.limit == 0 {
-            return Err(Error::Option { name: "rounds", value: 0.0, why: "must be at least 1" });
-        }
         let problem = Arc::new(Problem::new(device, places, rules, stop)?);
         Ok(Self { device: device.clone(), problem, ending, solver })
     }

@@ -88,7 +88,7 @@ impl Unbalanced {
         ground: Ground => costs.ground;
         /// Unit of distances. Default: the longer side.
         coordinates: Coordinates => costs.coordinates;
-        /// Rounds at most. Default: 1000; `rho / (2 epsilon) ln(1 / tolerance)` are needed, which is 345 with the defaults.
+        /// Rounds at most, 1 to 2^24. Default: 1000; `rho / (2 epsilon) ln(1 / tolerance)` are needed, which is 345 with the defaults.
         rounds: usize => stop.limit;
         /// Largest relative error of any marginal of the plan, bounded by how much updates contract. Default: 0.001.
         tolerance: f64 => stop.tolerance;
@@ -98,7 +98,7 @@ impl Unbalanced {
     ///
     /// # Errors
     /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
-    /// [`crate::Error::Device`].
+    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -114,6 +114,6 @@ impl Unbalanced {
         let ground = self.costs.ground.of_solver();
         let rules = Rules { ground, of_cells: relaxed, of_points: relaxed, form, normalise: None, alone: 1.0 };
         let places = scenes.iter().map(|scene| self.costs.place(scene, 1.0)).collect::<Result<Vec<_>>>()?;
-        TransportLoss::new(device, &places, rules, self.stop.of_solver(), (Ending::Optimum, Solver::Sinkhorn))
+        TransportLoss::new(device, &places, rules, self.stop.of_solver()?, (Ending::Optimum, Solver::Sinkhorn))
     }
 }

@@ -226,6 +226,72 @@ impl<T: Scalar> Problem<T> {
     }
 }
 
+/// What the derivative of a balanced plan's cost follows from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CostSystem<T> {
+    /// `diag(P'1) - P' diag(1 / a) P`, which constants are nothing to.
+    pub matrix: Vec<Vec<T>>,
+    /// `sum_i P_in (C_in - c_i)`.
+    pub right: Vec<T>,
+    /// The rows `P_i / a_i`.
+    pub rows: Vec<Vec<T>>,
+    /// Their mean costs c.
+    pub means: Vec<T>,
+}
+
+impl<T: Scalar> Problem<T> {
+    /// Of a balanced plan.
+    pub fn cost_system(&self, solution: &Solution<T>) -> CostSystem<T> {
+        let n = self.points.len();
+        // Rows of empty cells are those that a little mass would have.
+        let rows = Self { cells: vec![T::one(); self.cells.len()], ..self.clone() }.plan(solution);
+        let mean = |(row, cost): (&Vec<T>, &Vec<T>)| row.iter().zip(cost).map(|(&k, &c)| k * c).sum::<T>();
+        let means: Vec<T> = rows.iter().zip(&self.cost).map(mean).collect();
+        let (mut matrix, mut right) = (vec![vec![T::zero(); n]; n], vec![T::zero(); n]);
+        for (i, (row, &a)) in rows.iter().zip(&self.cells).enumerate() {
+            for (m, &k) in row.iter().enumerate() {
+                matrix[m][m] = matrix[m][m] + a * k;
+                right[m] = right[m] + a * k * (self.cost[i][m] - means[i]);
+                row.iter().zip(&mut matrix[m]).for_each(|(&other, entry)| *entry = *entry - a * k * other);
+            }
+        }
+        CostSystem { matrix, right, rows, means }
+    }
+
+    /// Derivative of [`primal_cost`](Self::primal_cost) by the mass of every cell, of a balanced plan that is made anew for it; up to a
+    /// constant, because masses have the sum of the points'.
+    pub fn cost_slope(&self, solution: &Solution<T>) -> Vec<T> {
+        let system = self.cost_system(solution);
+        let w = system.solve(&system.right);
+        let slope = |(row, &mean): (&Vec<T>, &T)| mean - row.iter().zip(&w).map(|(&k, &w)| k * w).sum::<T>();
+        system.rows.iter().zip(&system.means).map(slope).collect()
+    }
+}
+
+impl<T: Scalar> CostSystem<T> {
+    /// The solution of mean 0, by elimination.
+    pub fn solve(&self, right: &[T]) -> Vec<T> {
+        let n = right.len();
+        let each = count::<T>(n.max(1)).recip();
+        let mut rows: Vec<Vec<T>> =
+            self.matrix.iter().zip(right).map(|(row, &b)| [row.as_slice(), &[b]].concat()).collect();
+        rows.iter_mut().for_each(|row| row[..n].iter_mut().for_each(|entry| *entry = *entry + each));
+        for k in 0..n {
+            let pivot = rows[k].clone();
+            for row in rows.iter_mut().skip(k + 1) {
+                let factor = row[k] / pivot[k];
+                row.iter_mut().zip(&pivot).for_each(|(entry, &above)| *entry = *entry - factor * above);
+            }
+        }
+        let mut w = vec![T::zero(); n];
+        for k in (0..n).rev() {
+            let known: T = (k + 1..n).map(|m| rows[k][m] * w[m]).sum();
+            w[k] = (rows[k][n] - known) / rows[k][k];
+        }
+        w
+    }
+}
+
 /// Derivative by the density z of a value at the cell masses `z / sum z`, given its slope by those masses.
 pub fn slope_by_density<T: Scalar>(slope: &[T], density: &[T]) -> Vec<T> {
     let total: T = density.iter().copied().sum();

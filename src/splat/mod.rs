@@ -237,7 +237,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
 }
 
 /// Farthest coordinate, px: beyond it `f32` cannot tell two pixels apart, and squared distances leave its range.
-const REACH: f64 = 16_777_216.0;
+pub(crate) const REACH: f64 = 16_777_216.0;
 
 /// Least scale of known Gaussians, px: with it and [`REACH`] every squared Mahalanobis distance is finite in `f32`.
 const LEAST_SCALE: f64 = 1.0 / 1_048_576.0;

@@ -27,7 +27,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             self.both_halves(device, &state, made);
         }
         self.look(device, &state, self.stages);
-        let mut solution = self.finish(state)?;
+        let mut solution = self.finish(device, state)?;
         let own = solution.reports.iter_mut().zip(&self.schedules);
         own.for_each(|(report, &rounds)| report.rounds = rounds);
         Ok(solution)

@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl<R: Runtime, P: Precision> Problem<R, P> {
-    /// The two sides' potentials, `[cells]` and `[points]`, in the unit of the costs.
+    /// The two sides' last potentials, `[cells]` and `[points]`, in the unit of the costs. In the floored form the cells' are those that
+    /// follow the points'; what published code ends with is the slope of the [`Outcome`](super::Outcome).
     pub fn potentials(
         &self,
         device: &Device<R, P>,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Lanes per point and per cell: a sum runs over many cells, but sometimes over few points.
-const POINT_LANES: u32 = 256;
+pub(super) const POINT_LANES: u32 = 256;
 pub(super) const CELL_LANES: u32 = 32;
 impl<R: Runtime, P: Precision> Problem<R, P> {
     /// Every running image's points; a `probe` leaves them as they are and notes what they would become.

@@ -42,7 +42,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let lanes = if device.shape() == Shape::Tiled { CUBE } else { 1 };
         let of_cells = match self.rules.criterion() {
             Criterion::Squares => self.squares(device, state, made),
-            // Not looked at.
+            // Of them it is only looked at whether there is any mass.
             _ => state.sums.clone(),
         };
         let (cubes, dim) = per_image(device, self.mosaic.images().len(), lanes);
@@ -164,7 +164,11 @@ fn decide<F: Real>(
                 }
             };
             let ends = error <= verdict.tolerance || verdict.made >= verdict.limit;
-            let stops = ends && verdict.behind >= round.constant(image, images, STAGES);
+            let mut stops = ends && verdict.behind >= round.constant(image, images, STAGES);
+            // No round brings mass where there is none.
+            if comptime!(criterion != Criterion::Squares) {
+                stops = stops || of_cells[image as usize][0] <= F::new(0.0);
+            }
             round.note(image, images, RUNS, select(stops, F::new(0.0), F::new(1.0)));
             round.note(image, images, MADE, verdict.made);
             round.note(image, images, ERROR, error);

@@ -7,10 +7,12 @@
 //! Bach (*Self-concordant analysis for logistic regression*, 2010), so the dual never falls, and near the optimum the step is whole.
 
 mod products;
+mod sensitivity;
 mod steps;
 
 use cubecl::prelude::*;
 
+pub use self::sensitivity::CostGradient;
 use self::{
     products::{average, multiply},
     steps::{advance, aim, turn},
@@ -79,9 +81,8 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             self.cells_half(device, &state, [made; 2]);
             self.look(device, &state, made);
             if made == last || (made >= scheduled && (made - scheduled).is_multiple_of(STEPS)) {
-                let (table, sums) = state.table.read_with(&state.sums)?;
-                if made == last || self.all_stopped(&table) {
-                    return Ok(self.conclude(state, &table, &sums));
+                if made == last || self.all_stopped(&state.table.read()?) {
+                    return self.finish(device, state);
                 }
             }
             if points > 0 {

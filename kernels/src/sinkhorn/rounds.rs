@@ -48,9 +48,8 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 self.look(device, &state, made);
             }
             looks = LOOKS.min(2 * looks);
-            let (table, sums) = state.table.read_with(&state.sums)?;
-            if made == last || self.all_stopped(&table) {
-                return Ok(self.conclude(state, &table, &sums));
+            if made == last || self.all_stopped(&state.table.read()?) {
+                return self.finish(device, state);
             }
         }
     }
@@ -68,7 +67,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let state = self.begin(device, density, None)?;
         self.cells_half(device, &state, [0, 0]);
         self.look(device, &state, 0);
-        self.finish(state)
+        self.finish(device, state)
     }
 
     /// A probe of the points, and what it says.
@@ -77,32 +76,34 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         self.judge(device, state, made);
     }
 
-    /// Reads what a state came to.
-    pub(super) fn finish(&self, state: State<R, P::Real>) -> Result<Solution<R, P::Real>> {
-        let (table, sums) = state.table.read_with(&state.sums)?;
-        Ok(self.conclude(state, &table, &sums))
-    }
-
     pub(super) fn all_stopped(&self, table: &[P::Real]) -> bool {
         table[..self.images().len()].iter().all(|runs| runs.cast_to_f64() == 0.0)
     }
 
-    pub(super) fn conclude(
-        &self,
-        state: State<R, P::Real>,
-        table: &[P::Real],
-        sums: &[P::Real],
-    ) -> Solution<R, P::Real> {
+    /// Reads what a state came to.
+    pub(super) fn finish(&self, device: &Device<R, P>, state: State<R, P::Real>) -> Result<Solution<R, P::Real>> {
+        let roundings = self.roundings(device, &state);
+        let read = [&state.table, &state.sums].into_iter().chain(roundings.iter().flatten());
+        let read = Buffer::read_all(&read.collect::<Vec<_>>())?;
         let images = self.images().len();
-        let of = |row: u32, image: usize| table[row as usize * images + image].cast_to_f64();
-        let report = |(image, sums): (usize, &[P::Real])| Report {
-            rounds: of(sides::MADE, image) as usize,
-            residual: of(sides::RESIDUAL, image),
-            error: of(sides::ERROR, image),
-            converged: of(sides::ERROR, image) <= self.stop.tolerance,
-            mass: sums[0].cast_to_f64(),
-            refused: sums[1].cast_to_f64() as usize,
+        let of = |row: u32, image: usize| read[0][row as usize * images + image].cast_to_f64();
+        let rounding = |image: usize| {
+            let of = |k: usize| read[2..].iter().map(move |side| side[4 * image + k].cast_to_f64());
+            let due = of(0).next().unwrap_or_default();
+            if due > 0.0 { of(1).sum::<f64>() / due } else { 0.0 }
         };
-        Solution { reports: sums.chunks_exact(4).enumerate().map(report).collect(), state }
+        let report = |(image, sums): (usize, &[P::Real])| {
+            let (error, rounding) = (of(sides::ERROR, image), rounding(image));
+            Report {
+                rounds: of(sides::MADE, image) as usize,
+                residual: of(sides::RESIDUAL, image),
+                error,
+                rounding,
+                converged: error.max(rounding) <= self.stop.tolerance,
+                mass: sums[0].cast_to_f64(),
+                refused: sums[1].cast_to_f64() as usize,
+            }
+        };
+        Ok(Solution { reports: read[1].chunks_exact(4).enumerate().map(report).collect(), state })
     }
 }

@@ -1,7 +1,7 @@
 //! What a plan has to satisfy, where its cells and points lie, and when a solver stops.
 
 use super::sides;
-use crate::grid::Cells;
+use crate::{Error, Result, grid::Cells};
 
 /// The cost of carrying a unit of mass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,7 +95,25 @@ pub struct Place {
     pub epsilons: Vec<f64>,
 }
 
+/// What solvers keep finite numbers with.
+const RANGE: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
+
+/// Rejects what is NaN or outside a range.
+fn check(what: &'static str, value: f64, range: std::ops::RangeInclusive<f64>) -> Result<()> {
+    let (min, max) = (*range.start(), *range.end());
+    if range.contains(&value) { Ok(()) } else { Err(Error::Number { what, value, min, max }) }
+}
+
 impl Place {
+    pub(super) fn check(&self) -> Result<()> {
+        let positive = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
+        let any = f64::from(f32::MIN)..=f64::from(f32::MAX);
+        check("scale of costs", self.scale, positive.clone())?;
+        self.masses.iter().try_for_each(|&mass| check("mass of a point", mass, positive.clone()))?;
+        self.epsilons.iter().try_for_each(|&epsilon| check("epsilon", epsilon, RANGE))?;
+        self.points.as_flattened().iter().chain(&self.stretch).try_for_each(|&at| check("coordinate", at, any.clone()))
+    }
+
     fn mass(&self) -> f64 {
         self.masses.iter().sum()
     }
@@ -116,8 +134,22 @@ impl Place {
 pub struct Stop {
     /// Rounds at most.
     pub limit: usize,
-    /// Largest error.
+    /// Largest error; below 0 no error is small enough.
     pub tolerance: f64,
+}
+
+impl Stop {
+    /// Most rounds: `f32` counts no further.
+    pub const MOST: usize = 1 << 24;
+
+    pub(super) fn check(self) -> Result<()> {
+        let most = Self::MOST as u32;
+        if self.limit > Self::MOST {
+            let value = u32::try_from(self.limit).unwrap_or(u32::MAX);
+            return Err(Error::Count { what: "rounds", value, min: 1, max: most });
+        }
+        check("tolerance", self.tolerance, f64::from(f32::MIN)..=f64::from(f32::MAX))
+    }
 }
 
 /// Which error is compared with the tolerance.
@@ -129,6 +161,15 @@ pub(super) enum Criterion {
 }
 
 impl Rules {
+    pub(super) fn check(&self) -> Result<()> {
+        for marginal in [self.of_cells, self.of_points] {
+            if let Marginal::Relaxed { rho } = marginal {
+                check("rho", rho, RANGE)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn criterion(&self) -> Criterion {
         match (self.form, self.of_cells, self.of_points) {
             (Form::Floored { .. }, ..) => Criterion::Squares,
@@ -227,10 +268,14 @@ impl Rules {
     }
 }
 
-/// From `first` down to `last` by `factor` a round, `last` included; just `last` if `first` is not above it.
+/// Epsilons of a [`schedule`], at most.
+pub const MOST_EPSILONS: usize = 10_000;
+
+/// From `first` down to `last` by `factor` a round, `last` included; just `last` if `first` is not above it. With a factor so near 1 that
+/// there would be more than [`MOST_EPSILONS`] above `last`, from that many on it is `last`.
 pub fn schedule(first: f64, factor: f64, last: f64) -> Vec<f64> {
     let above = std::iter::successors(Some(first), |epsilon| Some(epsilon * factor));
-    let mut epsilons: Vec<f64> = above.take_while(|&epsilon| epsilon > last).take(10_000).collect();
+    let mut epsilons: Vec<f64> = above.take_while(|&epsilon| epsilon > last).take(MOST_EPSILONS).collect();
     epsilons.push(last);
     epsilons
 }

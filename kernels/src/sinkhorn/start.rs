@@ -18,6 +18,8 @@ use crate::{
 
 /// Most mass of a cell, so that sums and products stay in `f32`.
 const MOST: f32 = 1e9;
+/// A mass that has a logarithm: below it `f32` has fewer digits, and devices may take it for 0.
+const LEAST_MASS: f32 = 1e-37;
 /// Most that a given potential may be, times epsilon: exponents are no larger than with no mass at all.
 const MOST_CHARGE: f32 = -NOTHING;
 
@@ -111,11 +113,15 @@ fn start_cells<F: Real>(
         let measure = round.constant(image, plots.images(), LOG_MEASURE);
         let mut mass = masses[i as usize][0];
         let mut log_mass = F::new(NOTHING);
-        if mass > F::new(0.0) {
-            if comptime!(normalise) {
+        if comptime!(normalise) {
+            if mass > F::new(0.0) {
                 mass /= sums[image as usize][0] + pad;
             }
+        }
+        if mass > F::new(LEAST_MASS) {
             log_mass = mass.ln() - measure;
+        } else {
+            mass = F::new(0.0);
         }
         let (centre, zero) = (plots.centre(i), F::new(0.0));
         cells[i as usize] = quad::<F>(centre.x, centre.y, log_mass, mass);

@@ -119,6 +119,40 @@ fn slopes_match_differences() {
     check_gradient(&density, &slope, |z| solved(&at, normal(z)));
 }
 
+/// Of the cost alone, whose plan changes with the density; a cell is empty but for a thousandth.
+#[test]
+fn slopes_of_the_cost_match_differences() {
+    let problem = balanced();
+    let density: Vec<f64> = problem.cells.iter().map(|a| 3.0 * a + 0.001).collect();
+    let normal = |z: &[f64]| z.iter().map(|v| v / z.iter().sum::<f64>()).collect::<Vec<f64>>();
+    let cost = |z: &[f64]| {
+        let problem = Problem { cells: normal(z), ..problem.clone() };
+        problem.primal_cost(&problem.converge(&[1.5], 20_000, 1e-14))
+    };
+    let at = Problem { cells: normal(&density), ..problem.clone() };
+    let solution = at.converge(&[1.5], 20_000, 1e-14);
+    check_gradient(&density, &slope_by_density(&at.cost_slope(&solution), &density), cost);
+    // It is not the loss's.
+    let other = slope_by_density(&at.slope(&solution), &density);
+    let apart =
+        slope_by_density(&at.cost_slope(&solution), &density).iter().zip(&other).any(|(a, b)| (a - b).abs() > 0.1);
+    assert!(apart);
+}
+
+/// Of `sum P ln P`, which is `KL(P | a t')` and what `a` and `t` have of their own: `epsilon ln a` more slope, up to a constant that
+/// the density's sum takes away.
+#[test]
+fn the_shannon_slope_matches_differences() {
+    let (problem, epsilon) = (balanced(), 1.5);
+    let density: Vec<f64> = problem.cells.iter().map(|a| 3.0 * a + 0.01).collect();
+    let normal = |z: &[f64]| z.iter().map(|v| v / z.iter().sum::<f64>()).collect::<Vec<f64>>();
+    let own = |a: &[f64]| a.iter().map(|a| epsilon * a * a.ln()).sum::<f64>();
+    let at = Problem { cells: normal(&density), ..problem };
+    let solution = at.converge(&[epsilon], 20_000, 1e-13);
+    let slope: Vec<f64> = at.slope(&solution).iter().zip(&at.cells).map(|(s, a)| s + epsilon * a.ln()).collect();
+    check_gradient(&density, &slope_by_density(&slope, &density), |z| solved(&at, normal(z)) + own(&normal(z)));
+}
+
 /// `P1 = z exp(-f / rho)`, slopes below rho, and no gap between primal and dual.
 #[test]
 fn relaxed_plans_are_optimal() {

@@ -1,13 +1,14 @@
 //! What every loss must do at the edges of its input, and the solver's limit of no entropy.
 
 use splatport::losses::{
-    Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, L2, Marginals, OtEntropy,
-    ReferenceMeasure, Scales, Sinkhorn, Solver, Unbalanced, UotForm,
+    Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, HeatmapTransport, L2, Marginals,
+    OtEntropy, ReferenceMeasure, Scales, Sinkhorn, Solver, Unbalanced, UotForm,
 };
 use splatport::reference::sinkhorn::{least_assignment, squared_distances};
 use splatport::{Annotations, Error, Grid, Result, Single};
 
-use super::{Scene, bound, by_image, densities, scene};
+use super::sinkhorn::problem;
+use super::{Scene, bound, by_image, densities, scene, solutions};
 use crate::device::{R, U, device, once, property, single};
 
 type Loss = Box<dyn DensityLoss<R, Single>>;
@@ -85,6 +86,56 @@ fn edges_give_errors_or_numbers() {
             }
         }
     });
+}
+
+/// What the oracle finds of either marginal for the device's potentials is at most the reported residual and rounding, wherever the
+/// latter is below 1, so whatever converged is within twice the tolerance. At 0.01 px² potentials stand still, residuals are 0 and the
+/// plan is wrong; at the published 10 px² Newton's is right and known to be.
+#[test]
+fn reports_are_bounds() {
+    once("bounds", |tally| {
+        let points: Vec<[f64; 2]> = (0..20)
+            .map(|n| [0.754_877_666, 0.569_840_291].map(|r| single(512.0 * (f64::from(n) * r).fract())))
+            .collect();
+        let grid = Grid::over(512, 512, 8);
+        let density = (0..grid.len()).map(|i| single(0.01 * (1.0 + (i as f64 * 0.618_033_989).fract()))).collect();
+        let scenes = [Scene { grid, points: Annotations::new(points).expect("points"), density }];
+        let problem = problem(&scenes[0]);
+        for epsilon in [0.01, 0.3, 10.0, 1000.0] {
+            for solver in [Solver::Sinkhorn, Solver::Newton] {
+                let loss = Sinkhorn::default().epsilon(Epsilon::Absolute(epsilon)).solver(solver);
+                let step = loss.on(device(), &bound(&scenes)).expect("a loss").evaluate(&densities(&scenes));
+                let step = step.expect("a step");
+                let (report, at) = (step.reports()[0], solutions(&scenes, &step, |_| epsilon).remove(0));
+                let rows = problem.plan(&at);
+                let cells: f64 =
+                    rows.iter().zip(&problem.cells).map(|(row, a)| (row.iter().sum::<f64>() - a).abs()).sum();
+                let most = report.residual + report.rounding;
+                let said =
+                    || format!("{solver:?}, {epsilon}: {report:?}, points {}, cells {cells}", problem.residual(&at));
+                println!("{}", said());
+                let bounded = problem.residual(&at).max(cells) <= most;
+                tally.holds(report.rounding >= 1.0 || bounded, said);
+                tally.holds(!report.converged || bounded && most <= 0.02, said);
+                let known = epsilon > 100.0 || epsilon > 1.0 && solver == Solver::Newton;
+                tally.holds(known == report.converged, said);
+            }
+        }
+    });
+}
+
+/// Beyond 2^24 px `f32` cannot tell two pixels apart.
+#[test]
+fn annotations_out_of_reach_are_refused() {
+    for far in [[2e7, 9.0], [9.0, -2e7]] {
+        let scenes = [scene(0.25, &[[9.0, 9.0], far])];
+        for (name, loss) in losses(&scenes, 10.0) {
+            assert!(matches!(loss.map(|_| ()), Err(Error::OutOfRange { index: 1, .. })), "{name}");
+        }
+        let joints = [None, Some(far)];
+        let refused = HeatmapTransport::default().on(device(), &[(scenes[0].grid, &joints)]).map(|_| ());
+        assert!(matches!(refused, Err(Error::OutOfRange { what: "joint", index: 1, .. })), "{refused:?}");
+    }
 }
 
 /// As many cells as points, of equal masses: `0 <= <C, P> - assignment <= epsilon ln n`, either side give or take twice the largest

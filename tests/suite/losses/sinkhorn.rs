@@ -123,6 +123,22 @@ fn bad_input_is_refused() {
         let refused = loss.clone().annealing(Some(factor)).on(device(), &bound(&good)).map(|_| ());
         assert!(matches!(refused, Err(Error::Option { name: "annealing", .. })), "{factor}");
     }
+    for factor in [0.99999, 1.0 - f64::EPSILON] {
+        let refused = loss.clone().annealing(Some(factor)).on(device(), &bound(&good)).map(|_| ());
+        assert!(matches!(refused, Err(Error::Option { name: "annealing", value, .. }) if value == factor));
+    }
+    for solver in [Solver::Sinkhorn, Solver::Newton] {
+        let loss = loss.clone().solver(solver);
+        for rounds in [0, (1 << 24) + 1, usize::MAX] {
+            let refused = loss.clone().rounds(rounds).on(device(), &bound(&good)).map(|_| ());
+            assert!(matches!(refused, Err(Error::Option { name: "rounds", .. })), "{rounds}");
+        }
+        assert!(evaluate(&loss.clone().rounds(1 << 24), &good[..1]).reports()[0].converged);
+        for tolerance in [f64::NAN, f64::INFINITY] {
+            let refused = loss.clone().tolerance(tolerance).on(device(), &bound(&good)).map(|_| ());
+            assert!(matches!(refused, Err(Error::Option { name: "tolerance", .. })), "{tolerance}");
+        }
+    }
     let newton = loss.clone().solver(Solver::Newton).marginals(Marginals::Relaxed { rho: 1.0 });
     assert!(matches!(newton.on(device(), &bound(&good)).map(|_| ()), Err(Error::Device(_))));
     let step = evaluate(&loss, &good[..1]);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Conjugate gradients end where the preconditioned residual has fallen by this, squared.
-const ENOUGH: f32 = 0.01;
+pub(super) const ENOUGH: f32 = 0.01;
 
 /// Whether an image's residual has not fallen far enough yet.
 #[cube]

@@ -16,7 +16,7 @@ use crate::{
 const LEAST: f32 = 1e-3;
 
 #[cube]
-fn preconditioned<F: Real>(residual: F, mass: F, due: F) -> F {
+pub(super) fn preconditioned<F: Real>(residual: F, mass: F, due: F) -> F {
     residual / max(mass, F::new(LEAST) * due)
 }
 

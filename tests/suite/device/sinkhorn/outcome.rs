@@ -1,10 +1,14 @@
 //! What follows from the device's own potentials.
 
 use proptest::collection::vec;
+use splatport::kernels::{
+    Error,
+    sinkhorn::{Form, Marginal, Rules, Stop},
+};
 use splatport::reference::sinkhorn as oracle;
 
-use super::{Image, any_rules, exactly, half_error, images, prepared, solve, theirs};
-use crate::device::{U, device, poison, property, wide};
+use super::{Image, any_rules, balanced, exactly, half_error, images, prepared, solve, theirs};
+use crate::device::{U, device, poison, property, single, wide};
 
 /// Value, slope, received mass, residual and cost, each given the device's potentials. Measured: 0.17 of the tolerance.
 #[test]
@@ -51,6 +55,86 @@ fn outcomes_follow_from_potentials() {
             let cost = problem.primal_cost(&at);
             tally.near("cost of", k, (costs[4 * k], cost), exponent.exp_m1() * cost + 600.0 * U * cost);
         }
+    });
+}
+
+/// The gradient of the cost given the device's potentials: what is left of its system, and the rounding of its plan, go through the
+/// inverse of Newton's matrix. Relaxed marginals have none.
+#[test]
+fn gradients_of_the_cost_are_the_oracles() {
+    property("cost gradient", 12, vec(images(1, 9), 1..4), |images, tally| {
+        let mut images: Vec<Image> = images.iter().map(|image| prepared(image, &balanced())).collect();
+        for image in &mut images {
+            // Where the matrix lets anything be said.
+            let least = 0.02 * super::largest_cost(&image.place.cells, &image.place.points);
+            image.place.epsilons = vec![single(image.place.epsilons[image.place.epsilons.len() - 1].max(least))];
+        }
+        let solved = solve(&images, balanced(), Stop { limit: 200, tolerance: 1e-4 });
+        let got = solved.problem.cost_gradient(device(), &solved.solution).expect("a gradient");
+        let mut slopes = wide(got.gradient.read().expect("slopes"));
+        for (k, (image, [cells, points])) in images.iter().zip(solved.potentials()).enumerate() {
+            let others = slopes.split_off(cells.len());
+            let own = std::mem::replace(&mut slopes, others);
+            let (problem, total) = (theirs(image, &balanced()), image.density.iter().sum::<f64>());
+            if total == 0.0 {
+                tally.holds(own.iter().all(|&s| s == 0.0), || "slope of nothing".to_owned());
+                continue;
+            }
+            let at = oracle::Solution { cells, points, epsilon: image.place.epsilons[0], rounds: 0 };
+            let want = oracle::slope_by_density(&problem.cost_slope(&at), &image.density);
+            let (system, exponent) =
+                (problem.cost_system(&at), 3.0 * half_error(&problem, &at, at.epsilon) / at.epsilon);
+            let masses = problem.transported(&at);
+            let norm = system.right.iter().zip(&masses).map(|(b, m)| b * b / m).sum::<f64>().sqrt();
+            let largest = problem.cost.iter().flatten().fold(0.0f64, |most, &c| most.max(c));
+            let w = system.solve(&system.right);
+            let widest = w.iter().fold(0.0f64, |most, w| most.max(w.abs()));
+            let off =
+                |m: usize| got.missed[k] * norm * masses[m].sqrt() + 4.0 * exponent * masses[m] * (largest + widest);
+            let spread = |n: usize| {
+                let unit = |m: usize| f64::from(u8::from(m == n));
+                let column = system.solve(&(0..masses.len()).map(unit).collect::<Vec<_>>());
+                (0..masses.len()).map(|m| column[m].abs() * off(m)).sum::<f64>()
+            };
+            let through = (0..masses.len()).map(spread).fold(0.0, f64::max);
+            let tolerance = 2.0 * (through + 4.0 * exponent * (largest + widest)) / total;
+            tally.all_near("slope", &own, &want, |_| tolerance);
+            tally.holds(got.missed[k] <= 1e-4, || format!("{} left", got.missed[k]));
+        }
+    });
+    let relaxed = Rules { of_cells: Marginal::Relaxed { rho: 9.0 }, ..balanced() };
+    let solved = solve(&[super::image(3, 3, &[[6.0, 6.0]], vec![9.0])], relaxed, exactly(1));
+    let refused = solved.problem.cost_gradient(device(), &solved.solution).map(|_| ());
+    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+}
+
+/// At the blur `b* = sum_n t_n softmax_i(-C / epsilon)` the slope of `sum P ln P` is the same in every cell: potentials are off by half a
+/// round's rounding each and by epsilon times what points still miss, the mass of a cell by one rounding.
+#[test]
+fn the_published_slope_is_constant_at_the_blur() {
+    property("blur", 6, images(1, 9), |image, tally| {
+        let mut image = prepared(image, &balanced());
+        let epsilon = image.place.epsilons[0].max(100.0);
+        image.place.epsilons = vec![epsilon];
+        let problem = theirs(&image, &balanced());
+        image.density.fill(0.0);
+        for (n, mass) in problem.points.iter().enumerate() {
+            let total = oracle::log_sum_exp(problem.cost.iter().map(|row| -row[n] / epsilon));
+            for (z, row) in image.density.iter_mut().zip(&problem.cost) {
+                *z += mass * (-row[n] / epsilon - total).exp();
+            }
+        }
+        image.density.iter_mut().for_each(|z| *z = single(*z));
+        let rules = Rules { form: Form::Shannon, ..balanced() };
+        let solved = solve(std::slice::from_ref(&image), rules, Stop { limit: 400, tolerance: 1e-5 });
+        let [cells, points] = solved.potentials().remove(0);
+        let at = oracle::Solution { cells, points, epsilon, rounds: 0 };
+        let problem = theirs(&image, &balanced());
+        let missed = epsilon * (solved.reports()[0].residual * problem.points.len() as f64 + U);
+        let slopes = wide(solved.outcome().slope.read().expect("slopes"));
+        tally.all_near("slope", &slopes, &vec![slopes[0]; slopes.len()], |_| {
+            4.0 * half_error(&problem, &at, epsilon) + 2.0 * missed
+        });
     });
 }
 

@@ -1,0 +1,320 @@
+//! How the cost of a balanced plan, `<C, P>` without the entropy, changes with the density.
+//!
+//! With the rows `k_i = P_i / a_i` of the plan, their mean costs `c_i = sum_n k_in C_in`, and Newton's matrix
+//! `H = diag(P'1) - P' diag(1 / a) P`, both marginals stay what they are where the points' potentials move by `-epsilon w`,
+//! `H w = b + ..` with `b_n = sum_i P_in (C_in - c_i)`. So the derivative by the share `a_i` is `c_i - sum_n k_in w_n`: one system,
+//! for which Newton's conjugate gradients go on until little is left.
+
+use cubecl::prelude::*;
+
+use super::{
+    products::{ENOUGH, average, multiply},
+    steps::{preconditioned, turn},
+};
+use crate::{
+    Error, Result,
+    buffer::Buffer,
+    device::{Device, Shape},
+    gaussian::Point,
+    grid::{Count, Counts},
+    real::{HostReal, Precision, Quad, Real, quad, real},
+    sinkhorn::{
+        Ground, Problem, Solution,
+        halves::CELL_LANES,
+        sides::{CUBE, Round, RoundLaunch, SCALE, STATUS, cost},
+        spread::{Spread, per_image},
+    },
+    totals::totals,
+};
+
+/// What of the system's residual may be left: `f32` solves it little better.
+const LEFT: f64 = 1e-4;
+/// Conjugate gradients between two read-backs, and at most. In exact arithmetic as many as points do; the number does not depend on
+/// the batch, so that an image that never comes to an end has its own bits too.
+const BUNCH: usize = 20;
+const MOST: usize = 500;
+
+/// Derivative of the cost of every image's plan.
+#[derive(Debug)]
+pub struct CostGradient<R: Runtime, F: Real> {
+    /// By the density, `[cells]`.
+    pub gradient: Buffer<R, F>,
+    /// What is left of the residual of every image's system, as a share: at most 1e-4 where conjugate
+    /// gradients came to an end, which they must within 500.
+    pub missed: Vec<f64>,
+}
+
+impl<R: Runtime, P: Precision> Problem<R, P> {
+    /// Derivative of every image's `<C, P>` by its density, the plan's own change included; 0 in images without points or mass. As exact
+    /// as the solution: the plan's marginals are taken to be what they should be.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless both marginals are exact and nothing is added to sums; [`Error::Count`] for more points than a
+    /// unit can go through three times; [`Error::Device`].
+    pub fn cost_gradient(
+        &self,
+        device: &Device<R, P>,
+        solution: &Solution<R, P::Real>,
+    ) -> Result<CostGradient<R, P::Real>> {
+        if !self.rules.is_balanced() {
+            return Err(Error::Unsupported { what: "derivatives of the cost for marginals that are not exact" });
+        }
+        let most = self.images().iter().map(|image| image.1).max().unwrap_or(0);
+        device.check_rounds("points of an image, three times over", 3 * most as u32)?;
+        let (client, ground, state) = (device.client(), self.rules.ground, &solution.state);
+        let [cells, points] = [Count::Cells, Count::Gaussians].map(|count| self.mosaic.total(count));
+        // In this table no image has stopped.
+        let last = STATUS + self.stages as u32 - 1;
+        let round = || RoundLaunch::new(self.table.arg(), last, last, last + 1);
+        let (counts, per_cell) = (|| self.mosaic.counts(), device.per_unit(cells));
+        let uninit = |len| device.uninit::<P::Real>(len);
+        let (means, vectors, masses) = (uninit(cells), uninit(4 * points), uninit(points));
+        let squares = uninit(4 * points);
+        mean_costs::launch::<P::Real, R>(
+            client,
+            per_cell.0.clone(),
+            per_cell.1,
+            counts(),
+            round(),
+            state.cells.arg(),
+            state.points.arg(),
+            means.arg(),
+            ground,
+        );
+        if points > 0 {
+            let (cubes, dim) = device.per_unit(points);
+            aim_at_costs::launch::<P::Real, R>(
+                client,
+                cubes,
+                dim,
+                counts(),
+                round(),
+                state.cells.arg(),
+                state.points.arg(),
+                means.arg(),
+                vectors.arg(),
+                masses.arg(),
+                squares.arg(),
+                real(LEFT * LEFT / f64::from(ENOUGH)),
+                ground,
+            );
+        }
+        let squares = totals(device, &self.mosaic, &squares, Count::Gaussians);
+        let lanes = if device.shape() == Shape::Tiled { CUBE } else { 1 };
+        let (images, image_dim) = per_image(device, self.images().len(), lanes);
+        let [of_cells, of_points] =
+            [(true, CELL_LANES), (false, CUBE)].map(|(cells, lanes)| Spread::own(device, &self.mosaic, cells, lanes));
+        let [by_cell, by_point] = [of_cells, of_points].map(|spread| spread.launch(device, &self.mosaic));
+        let averages = uninit(cells);
+        let mut left = MOST;
+        let numbers = loop {
+            let numbers: Vec<f64> = squares.read()?.into_iter().map(HostReal::cast_to_f64).collect();
+            let goes = |square: &[f64]| square[0] > f64::from(ENOUGH) * square[1];
+            if left == 0 || !numbers.chunks_exact(4).any(goes) {
+                break numbers;
+            }
+            for _ in 0..BUNCH {
+                average::launch::<P::Real, R>(
+                    client,
+                    by_cell.0.clone(),
+                    by_cell.1,
+                    counts(),
+                    round(),
+                    state.cells.arg(),
+                    state.points.arg(),
+                    vectors.arg(),
+                    squares.arg(),
+                    averages.arg(),
+                    ground,
+                    of_cells,
+                );
+                multiply::launch::<P::Real, R>(
+                    client,
+                    by_point.0.clone(),
+                    by_point.1,
+                    counts(),
+                    round(),
+                    state.cells.arg(),
+                    state.points.arg(),
+                    averages.arg(),
+                    masses.arg(),
+                    squares.arg(),
+                    vectors.arg(),
+                    ground,
+                    of_points,
+                );
+                turn::launch::<P::Real, R>(
+                    client,
+                    images.clone(),
+                    image_dim,
+                    counts(),
+                    round(),
+                    state.points.arg(),
+                    masses.arg(),
+                    vectors.arg(),
+                    squares.arg(),
+                    lanes,
+                );
+            }
+            left -= BUNCH;
+        };
+        let parts = uninit(4 * cells);
+        cost_slopes::launch::<P::Real, R>(
+            client,
+            per_cell.0.clone(),
+            per_cell.1,
+            counts(),
+            round(),
+            state.cells.arg(),
+            state.points.arg(),
+            vectors.arg(),
+            means.arg(),
+            parts.arg(),
+            ground,
+        );
+        let sums = totals(device, &self.mosaic, &parts, Count::Cells);
+        let gradient = uninit(cells);
+        by_density::launch::<P::Real, R>(
+            client,
+            per_cell.0,
+            per_cell.1,
+            counts(),
+            parts.arg(),
+            sums.arg(),
+            state.sums.arg(),
+            gradient.arg(),
+        );
+        let share = |square: &[f64]| match square[1] > 0.0 {
+            true => LEFT * (square[0] / (square[1] * f64::from(ENOUGH))).sqrt(),
+            false => 0.0,
+        };
+        Ok(CostGradient { gradient, missed: numbers.chunks_exact(4).map(share).collect() })
+    }
+}
+
+/// A cost, and what of a mass of 1 goes there; with the other side's charge of a mass.
+#[cube]
+fn entry<F: Real>(
+    cell: Quad<F>,
+    point: Quad<F>,
+    charges: F,
+    image: u32,
+    images: u32,
+    round: &Round<F>,
+    #[comptime] ground: Ground,
+) -> (F, F) {
+    let centre = Point::<F> { x: cell[0], y: cell[1] };
+    let scale = round.constant(image, images, SCALE);
+    let distance = scale * cost::<F>(&centre, point[0], point[1], &round.ruler(image, images), ground);
+    (distance, min(charges - distance / round.epsilon(image, images), F::new(0.0)).exp())
+}
+
+/// The mean cost of what every cell gives away.
+#[cube(launch)]
+fn mean_costs<F: Real>(
+    counts: &Counts,
+    round: &Round<F>,
+    cells: &Array<Quad<F>>,
+    points: &Array<Quad<F>>,
+    means: &mut Array<F>,
+    #[comptime] ground: Ground,
+) {
+    let i = ABSOLUTE_POS as u32;
+    let all = counts.total(Count::Cells);
+    if i < all {
+        let (image, images) = (counts.holding(i, Count::Cells), counts.images());
+        let own = cells[(all + i) as usize][0] / round.epsilon(image, images);
+        let mut mean = F::new(0.0);
+        for n in counts.before(image, Count::Gaussians)..counts.before(image + 1u32, Count::Gaussians) {
+            let point = points[n as usize];
+            let (distance, share) = entry::<F>(cells[i as usize], point, point[2] + own, image, images, round, ground);
+            mean += share * distance;
+        }
+        means[i as usize] = mean;
+    }
+}
+
+/// The right side of every point's equation as residual and first direction, and its square twice, the second time times `left`.
+#[cube(launch)]
+fn aim_at_costs<F: Real>(
+    counts: &Counts,
+    round: &Round<F>,
+    cells: &Array<Quad<F>>,
+    points: &Array<Quad<F>>,
+    means: &Array<F>,
+    vectors: &mut Array<Quad<F>>,
+    masses: &mut Array<F>,
+    squares: &mut Array<Quad<F>>,
+    left: F,
+    #[comptime] ground: Ground,
+) {
+    let n = ABSOLUTE_POS as u32;
+    if n < counts.total(Count::Gaussians) {
+        let (image, images) = (counts.holding(n, Count::Gaussians), counts.images());
+        let point = points[n as usize];
+        let mut mass = F::new(0.0);
+        let mut above = F::new(0.0);
+        for i in counts.before(image, Count::Cells)..counts.before(image + 1u32, Count::Cells) {
+            let cell = cells[i as usize];
+            let (distance, moved) = entry::<F>(cell, point, cell[2] + point[2], image, images, round, ground);
+            mass += moved;
+            above += moved * (distance - means[i as usize]);
+        }
+        let (first, zero) = (preconditioned::<F>(above, mass, point[3]), F::new(0.0));
+        vectors[n as usize] = quad::<F>(zero, above, first, zero);
+        masses[n as usize] = mass;
+        squares[n as usize] = quad::<F>(above * first, above * first * left, zero, zero);
+    }
+}
+
+/// The slope by every cell's share, and first its product with the share.
+#[cube(launch)]
+fn cost_slopes<F: Real>(
+    counts: &Counts,
+    round: &Round<F>,
+    cells: &Array<Quad<F>>,
+    points: &Array<Quad<F>>,
+    vectors: &Array<Quad<F>>,
+    means: &Array<F>,
+    parts: &mut Array<Quad<F>>,
+    #[comptime] ground: Ground,
+) {
+    let i = ABSOLUTE_POS as u32;
+    let all = counts.total(Count::Cells);
+    if i < all {
+        let (image, images) = (counts.holding(i, Count::Cells), counts.images());
+        let (cell, own) = (cells[i as usize], cells[(all + i) as usize][0] / round.epsilon(image, images));
+        let mut slope = means[i as usize];
+        for n in counts.before(image, Count::Gaussians)..counts.before(image + 1u32, Count::Gaussians) {
+            let point = points[n as usize];
+            let (_distance, share) = entry::<F>(cell, point, point[2] + own, image, images, round, ground);
+            slope -= share * vectors[n as usize][0];
+        }
+        let zero = F::new(0.0);
+        parts[i as usize] = quad::<F>(cell[3] * slope, slope, zero, zero);
+    }
+}
+
+/// From the slopes by shares to those by masses.
+#[cube(launch)]
+fn by_density<F: Real>(
+    counts: &Counts,
+    parts: &Array<Quad<F>>,
+    sums: &Array<Quad<F>>,
+    masses: &Array<Quad<F>>,
+    gradient: &mut Array<F>,
+) {
+    let i = ABSOLUTE_POS as u32;
+    if i < counts.total(Count::Cells) {
+        let image = counts.holding(i, Count::Cells);
+        let mut slope = F::new(0.0);
+        let total = masses[image as usize][0];
+        if counts.before(image, Count::Gaussians) < counts.before(image + 1u32, Count::Gaussians) {
+            // As for the losses: what is less counts as none.
+            if total > F::new(1e-20) {
+                slope = (parts[i as usize][1] - sums[image as usize][0]) / total;
+            }
+        }
+        gradient[i as usize] = slope;
+    }
+}
