@@ -79,7 +79,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let mut room = Room::default();
         let frames = gaussian::frames(self.device, gaussians, gaussians.len(), Framing::default())?;
         let clock = Clock::new(self.device, images);
-        let mut state = self.listing::<S>((gaussians, frames, clock), sums, &mut room)?;
+        let mut state = self.listing::<S>(gaussians, (frames, clock), sums, &mut room)?;
         let (mut next, mut told, mut patience, mut rebuilds) = (0u32, 0, S::EVERY, 0);
         loop {
             let boundary = next.next_multiple_of(S::EVERY).min(steps);
@@ -122,7 +122,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
                 // The old lists go first: room for both is not needed.
                 let State { frames, listed, look, clock, .. } = state;
                 drop((listed, look));
-                state = self.listing::<S>((gaussians, frames, clock), sums, &mut room)?;
+                state = self.listing::<S>(gaussians, (frames, clock), sums, &mut room)?;
             } else {
                 patience = (patience * 2).min(S::EVERY);
             }
@@ -138,7 +138,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
     /// Makes lists for Gaussians that have none.
     fn listing<'s, S: Stepper<R, P>>(
         &self,
-        (gaussians, frames, clock): (&'s Gaussians<R, P::Real>, Frames<R, P::Real>, Clock<R>),
+        gaussians: &'s Gaussians<R, P::Real>,
+        (frames, clock): (Frames<R, P::Real>, Clock<R>),
         sums: Sums,
         room: &mut Room,
     ) -> Result<State<'s, R, P>> {
