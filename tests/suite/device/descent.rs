@@ -245,9 +245,8 @@ impl Subject {
             let off = tolerances(&self.picture, &self.picture.set[n], *penalty, norm, slots);
             let by = flatten(by, *channels, *means).into_iter().zip(off);
             let mut by: Vec<Near> = by.map(|(value, off)| Near { value, off }).collect();
-            let prior = self.prior(n, unit);
-            for k in 0..2 {
-                by[2 + k] = by[2 + k].plus(prior[k]);
+            for (k, prior) in self.prior(n, unit).into_iter().enumerate() {
+                by[2 + k] = by[2 + k].plus(prior);
                 if maps.shape_on == ShapeOn::Activated {
                     by[2 + k] = by[2 + k].plus(shape[n][k]);
                 }

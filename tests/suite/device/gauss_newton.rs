@@ -271,13 +271,13 @@ impl Drawn {
         let from = point(g, channels);
         let Objective { size_prior, aspect_prior, .. } = self.objective;
         let (mut slope, mut slope_error, mut added) = (Vec::new(), Vec::new(), Vec::new());
-        for i in 0..self.variant.moving() {
+        for (i, &place) in from[..self.variant.moving()].iter().enumerate() {
             let (stiff, from_rest) = match i {
                 0 => (unit * size_prior, from[0] - self.starts[n]),
-                1 | 2 => (unit * 4.0 * aspect_prior, from[i]),
+                1 | 2 => (unit * 4.0 * aspect_prior, place),
                 _ => (0.0, 0.0),
             };
-            let off = self.penalty_error / self.penalty * from_rest.abs() + 20.0 * U * (1.0 + from[i].abs());
+            let off = self.penalty_error / self.penalty * from_rest.abs() + 20.0 * U * (1.0 + place.abs());
             let (mut sum, mut error) = (stiff * from_rest, stiff * off);
             for (at, row) in rows.iter().enumerate().filter(|&(at, _)| weights[at] > 0.0) {
                 let (pull, steep) = match self.variant.kind {
@@ -308,9 +308,9 @@ impl Drawn {
     fn put(&self, n: usize, step: &[f64], damping: f64, tally: &mut Tally) {
         let System { rows, sizes, weights, from, slope, slope_error, added } = self.system(n, self.unit());
         let relative = self.relative(&self.picture.set[n]);
-        for i in 0..step.len() {
+        for (i, &own) in step.iter().enumerate() {
             let off = |j: usize| relative * step[j].abs() + 20.0 * U * (1.0 + from[j].abs());
-            let (mut left, mut scale) = (added[i] * step[i], slope_error[i] + added[i] * off(i));
+            let (mut left, mut scale) = (added[i] * own, slope_error[i] + added[i] * off(i));
             for (at, row) in rows.iter().enumerate().filter(|&(at, _)| weights[at] > 0.0) {
                 for (j, step) in step.iter().enumerate() {
                     let damped = if i == j { 1.0 + damping } else { 1.0 };
