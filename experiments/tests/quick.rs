@@ -81,20 +81,16 @@ fn killed_and_resumed() {
 #[test]
 fn full_settings() {
     let out = folder("full");
-    let arguments =
-        ["losses", "--full", "--network", "transformer", "--crop", "64", "--batch", "1", "--methods", "gst"];
+    let arguments = ["losses", "--full", "--network", "small", "--crop", "64", "--batch", "1", "--methods", "gst"];
     let mut command = quick(&arguments, &out);
     assert!(command.args(["--tasks", "scratch"]).status().expect("run").success());
-    let folder = out.join("quick/full/transformer/scratch");
+    let folder = out.join("quick/full/scratch");
     let rows = table(folder.join("losses.csv"));
     assert!(rows.len() == 2 && all_finite(&rows, 3), "{rows:?}");
     let made_by = fs::read_to_string(folder.join("gst-6-1.made-by.txt")).expect("file");
-    for part in [
-        "transformer network",
-        "1 crops a step",
-        "resize: [0.75, 1.25], crop: 64, flip: 0.5, grey: 0.12",
-        "Recommended",
-    ] {
+    for part in
+        ["small network", "1 crops a step", "resize: [0.75, 1.25], crop: 64, flip: 0.5, grey: 0.12", "Recommended"]
+    {
         assert!(made_by.contains(part), "{part}: {made_by}");
     }
     fs::remove_dir_all(out).expect("clean");
