@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const FRAME: usize = 12;
 
 /// Relative slack of every bound on a Mahalanobis distance, in units of roundoff: 8 times the largest aspect for which
-/// results are specified (50).
+/// results are specified (50). Of longer needles a list may leave out what only rounding would bring in.
 const BOUND_SLACK: f64 = 400.0;
 
 /// Parameters of one Gaussian before its colors: mean (2), scales (2), rotation, opacity.

@@ -108,7 +108,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     }
 
     /// Gaussians made elsewhere, or read from a file: all but the last [`free`](GaussianTable::free) are bound to annotations, in
-    /// their order.
+    /// their order. Tolerances and certificates are derived for aspects of up to 50; longer needles are taken as they are.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row; coordinates reach to 2^24 px, scales

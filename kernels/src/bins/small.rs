@@ -312,7 +312,7 @@ fn fill(task: &Parts, found: &Kept, filled: &mut Filled, room: u32) {
     if unit < tiles * task.parts {
         let range = Range::of(&task.counts, unit, task.parts);
         let mut at = found.starts[unit as usize];
-        if unit % task.parts == 0u32 {
+        if unit == range.tile * task.parts {
             filled.tile_starts[range.tile as usize] = at;
         }
         let tile = range.tile - task.counts.before(range.image, Count::Tiles);

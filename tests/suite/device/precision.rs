@@ -152,6 +152,22 @@ fn double_computes_in_f64() {
     });
 }
 
+/// The tests above have nothing to say where a type is refused, so what is known of a backend is written down: lavapipe through SPIR-V
+/// has `f16` and `u16`, offers no `bf16`, and claims `f64` with an exponential that is none.
+#[test]
+fn no_known_precision_is_lost() {
+    let name = device().name();
+    if name.contains("llvmpipe") && name.contains("SPIR-V") {
+        let admitted = [
+            admitted(Half, "f16").is_some(),
+            admitted(Fixed, "u16").is_some(),
+            admitted(BFloat, "bf16").is_some(),
+            admitted(Double, "f64").is_some(),
+        ];
+        assert_eq!(admitted, [true, true, false, false], "{name}");
+    }
+}
+
 /// A device in another precision is the same device.
 #[test]
 fn the_name_stays() {
