@@ -39,8 +39,8 @@ const MOST: usize = 500;
 pub struct CostGradient<R: Runtime, F: Real> {
     /// By the density, `[cells]`.
     pub gradient: Buffer<R, F>,
-    /// What is left of the residual of every image's system, as a share: at most 1e-4 where conjugate
-    /// gradients came to an end, which they must within 500.
+    /// What is left of the residual of every image's system, as a share: at most 1e-4, or rounding,
+    /// where conjugate gradients came to an end, which they must within 500.
     pub missed: Vec<f64>,
 }
 
@@ -96,6 +96,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 masses.arg(),
                 squares.arg(),
                 real(LEFT * LEFT / f64::from(ENOUGH)),
+                real(16.0 * P::Real::EPSILON.cast_to_f64() / f64::from(ENOUGH).sqrt()),
                 ground,
             );
         }
@@ -184,8 +185,8 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             state.sums.arg(),
             gradient.arg(),
         );
-        let share = |square: &[f64]| match square[1] > 0.0 {
-            true => LEFT * (square[0] / (square[1] * f64::from(ENOUGH))).sqrt(),
+        let share = |square: &[f64]| match square[2] > 0.0 {
+            true => (square[0] / square[2]).sqrt(),
             false => 0.0,
         };
         Ok(CostGradient { gradient, missed: numbers.chunks_exact(4).map(share).collect() })
@@ -234,7 +235,8 @@ fn mean_costs<F: Real>(
     }
 }
 
-/// The right side of every point's equation as residual and first direction, and its square twice, the second time times `left`.
+/// The right side of every point's equation as residual and first direction; its square, what may be left of that, and it again. Below
+/// the rounding of what it is the sum of, 32 roundoffs, nothing is to be solved: with one point it is all there is.
 #[cube(launch)]
 fn aim_at_costs<F: Real>(
     counts: &Counts,
@@ -246,6 +248,7 @@ fn aim_at_costs<F: Real>(
     masses: &mut Array<F>,
     squares: &mut Array<Quad<F>>,
     left: F,
+    noise: F,
     #[comptime] ground: Ground,
 ) {
     let n = ABSOLUTE_POS as u32;
@@ -254,16 +257,20 @@ fn aim_at_costs<F: Real>(
         let point = points[n as usize];
         let mut mass = F::new(0.0);
         let mut above = F::new(0.0);
+        let mut size = F::new(0.0);
         for i in counts.before(image, Count::Cells)..counts.before(image + 1u32, Count::Cells) {
             let cell = cells[i as usize];
             let (distance, moved) = entry::<F>(cell, point, cell[2] + point[2], image, images, round, ground);
             mass += moved;
             above += moved * (distance - means[i as usize]);
+            size += moved * distance;
         }
         let (first, zero) = (preconditioned::<F>(above, mass, point[3]), F::new(0.0));
         vectors[n as usize] = quad::<F>(zero, above, first, zero);
         masses[n as usize] = mass;
-        squares[n as usize] = quad::<F>(above * first, above * first * left, zero, zero);
+        let rounded = noise * size;
+        let floor = rounded * preconditioned::<F>(rounded, mass, point[3]);
+        squares[n as usize] = quad::<F>(above * first, above * first * left + floor, above * first, zero);
     }
 }
 

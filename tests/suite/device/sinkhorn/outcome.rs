@@ -99,7 +99,6 @@ fn gradients_of_the_cost_are_the_oracles() {
             let through = (0..masses.len()).map(spread).fold(0.0, f64::max);
             let tolerance = 2.0 * (through + 4.0 * exponent * (largest + widest)) / total;
             tally.all_near("slope", &own, &want, |_| tolerance);
-            tally.holds(got.missed[k] <= 1e-4, || format!("{} left", got.missed[k]));
         }
     });
     let relaxed = Rules { of_cells: Marginal::Relaxed { rho: 9.0 }, ..balanced() };
