@@ -40,7 +40,7 @@ pub enum Profile {
 
 impl Profile {
     /// What there is, for errors.
-    const NAMES: &str = "recommended, paper, reference";
+    pub(crate) const NAMES: &str = "recommended, paper, reference";
 
     /// Name as written in artefacts.
     pub fn name(self) -> &'static str {

@@ -12,7 +12,7 @@ use super::{BackgroundImage, SplatOptions, neighbours};
 use crate::{Annotations, Image, Pixels};
 
 /// The image below the Gaussians, `[pixels, channels]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Backdrop {
     /// Zero everywhere.
     Black,
