@@ -119,14 +119,14 @@ fn compare_ownership<R: Runtime, P: Precision>(
     let label_of: Vec<u32> = points.numeric("label")?.into_iter().map(|label| label as u32).collect();
     let fit = |background, prior| Splat::of(image, points).background_image(background).prior(prior).fit(device);
     let plans = [
-        ("fixed sigma 8", &Splat::round(device, points, [image.width(), image.height()], 8.0)?),
+        ("fixed scale 8 px", &Splat::round(device, points, [image.width(), image.height()], 8.0)?),
         ("fitted, no background", &fit(BackgroundImage::None, None)?),
         ("fitted, authors' mask", &fit(BackgroundImage::KnnMask, None)?),
         ("fitted, inpainted", best),
         ("fitted, inpainted, priors", &fit(BackgroundImage::Inpainted, Some(Prior { size: 0.1, aspect: 0.1 }))?),
     ];
     println!("\nmean IoU of owned cells with the true masks, by cut-off d (standard deviations)");
-    println!("| {:<26} | {} |", "plan", CUT_OFFS.map(|d| format!("{d:>5}")).join(" | "));
+    println!("| {:<26} | {} |", "kernel", CUT_OFFS.map(|d| format!("{d:>5}")).join(" | "));
     println!("|{:-<28}|{}", "", "------:|".repeat(CUT_OFFS.len()));
     for (name, splat) in plans {
         let mut row = Vec::new();

@@ -49,7 +49,7 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &std::path::Path
     let round = round.kernel(grid).background(Background::Hard { cut_off: 1.5 }).build()?.owners()?;
     let owners = splat.kernel(grid).build()?.owners()?;
     println!(
-        "mean IoU of owned cells with the boxes' ellipses: fitted {:.3}, fixed sigma 8 {:.3}",
+        "mean IoU of owned cells with the boxes' ellipses: fitted {:.3}, fixed scale of 8 px {:.3}",
         agreement(&owners, &crowns, points.len())?,
         agreement(&round, &crowns, points.len())?
     );

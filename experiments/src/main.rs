@@ -107,7 +107,11 @@ impl Arguments {
         }
         let vgg = matches!(self.network(), Choice::Vgg16 | Choice::Vgg19);
         refuse(self.weights.is_some() && !vgg, "weights", "only VGG networks have a trunk")?;
-        refuse(self.crops().side == 0 || !self.crops().side.is_multiple_of(STRIDE), "crop", "must be a multiple of 8 above 0")?;
+        refuse(
+            self.crops().side == 0 || !self.crops().side.is_multiple_of(STRIDE),
+            "crop",
+            "must be a multiple of 8 above 0",
+        )?;
         for (value, name) in [(self.batch() as u64, "batch"), (self.steps, "steps"), (self.seeds, "seeds")] {
             refuse(value == 0, name, "must be above 0")?;
         }

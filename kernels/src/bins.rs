@@ -4,7 +4,7 @@
 //! over the box of its cell centres proves that it cannot matter there. The coarse lists are made from all Gaussians of the
 //! image, a block of them a unit, and the fine ones from the coarse, by the same functions: count, scan, fill. Lists are
 //! ascending, so nothing depends on the order in which units run. The transposed lists (the tiles of a Gaussian) are found
-//! by binary search in them. Images of one coarse tile have a shorter way to the same lists ([`small`]).
+//! by binary search in them. Images of one coarse tile have a shorter way to the same lists (`bins/small.rs`).
 
 mod criterion;
 mod members;

@@ -9,7 +9,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// Copies the parameters to the host.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    /// [`Error::Device`] when the device failed.
     pub fn table(&self) -> Result<GaussianTable> {
         Ok(self.table_of(&self.gaussians.parameters.read()?))
     }
@@ -17,7 +17,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// Copies the parameters of many splats on one device to the host, each splat's [`table`](Self::table), at the cost of one wait.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    /// [`Error::Device`] when the device failed.
     pub fn tables(splats: &[&Self]) -> Result<Vec<GaussianTable>> {
         let parameters: Vec<_> = splats.iter().map(|splat| &splat.gaussians.parameters).collect();
         let rows = Buffer::read_all(&parameters)?;
