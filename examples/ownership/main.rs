@@ -149,8 +149,8 @@ fn transported<R: Runtime, P: Precision>(device: &Device<R, P>, photo: &Photo) -
     let report = &step.reports()[0];
     if !report.converged {
         println!(
-            "{}: transport not converged, residual {:.3} after {} rounds",
-            photo.name, report.residual, report.rounds
+            "{}: transport not converged, residual {:.3} and rounding {:.3} after {} rounds",
+            photo.name, report.residual, report.rounding, report.rounds
         );
     }
     // The largest of n entries is at least 1/n of its row.
