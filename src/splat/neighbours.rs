@@ -1,13 +1,12 @@
 //! Distances from every annotation to the nearest others.
 
 use rayon::prelude::*;
+use rstar::{RTree, primitives::GeomWithData};
 
 /// Neighbours whose distance counts.
 const NEIGHBOURS: usize = 3;
 /// Distance that stands in where there is no neighbour, px (the authors' code).
 const ALONE: f64 = 8.0;
-/// Points that are looked at one after the other.
-const FEW: usize = 8;
 
 /// Root mean square distance to the three nearest other annotations, px; fewer if there are fewer, 8 if there is none.
 pub(crate) fn distances(points: &[[f64; 2]]) -> Vec<f64> {
@@ -19,65 +18,17 @@ pub(crate) fn means(points: &[[f64; 2]]) -> Vec<f64> {
     of_neighbours(points, |squares| squares.iter().map(|square| square.sqrt()).sum::<f64>() / squares.len() as f64)
 }
 
-/// A point with its number.
-type Item = (usize, [f64; 2]);
-
 /// What `mean` makes of the squared distances to the nearest others, the least first.
 fn of_neighbours(points: &[[f64; 2]], mean: impl Fn(&[f64]) -> f64 + Sync) -> Vec<f64> {
-    let others = points.len().saturating_sub(1).min(NEIGHBOURS);
-    if others == 0 {
-        return vec![ALONE; points.len()];
-    }
-    let mut tree: Vec<Item> = points.iter().copied().enumerate().collect();
-    halve(&mut tree, 0);
-    let distance = |item: &Item| {
-        let mut squares = [f64::INFINITY; NEIGHBOURS];
-        search(&tree, 0, item, &mut squares);
-        mean(&squares[..others])
+    type Item = GeomWithData<[f64; 2], usize>;
+    let items: Vec<Item> = points.iter().enumerate().map(|(i, &p)| Item::new(p, i)).collect();
+    let tree = RTree::bulk_load(items);
+    let distance = |(i, point): (usize, &[f64; 2])| {
+        let others = tree.nearest_neighbor_iter_with_distance_2(point).filter(|(item, _)| item.data != i);
+        let squares: Vec<f64> = others.take(NEIGHBOURS).map(|(_, square)| square).collect();
+        if squares.is_empty() { ALONE } else { mean(&squares) }
     };
-    // In the tree's order: who is near was just looked at.
-    let found: Vec<f64> = tree.par_iter().with_min_len(256).map(distance).collect();
-    let mut distances = vec![0.0; points.len()];
-    tree.iter().zip(found).for_each(|(&(index, _), distance)| distances[index] = distance);
-    distances
-}
-
-/// Orders points so that the one in the middle is between the others by this axis, in both halves by the other axis, and so on.
-fn halve(items: &mut [Item], axis: usize) {
-    if items.len() > FEW {
-        let (before, _, after) = items.select_nth_unstable_by(items.len() / 2, |a, b| a.1[axis].total_cmp(&b.1[axis]));
-        halve(before, 1 - axis);
-        halve(after, 1 - axis);
-    }
-}
-
-/// Lowers `squares`, ascending, to the least squared distances from `item` to others of `items`.
-fn search(items: &[Item], axis: usize, item: &Item, squares: &mut [f64; NEIGHBOURS]) {
-    if items.len() <= FEW {
-        return items.iter().for_each(|other| offer(other, item, squares));
-    }
-    let middle = items.len() / 2;
-    let gap = item.1[axis] - items[middle].1[axis];
-    let (before, after) = (&items[..middle], &items[middle + 1..]);
-    let (near, far) = if gap < 0.0 { (before, after) } else { (after, before) };
-    search(near, 1 - axis, item, squares);
-    offer(&items[middle], item, squares);
-    // Rounding keeps the order: nothing on the far side has a lower square than the gap's.
-    if gap * gap < squares[NEIGHBOURS - 1] {
-        search(far, 1 - axis, item, squares);
-    }
-}
-
-fn offer(other: &Item, item: &Item, squares: &mut [f64; NEIGHBOURS]) {
-    if other.0 == item.0 {
-        return;
-    }
-    let [dx, dy] = [other.1[0] - item.1[0], other.1[1] - item.1[1]];
-    let square = dx * dx + dy * dy;
-    if let Some(at) = squares.iter().position(|&known| square < known) {
-        squares[at..].rotate_right(1);
-        squares[at] = square;
-    }
+    points.par_iter().enumerate().with_min_len(64).map(distance).collect()
 }
 
 #[cfg(test)]
