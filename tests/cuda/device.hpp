@@ -41,6 +41,7 @@ using std::min;
 #define __logf logf
 static float __fdividef(float a, float b) { return a / b; }
 static unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned long long>(a) * b >> 32; }
+static int __popc(unsigned a) { return __builtin_popcount(a); }
 
 // Launches run alone and their threads by turns: nothing needs to be atomic.
 template <class T, class U>
