@@ -42,7 +42,7 @@ pub struct Run<'a> {
     pub made_by: &'a str,
 }
 
-/// What all steps of a run took; what a session that was killed did twice counts twice.
+/// What all steps of a run took; what a process that was killed did twice counts twice.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Took {
     steps: u64,

@@ -63,7 +63,7 @@ fn killed_and_resumed() {
     let from = again.lines().filter_map(|line| line.split_once(": goes on after step ")).collect::<Vec<_>>();
     assert!(matches!(from[..], [("dm-count 1", "3" | "6")]), "{again}");
     assert_eq!(table(killed.join("quick/nuclei/losses.csv")), rows);
-    // A step took its time, whichever session made it.
+    // A step took its time, whichever process made it.
     let text = fs::read_to_string(killed.join("quick/nuclei/losses.csv")).expect("table");
     let seconds =
         text.lines().skip(1).map(|line| line.rsplit(',').next().expect("field").parse::<f64>().expect("number"));
