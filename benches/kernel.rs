@@ -41,11 +41,10 @@ fn main() {
         let options = *splat.kernel(grid).build().expect("a kernel").options().expect("options");
         let loss = splatport::Kernel::of_all(&setting.device, &images, options).expect("a kernel").loss();
         let density = density(&setting.device, crops * grid.len());
-        let loss = RefCell::new(Some(loss));
+        let loss = RefCell::new(loss);
         let size = format!("{crops} crops/{count}");
         group.stage("rebuild and loss", &size, || {
             let mut loss = loss.borrow_mut();
-            let loss = loss.as_mut().expect("a loss");
             loss.rebuild(&images).expect("a kernel");
             loss.evaluate(&density).expect("a step");
         });
@@ -53,11 +52,10 @@ fn main() {
             let crops = Splat::through_all(&views, CropTarget::default()).expect("crops");
             let images: Vec<_> = crops.iter().map(|crop| (&crop.splat, grid)).collect();
             let targets: Vec<f64> = crops.iter().flat_map(|crop| crop.targets.iter().copied()).collect();
-            let mut new = loss.take().expect("a loss");
-            new.rebuild(&images).expect("a kernel");
-            let new = new.targets(&targets).expect("targets");
-            new.evaluate(&density).expect("a step");
-            loss.replace(Some(new));
+            let mut loss = loss.borrow_mut();
+            loss.rebuild(&images).expect("a kernel");
+            loss.set_targets(&targets).expect("targets");
+            loss.evaluate(&density).expect("a step");
         });
     }
     group.finish();

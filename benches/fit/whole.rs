@@ -41,6 +41,7 @@ pub fn run(setting: &Setting) {
             println!("| {width}x{height}/{count} | {name} | {} |", solvers(setting, &scene, start));
         }
         memory(setting, &scene);
+        preparation(setting, &scene);
     }
     batch(setting);
     nuclei(setting);
@@ -110,6 +111,16 @@ fn memory(setting: &Setting, scene: &Scene) {
     println!(
         "memory: {pixels} pixels, {pairs} pairs: {own} bytes in arrays ({of_runtime} by the runtime's count), limit {limit}"
     );
+}
+
+/// Fits of no step: what is prepared on the host and brought to the device, lists, and one look.
+fn preparation(setting: &Setting, scene: &Scene) {
+    for background in [BackgroundImage::None, BackgroundImage::KnnMask, BackgroundImage::Inpainted] {
+        let recipe = || Splat::of(&scene.image, &scene.points).background_image(background);
+        let run = || recipe().solver(Solver::GaussNewton { steps: 0 }).fit(&setting.device).expect("a splat");
+        run();
+        println!("no step, {background:?}: {:.2?}", median(run).0);
+    }
 }
 
 /// Crops of about one size and number of points, each its own.

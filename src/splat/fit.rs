@@ -3,9 +3,9 @@
 
 mod adam;
 mod gauss_newton;
-#[cfg(all(test, feature = "wgpu"))]
-mod preparation;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::{cell::LazyCell, collections::BTreeSet, sync::OnceLock};
 
