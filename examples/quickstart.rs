@@ -16,6 +16,10 @@ use splatport::{
     train::{FreeDensity, Trainer},
 };
 
+// Either will do, which `required-features` cannot say.
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+compile_error!("the quickstart runs on a device: it needs the feature `vulkan`, `wgpu` or `cuda`");
+
 const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/nuclei_dsb2018.png");
 const POINTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/nuclei_dsb2018_points.csv");
 const MASKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/nuclei_dsb2018_mask.png");
