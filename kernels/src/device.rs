@@ -291,7 +291,10 @@ fn refuse<R: Runtime, P: Precision>(device: &Device<R, P>, float: &'static str, 
 }
 
 fn require_type<R: Runtime, P: Precision, F: Storage>(device: &Device<R, P>) -> Result<()> {
-    if F::supported_uses(&device.client).is_empty() {
+    let storage = F::as_type_native_unchecked().storage_type();
+    let atomics = device.client.properties().atomic_type_usage(Type::new(StorageType::Atomic(storage.elem_type())));
+    // CUDA does not name `f64`, since CubeCL's products of matrices fail with it there, but its atomics.
+    if F::supported_uses(&device.client).is_empty() && atomics.is_empty() {
         return Err(refuse(device, F::type_name(), "the driver does not offer the type".to_owned()));
     }
     Ok(())

@@ -22,7 +22,7 @@ mod nearest;
 mod newton;
 mod over;
 pub mod plan;
-mod precision;
+pub mod precision;
 mod rasterize;
 mod reduce;
 mod scan;

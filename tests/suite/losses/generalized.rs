@@ -35,7 +35,7 @@ fn places(scene: &Scene, shifted: bool) -> [Vec<[f64; 2]>; 2] {
     [cells, scene.points.points().iter().map(|at| unit(at, 0.0)).collect()]
 }
 
-fn theirs(scene: &Scene, ground: Ground, shifted: bool) -> Loss<f64> {
+pub(super) fn theirs(scene: &Scene, ground: Ground, shifted: bool) -> Loss<f64> {
     let [cells, points] = places(scene, shifted);
     let cost = |a: [f64; 2], b: [f64; 2]| {
         let square = (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2);
@@ -49,7 +49,7 @@ fn theirs(scene: &Scene, ground: Ground, shifted: bool) -> Loss<f64> {
     Loss { cost, rho: 0.5, tau: 0.1, epsilon: 0.01 }
 }
 
-fn problem(scene: &Scene, loss: &Loss<f64>) -> Problem<f64> {
+pub(super) fn problem(scene: &Scene, loss: &Loss<f64>) -> Problem<f64> {
     let rule = Marginal::Relaxed { rho: loss.rho };
     Problem {
         cost: loss.cost.clone(),

@@ -2,6 +2,7 @@
 
 mod bayesian;
 mod dm_count;
+mod double;
 mod edges;
 mod generalized;
 mod heatmap;

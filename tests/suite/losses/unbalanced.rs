@@ -17,7 +17,7 @@ fn evaluate(loss: &Unbalanced, scenes: &[Scene]) -> Step {
 }
 
 /// Distances over the longer side.
-fn problem(scene: &Scene, form: UotForm, rho: f64) -> Problem<f64> {
+pub(super) fn problem(scene: &Scene, form: UotForm, rho: f64) -> Problem<f64> {
     let longer = f64::from(scene.grid.size()[0].max(scene.grid.size()[1]));
     let mut cost = scene.costs();
     cost.iter_mut().flatten().for_each(|c| *c = c.sqrt() / longer);
