@@ -3,6 +3,7 @@
 mod batch;
 mod crops;
 mod degenerate;
+mod double;
 #[cfg(not(feature = "cuda"))]
 mod elsewhere;
 mod extra;
