@@ -19,8 +19,9 @@ use crate::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Marginals {
-    /// Both equal: shares of the density against equal shares of the annotations. The value knows nothing of the count.
-    Balanced,
+    /// Both equal: shares of the density against equal shares of the annotations. The value knows nothing of the count. Only these can
+    /// be solved by Newton's method.
+    Balanced(Solver),
     /// Each pays `rho` times its Kullback-Leibler divergence from the density, and from 1 per annotation.
     Relaxed {
         /// In the unit of the costs.
@@ -51,7 +52,6 @@ pub struct Sinkhorn {
     costs: Costs,
     marginals: Marginals,
     stop: Rounds,
-    solver: Solver,
 }
 
 impl Default for Sinkhorn {
@@ -62,12 +62,8 @@ impl Default for Sinkhorn {
             epsilon: Epsilon::RelativeMax(1e-3),
             annealing: Some(0.8),
         };
-        Self {
-            costs,
-            marginals: Marginals::Balanced,
-            stop: Rounds { limit: 1000, tolerance: 0.01 },
-            solver: Solver::Sinkhorn,
-        }
+        let stop = Rounds { limit: 1000, tolerance: 0.01 };
+        Self { costs, marginals: Marginals::Balanced(Solver::Sinkhorn), stop }
     }
 }
 
@@ -75,7 +71,7 @@ impl Sinkhorn {
     super::setters! {
         /// Strength of the entropy. Default: a thousandth of the largest cost.
         epsilon: Epsilon => costs.epsilon;
-        /// Default: balanced.
+        /// Default: balanced, by rounds.
         marginals: Marginals => marginals;
         /// Default: the squared distance.
         ground: Ground => costs.ground;
@@ -84,8 +80,6 @@ impl Sinkhorn {
         /// Factor from one round's epsilon to the next, starting with the largest cost; `None` starts with the last epsilon.
         /// Default: 0.8.
         annealing: Option<f64> => costs.annealing;
-        /// How it is solved; Newton's method needs balanced marginals. Default: by rounds.
-        solver: Solver => solver;
         /// Rounds at most, 1 to 2^24, of which a step of Newton's counts as eleven; the schedule of epsilon is always completed. Default: 1000.
         rounds: usize => stop.limit;
         /// Balanced: largest L1 error of what the annotations receive, as a share. Relaxed: largest relative error of any marginal.
@@ -97,46 +91,38 @@ impl Sinkhorn {
     ///
     /// # Errors
     /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
-    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin, [`crate::Error::Device`], also for Newton's
-    /// method with relaxed marginals.
+    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
         scenes: &[Scene<'_>],
     ) -> Result<TransportLoss<R, P>> {
-        let marginal = match self.marginals {
-            Marginals::Balanced => Marginal::Exact,
+        let images = scenes.len() as f64;
+        let (marginal, alone, solver) = match self.marginals {
+            Marginals::Balanced(solver) => (Marginal::Exact, 0.0, solver),
             Marginals::Relaxed { rho } => {
                 check_range("rho", rho)?;
-                Marginal::Relaxed { rho }
+                (Marginal::Relaxed { rho }, rho, Solver::Sinkhorn)
             }
         };
+        let balanced = marginal == Marginal::Exact;
         let rules = Rules {
             ground: self.costs.ground.of_solver(),
             of_cells: marginal,
             of_points: marginal,
             form: Form::Joint(Measure::ProductOverMass),
-            normalise: (self.marginals == Marginals::Balanced).then_some(0.0),
-            alone: if let Marginals::Relaxed { rho } = self.marginals { rho } else { 0.0 },
+            normalise: balanced.then_some(0.0),
+            alone,
         };
-        let mass = |scene: &Scene<'_>| match self.marginals {
-            Marginals::Balanced => 1.0 / scene.1.len().max(1) as f64,
-            Marginals::Relaxed { .. } => 1.0,
+        let mass = |scene: &Scene<'_>| if balanced { 1.0 / scene.1.len().max(1) as f64 } else { 1.0 };
+        let places = solver.places(self.costs, scenes, mass)?;
+        let ending = if balanced {
+            let weights = Weights { transport: 1.0 / images, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
+            let cells = scenes.iter().map(|(grid, _)| grid.len()).sum();
+            Ending::Shares { weights, dots: device.filled(P::Real::cast_from_f64(0.0), cells), needs_mass: true }
+        } else {
+            Ending::Optimum
         };
-        if self.solver == Solver::Newton && self.marginals != Marginals::Balanced {
-            let what = "relaxed marginals and Newton's method together";
-            return Err(splatport_kernels::Error::Unsupported { what }.into());
-        }
-        let places = self.solver.places(self.costs, scenes, mass)?;
-        let ending = match self.marginals {
-            Marginals::Relaxed { .. } => Ending::Optimum,
-            Marginals::Balanced => {
-                let transport = 1.0 / scenes.len() as f64;
-                let weights = Weights { transport, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
-                let cells = scenes.iter().map(|(grid, _)| grid.len()).sum();
-                Ending::Shares { weights, dots: device.filled(P::Real::cast_from_f64(0.0), cells), needs_mass: true }
-            }
-        };
-        TransportLoss::new(device, &places, rules, self.stop.of(self.solver)?, (ending, self.solver))
+        TransportLoss::new(device, &places, rules, self.stop.of(solver)?, (ending, solver))
     }
 }

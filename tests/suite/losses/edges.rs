@@ -34,7 +34,7 @@ fn losses(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<Loss>)> {
         ("joint", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::Product)))),
         ("joint over mass", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::ProductOverMass)))),
         ("balanced", boxed(sinkhorn.on(on, &all))),
-        ("balanced, Newton", boxed(sinkhorn.clone().solver(Solver::Newton).on(on, &all))),
+        ("balanced, Newton", boxed(sinkhorn.clone().marginals(Marginals::Balanced(Solver::Newton)).on(on, &all))),
         ("relaxed", boxed(sinkhorn.clone().marginals(Marginals::Relaxed { rho: 10.0 }).on(on, &all))),
         ("hardly bound", boxed(sinkhorn.clone().marginals(Marginals::Relaxed { rho: 1e-9 }).on(on, &all))),
         ("tightly bound", boxed(sinkhorn.marginals(Marginals::Relaxed { rho: 1e9 }).on(on, &all))),
@@ -104,7 +104,7 @@ fn reports_are_bounds() {
         for epsilon in [0.01, 0.3, 10.0, 1000.0] {
             for solver in [Solver::Sinkhorn, Solver::Newton] {
                 // Where rounds converge here they do in fewer.
-                let loss = Sinkhorn::default().epsilon(Epsilon::Absolute(epsilon)).solver(solver).rounds(60);
+                let loss = Sinkhorn::default().epsilon(Epsilon::Absolute(epsilon)).marginals(Marginals::Balanced(solver)).rounds(60);
                 let step = loss.on(device(), &bound(&scenes)).expect("a loss").evaluate(&densities(&scenes));
                 let step = step.expect("a step");
                 let (report, at) = (step.reports()[0], solutions(&scenes, &step, |_| epsilon).remove(0));

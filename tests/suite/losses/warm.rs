@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 1e-3;
 fn balanced(scenes: &[Scene]) -> [Loss; 2] {
     let loss = Sinkhorn::default().epsilon(Epsilon::Absolute(EPSILON)).tolerance(TOLERANCE).rounds(4000);
     [Solver::Sinkhorn, Solver::Newton]
-        .map(|solver| loss.clone().solver(solver).on(device(), &bound(scenes)).expect("a loss"))
+        .map(|solver| loss.clone().marginals(Marginals::Balanced(solver)).on(device(), &bound(scenes)).expect("a loss"))
 }
 
 /// Every cell's mass moved by at most 2 %.
