@@ -1,14 +1,16 @@
 //! The Gaussian as device functions see it: a mean and the matrix that whitens a displacement.
 //!
-//! With `R(theta) = [[c, -s], [s, c]]` and `Sigma = R diag(s0^2, s1^2) R'` the whitened displacement is
-//! `v = diag(1/s0, 1/s1) R' (x - mean)`, so that the squared Mahalanobis distance is `v . v` and never negative. Expanding
-//! the square instead loses every digit far from the origin.
+//! With `R(theta) = [[c, -s], [s, c]]` and `Sigma = R diag(s0^2, s1^2) R'` the whitened displacement is `v = W (x - mean)` with a
+//! `W` such that `W' W` is the inverse of `Sigma`: the squared Mahalanobis distance is `v . v` and never negative. Expanding the square
+//! instead loses every digit far from the origin. Of all such matrices `W` is the one with nothing in its upper right corner,
+//! `[[1, 0], [-Sigma01 / (s0 s1), Sigma00 / (s0 s1)]] / sqrt(Sigma00)`, so that down a column of pixels only one coordinate changes. The
+//! Gaussian's own axes, `diag(1/s0, 1/s1) R'`, are a turn away ([`own_axes`]).
 
 mod frame;
 
 use cubecl::prelude::*;
 
-pub(crate) use self::frame::{Area, Frame, Point};
+pub(crate) use self::frame::{Area, Frame, Line, Point};
 use crate::{
     Result,
     buffer::Buffer,
@@ -17,8 +19,8 @@ use crate::{
     real::{HostReal, Precision, Quad, Real, quad, real},
 };
 
-/// Elements of one Gaussian in the packed array, three quads: mean (2), whitening matrix (4), log normaliser, background
-/// threshold; opacity times color for three channels, opacity.
+/// Elements of one Gaussian in the packed array, three quads: mean (2), whitening matrix (3), log normaliser, background
+/// threshold, nothing; opacity times color for three channels, opacity.
 pub(crate) const FRAME: usize = 12;
 
 /// Relative slack of every bound on a Mahalanobis distance, in units of roundoff: 8 times the largest aspect for which
@@ -380,7 +382,9 @@ pub(crate) fn write_frame<F: Real>(
     logit: Point<F>,
     #[comptime] channels: u32,
 ) {
-    let (c, s) = (parameters[row + 4].cos(), parameters[row + 4].sin());
+    let rotation = parameters[row + 4];
+    let deviation = deviation_along_x::<F>(scales, rotation);
+    let lean = rotation.cos() * rotation.sin() * twist::<F>(scales) / deviation;
     let zero = F::new(0.0);
     let opacity = parameters[row + 5];
     let mut color = quad::<F>(zero, zero, zero, opacity);
@@ -389,9 +393,30 @@ pub(crate) fn write_frame<F: Real>(
         color[k] = opacity * parameters[row + COLOR_AT + k];
     }
     let at = n as usize * 3;
-    packed[at] = quad::<F>(parameters[row], parameters[row + 1], c / scales.x, s / scales.x);
-    packed[at + 1] = quad::<F>((zero - s) / scales.y, c / scales.y, logit.x, logit.y);
+    packed[at] = quad::<F>(parameters[row], parameters[row + 1], F::new(1.0) / deviation, zero - lean);
+    packed[at + 1] = quad::<F>(deviation / scales.x / scales.y, logit.x, logit.y, zero);
     packed[at + 2] = color;
+}
+
+/// `sqrt(Sigma00)`. The larger scale is taken out, so that no square is too large or too small.
+#[cube]
+fn deviation_along_x<F: Real>(scales: Point<F>, rotation: F) -> F {
+    let largest = max(scales.x, scales.y);
+    let (x, y) = (scales.x / largest * rotation.cos(), scales.y / largest * rotation.sin());
+    largest * (x * x + y * y).sqrt()
+}
+
+/// `s0 / s1 - s1 / s0`: minus the derivative of `q` by the rotation over `2 v0 v1`, along the Gaussian's own axes.
+#[cube]
+pub(crate) fn twist<F: Real>(scales: Point<F>) -> F {
+    scales.x / scales.y - scales.y / scales.x
+}
+
+/// Cosine and sine of the turn from the whitened displacement to the one along the Gaussian's own axes.
+#[cube]
+pub(crate) fn own_axes<F: Real>(scales: Point<F>, rotation: F) -> Point<F> {
+    let deviation = deviation_along_x::<F>(scales, rotation);
+    Point::<F> { x: scales.x / deviation * rotation.cos(), y: scales.y / deviation * rotation.sin() }
 }
 
 /// Relative slack that makes a rounded bound a true one.

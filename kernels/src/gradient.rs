@@ -9,8 +9,8 @@ use crate::{
     buffer::Buffer,
     device::Device,
     evaluate::Look,
-    gaussian::{COLOR_AT, Gaussians, Point},
-    moments::{Sums, total},
+    gaussian::{COLOR_AT, Gaussians, Point, own_axes, twist},
+    moments::{Sums, along, total},
     real::{Precision, Quad, Real, real},
 };
 
@@ -52,6 +52,8 @@ pub(crate) fn derivatives<F: Real>(
     let channels = comptime!(sums.channels as usize);
     let mut out = Array::<F>::new(comptime!(channels + COLOR_AT));
     let (s0, s1, opacity) = (parameters[row + 2], parameters[row + 3], parameters[row + 5]);
+    let scales = Point::<F> { x: s0, y: s1 };
+    let sum = along::<F>(sum, &own_axes::<F>(scales, parameters[row + 4]), sums);
     let scale = match comptime!(sums.penalty) {
         crate::penalty::Penalty::Squared => F::new(2.0) * norm,
         crate::penalty::Penalty::Absolute => norm,
@@ -68,7 +70,7 @@ pub(crate) fn derivatives<F: Real>(
     }
     out[2] = scale * sum[at] / s0;
     out[3] = scale * sum[at + 2] / s1;
-    out[4] = scale * sum[at + 1] * twist::<F>(s0, s1);
+    out[4] = scale * sum[at + 1] * twist::<F>(scales);
     let mut by_opacity = F::new(0.0);
     #[unroll]
     for c in 0..channels {
@@ -90,12 +92,6 @@ pub(crate) fn derivatives<F: Real>(
 pub(crate) fn turned<F: Real>(v: Point<F>, rotation: F) -> Point<F> {
     let (c, s) = (rotation.cos(), rotation.sin());
     Point::<F> { x: c * v.x - s * v.y, y: s * v.x + c * v.y }
-}
-
-/// Derivative of `-q/2` by the rotation, over `v0 v1`.
-#[cube]
-pub(crate) fn twist<F: Real>(s0: F, s1: F) -> F {
-    s0 / s1 - s1 / s0
 }
 
 #[cube(launch)]

@@ -70,8 +70,8 @@ impl<F: Real> Ellipses<F> {
         let frame = Frame::load(&self.frames, n);
         let (c, s) = (parameters[row + 4].cos(), parameters[row + 4].sin());
         let (s0, s1) = (parameters[row + 2], parameters[row + 3]);
-        let a = Point::<F> { x: s0 * (frame.w00 * c + frame.w01 * s), y: s0 * (frame.w10 * c + frame.w11 * s) };
-        let b = Point::<F> { x: s1 * (frame.w01 * c - frame.w00 * s), y: s1 * (frame.w11 * c - frame.w10 * s) };
+        let a = Point::<F> { x: s0 * frame.w00 * c, y: s0 * (frame.w10 * c + frame.w11 * s) };
+        let b = Point::<F> { x: F::new(0.0) - s1 * frame.w00 * s, y: s1 * (frame.w11 * c - frame.w10 * s) };
         let (aa, bb, ab) = (a.x * a.x + a.y * a.y, b.x * b.x + b.y * b.y, a.x * b.x + a.y * b.y);
         let half = (aa - bb) / F::new(2.0);
         let largest = (aa + bb) / F::new(2.0) + (half * half + ab * ab).sqrt();

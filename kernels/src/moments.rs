@@ -1,6 +1,8 @@
 //! The sums over a Gaussian's pixels that every derivative by its parameters, and its Gauss-Newton matrix, is made of.
 //!
-//! Every (tile, Gaussian) slot has a place of its own for its sums over the tile's pixels.
+//! Every (tile, Gaussian) slot has a place of its own for its sums over the tile's pixels. They are taken column by column: down a
+//! column one coordinate of the whitened displacement stays (see [`crate::gaussian`]), so that a pixel adds to moments of the other
+//! one alone, and a column to those of both.
 
 use cubecl::prelude::*;
 
@@ -64,6 +66,11 @@ impl Sums {
     pub(crate) fn curvature_at(self) -> u32 {
         self.opacity_at() + u32::from(self.over)
     }
+
+    /// Numbers of a column: the channels' `w G_c`, `w (A . G)` times `1, t, t^2`, and the curvature times `1, t .. t^4`.
+    fn of_column(self) -> u32 {
+        self.channels + if self.curvature { 8 } else { 3 }
+    }
 }
 
 /// No sums yet.
@@ -88,12 +95,24 @@ pub(crate) fn write_sums<F: Real>(partial: &mut Array<Quad<F>>, slot: u32, sum: 
     }
 }
 
-/// Adds what one pixel brings: whitened displacement `v`, weight `w`, and `drawn`, its residual for three channels and the
-/// sum of all weights.
+/// No sums of a column yet.
+#[cube]
+pub(crate) fn no_column<F: Real>(#[comptime] sums: Sums) -> Array<F> {
+    let kinds = comptime!(sums.of_column() as usize);
+    let mut sum = Array::<F>::new(kinds);
+    #[unroll]
+    for k in 0..kinds {
+        sum[k] = F::new(0.0);
+    }
+    sum
+}
+
+/// Adds what one pixel brings to its column: `down`, the coordinate that changes there, weight `w`, and `drawn`, its residual for
+/// three channels and the sum of all weights.
 #[cube]
 pub(crate) fn add_pixel<F: Real>(
     sum: &mut Array<F>,
-    v: Point<F>,
+    down: F,
     w: F,
     effect: &Effect<F>,
     drawn: Quad<F>,
@@ -116,14 +135,127 @@ pub(crate) fn add_pixel<F: Real>(
         along += effect.amplitude[c] * pull;
         sum[c] += effect.by_color * pull;
     }
-    add_gradient::<F>(sum, v, w * along, sums);
+    add_powers::<F>(sum, w * along, down, channels, 2usize);
     if comptime!(sums.curvature) {
         let shared = w * (w + drawn[3]) / F::new(2.0);
         let k = match comptime!(sums.penalty) {
             Penalty::Squared => shared,
             Penalty::Absolute => shared * weight / F::cast_from(comptime!(sums.channels)),
         };
-        add_curvature::<F>(sum, v, k, sums);
+        add_powers::<F>(sum, k, down, comptime!(channels + 3), 4usize);
+    }
+}
+
+/// Adds `value` times `1, t .. t^degree`.
+#[cube]
+fn add_powers<F: Real>(sum: &mut Array<F>, value: F, t: F, #[comptime] at: usize, #[comptime] degree: usize) {
+    let mut power = value;
+    sum[at] += power;
+    #[unroll]
+    for k in 0..degree {
+        power *= t;
+        sum[at + k + 1] += power;
+    }
+}
+
+/// Adds what a column brings to its slot: `across` is the coordinate that all of it has.
+#[cube]
+pub(crate) fn add_column<F: Real>(sum: &mut Array<F>, column: &Array<F>, across: F, #[comptime] sums: Sums) {
+    let channels = comptime!(sums.channels as usize);
+    #[unroll]
+    for c in 0..channels {
+        sum[c] += column[c];
+    }
+    add_moments::<F>(sum, column, across, comptime!(sums.shape_at() as usize), channels, 2usize);
+    if comptime!(sums.means) {
+        add_moments::<F>(sum, column, across, comptime!(sums.mean_at() as usize), channels, 1usize);
+    }
+    if comptime!(sums.over) {
+        add_moments::<F>(sum, column, across, comptime!(sums.opacity_at() as usize), channels, 0usize);
+    }
+    if comptime!(sums.curvature) {
+        let (at, from) = comptime!((sums.curvature_at() as usize, channels + 3));
+        add_moments::<F>(sum, column, across, at, from, 0usize);
+        add_moments::<F>(sum, column, across, comptime!(at + 1), from, 2usize);
+        add_moments::<F>(sum, column, across, comptime!(at + 4), from, 4usize);
+        if comptime!(sums.means) {
+            add_moments::<F>(sum, column, across, comptime!(at + 9), from, 1usize);
+            add_moments::<F>(sum, column, across, comptime!(at + 11), from, 3usize);
+        }
+    }
+}
+
+/// Adds moments `across^(degree - j) t^j`, `j = 0 ..= degree`, to those from `at` on.
+#[cube]
+fn add_moments<F: Real>(
+    sum: &mut Array<F>,
+    column: &Array<F>,
+    across: F,
+    #[comptime] at: usize,
+    #[comptime] from: usize,
+    #[comptime] degree: usize,
+) {
+    let mut power = F::new(1.0);
+    #[unroll]
+    for k in 0..comptime!(degree + 1) {
+        let j = comptime!(degree - k);
+        sum[at + j] += power * column[from + j];
+        power *= across;
+    }
+}
+
+/// The sums with displacements along the Gaussian's own axes, which [`crate::gaussian::own_axes`] says.
+#[cube]
+pub(crate) fn along<F: Real>(sum: &Array<F>, axes: &Point<F>, #[comptime] sums: Sums) -> Array<F> {
+    let mut out = no_sums::<F>(sums);
+    #[unroll]
+    for k in 0..comptime!(sums.count() as usize) {
+        out[k] = sum[k];
+    }
+    turn::<F>(&mut out, axes, comptime!(sums.shape_at() as usize), 2usize);
+    if comptime!(sums.means) {
+        turn::<F>(&mut out, axes, comptime!(sums.mean_at() as usize), 1usize);
+    }
+    if comptime!(sums.curvature) {
+        let at = comptime!(sums.curvature_at() as usize);
+        turn::<F>(&mut out, axes, comptime!(at + 1), 2usize);
+        turn::<F>(&mut out, axes, comptime!(at + 4), 4usize);
+        if comptime!(sums.means) {
+            turn::<F>(&mut out, axes, comptime!(at + 9), 1usize);
+            turn::<F>(&mut out, axes, comptime!(at + 11), 3usize);
+        }
+    }
+    out
+}
+
+/// Turns moments `v0^(degree - j) v1^j`, `j = 0 ..= degree`, from `at` on: every factor of a new one is `c v0 + s v1` or
+/// `c v1 - s v0`, and takes one degree away.
+#[cube]
+pub(crate) fn turn<F: Real>(moments: &mut Array<F>, axes: &Point<F>, #[comptime] at: usize, #[comptime] degree: usize) {
+    let (c, s) = (axes.x, axes.y);
+    let mut turned = Array::<F>::new(comptime!(degree + 1));
+    #[unroll]
+    for j in 0..comptime!(degree + 1) {
+        let mut left = Array::<F>::new(comptime!(degree + 1));
+        #[unroll]
+        for i in 0..comptime!(degree + 1) {
+            left[i] = moments[at + i];
+        }
+        #[unroll]
+        for factor in 0..degree {
+            #[unroll]
+            for i in 0..comptime!(degree - factor) {
+                left[i] = match comptime!(factor < j) {
+                    true => c * left[i + 1] - s * left[i],
+                    false => c * left[i] + s * left[i + 1],
+                };
+            }
+        }
+        turned[j] = left[0];
+    }
+    #[unroll]
+    for j in 0..comptime!(degree + 1) {
+        moments[at + j] = turned[j];
     }
 }
 
@@ -190,44 +322,6 @@ pub(crate) fn layered<F: Real>(
         }
     }
     Effect::<F> { amplitude, by_color }
-}
-
-#[cube]
-fn add_gradient<F: Real>(sum: &mut Array<F>, v: Point<F>, along: F, #[comptime] sums: Sums) {
-    let at = comptime!(sums.shape_at() as usize);
-    sum[at] += along * v.x * v.x;
-    sum[at + 1] += along * v.x * v.y;
-    sum[at + 2] += along * v.y * v.y;
-    if comptime!(sums.means) {
-        sum[at + 3] += along * v.x;
-        sum[at + 4] += along * v.y;
-    }
-    if comptime!(sums.over) {
-        sum[comptime!(sums.opacity_at() as usize)] += along;
-    }
-}
-
-#[cube]
-fn add_curvature<F: Real>(sum: &mut Array<F>, v: Point<F>, k: F, #[comptime] sums: Sums) {
-    let at = comptime!(sums.curvature_at() as usize);
-    let (xx, xy, yy) = (v.x * v.x, v.x * v.y, v.y * v.y);
-    sum[at] += k;
-    sum[at + 1] += k * xx;
-    sum[at + 2] += k * xy;
-    sum[at + 3] += k * yy;
-    sum[at + 4] += k * xx * xx;
-    sum[at + 5] += k * xx * xy;
-    sum[at + 6] += k * xx * yy;
-    sum[at + 7] += k * xy * yy;
-    sum[at + 8] += k * yy * yy;
-    if comptime!(sums.means) {
-        sum[at + 9] += k * v.x;
-        sum[at + 10] += k * v.y;
-        sum[at + 11] += k * xx * v.x;
-        sum[at + 12] += k * xx * v.y;
-        sum[at + 13] += k * yy * v.x;
-        sum[at + 14] += k * yy * v.y;
-    }
 }
 
 /// Slots that are added in one round of a loop.

@@ -190,10 +190,11 @@ pub(crate) fn draw_column<F: Real>(
         let amplitude = layers.amplitude(n);
         let mut weight = amplitude;
         weight[3] = F::new(1.0);
+        let line = frame.line(place.lattice.centre(x, place.row), place.lattice.stride);
         #[unroll]
         for y in 0..side {
             let row = place.row + comptime!(y as u32);
-            let q = frame.mahalanobis_sq(place.lattice.centre(x, row));
+            let q = line.mahalanobis_sq(line.down(F::new(comptime!(y as f32))));
             if comptime!(mode.over) {
                 if q <= layers.support {
                     let w = fast_exp::<F>(q / F::new(-2.0));

@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, is_running},
     device::Device,
     gaussian::Frame,
-    moments::{Effect, Sums, add_pixel, layered, no_sums, write_sums},
+    moments::{Effect, Sums, add_column, add_pixel, layered, no_column, no_sums, write_sums},
     penalty::penalty_of,
     rasterize::{Layers, Lists, Scene, draw_column},
     real::{Precision, Quad, Real, fast_exp, real},
@@ -191,25 +191,29 @@ fn sum_slots<F: Real>(
             let frame = Frame::load(&layers.frames, n);
             let amplitude = layers.amplitude(n);
             let mut sum = no_sums::<F>(sums);
-            for y in 0..u32::min(TILE, place.lattice.rows - place.row) {
-                for x in 0..u32::min(TILE, place.lattice.columns - place.column) {
-                    let (column, row) = (place.column + x, place.row + y);
-                    let centre = place.lattice.centre(column, row);
-                    let v = frame.whiten(centre);
-                    let q = v.x * v.x + v.y * v.y;
+            for x in 0..u32::min(TILE, place.lattice.columns - place.column) {
+                let column = place.column + x;
+                let line = frame.line(place.lattice.centre(column, place.row), place.lattice.stride);
+                let mut of_column = no_column::<F>(sums);
+                for y in 0..u32::min(TILE, place.lattice.rows - place.row) {
+                    let row = place.row + y;
+                    let down = line.down(F::cast_from(y));
+                    let q = line.mahalanobis_sq(down);
                     if q <= layers.support {
                         let w = fast_exp::<F>(q / F::new(-2.0));
                         let drawn = residual[(first + y * TILE + x) as usize];
                         let effect = match comptime!(sums.over) {
                             true => {
                                 let pixel = (place.first_cell + row * place.lattice.columns + column) as usize;
+                                let centre = place.lattice.centre(column, row);
                                 layered::<F>(layers, lists, drawn, tile, n, pixel, centre, w, sums.channels)
                             }
                             false => Effect::<F> { amplitude, by_color: w },
                         };
-                        add_pixel::<F>(&mut sum, v, w, &effect, drawn, floor, sums);
+                        add_pixel::<F>(&mut of_column, down, w, &effect, drawn, floor, sums);
                     }
                 }
+                add_column::<F>(&mut sum, &of_column, line.across, sums);
             }
             write_sums::<F>(partial, slot, &sum, sums);
         }

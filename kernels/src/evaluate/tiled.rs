@@ -16,8 +16,8 @@ use crate::{
     bins::TILE,
     clock::{Clock, is_running},
     device::Device,
-    gaussian::{Frame, Point},
-    moments::{Effect, Sums, add_pixel, no_sums},
+    gaussian::{Frame, Line, Point},
+    moments::{Effect, Sums, add_column, add_pixel, no_column, no_sums},
     penalty::penalty_of,
     rasterize::Scene,
     real::{Precision, Quad, Real, fast_exp, quad, real},
@@ -134,21 +134,16 @@ impl<F: Real> Column<F> {
         sync_cube();
     }
 
-    /// Whitened displacement of the first pixel, and from pixel to pixel.
-    fn whiten(&self, frame: &Frame<F>) -> (Point<F>, Point<F>) {
-        (frame.whiten(self.centre), Point::<F> { x: frame.w01 * self.stride, y: frame.w11 * self.stride })
+    /// Displacements of its pixels from the Gaussian whose frame is at `at`.
+    fn line(&self, staged: &SharedMemory<Quad<F>>, at: usize) -> Line<F> {
+        Frame::unpack(staged[at], staged[at + 1]).line(self.centre, self.stride)
     }
 
-    /// Whitened displacement of pixel `i`, and its weight: 0 beyond support and image.
-    fn weigh(&self, first: Point<F>, next: Point<F>, #[comptime] i: u32) -> (Point<F>, F) {
-        let mut v = first;
-        if comptime!(i > 0) {
-            let i = F::new(comptime!(i as f32));
-            v.x += i * next.x;
-            v.y += i * next.y;
-        }
-        let q = v.x * v.x + v.y * v.y;
-        (v, select(q <= self.limits[i as usize], fast_exp::<F>(q / F::new(-2.0)), F::new(0.0)))
+    /// Displacement of pixel `i` down the line, and its weight: 0 beyond support and image.
+    fn weigh(&self, line: &Line<F>, #[comptime] i: u32) -> (F, F) {
+        let down = line.down(F::new(comptime!(i as f32)));
+        let q = line.mahalanobis_sq(down);
+        (down, select(q <= self.limits[i as usize], fast_exp::<F>(q / F::new(-2.0)), F::new(0.0)))
     }
 
     /// Adds the members to the pixels: three channels and the sum of all weights.
@@ -161,12 +156,12 @@ impl<F: Real> Column<F> {
     ) {
         let mut at = (self.lane * at_once * 3u32) as usize;
         for _ in 0..self.here(batch, at_once) {
-            let (first, next) = self.whiten(&Frame::unpack(staged[at], staged[at + 1]));
+            let line = self.line(staged, at);
             let mut weight = staged[at + 2];
             weight[3] = F::new(1.0);
             #[unroll]
             for i in 0..TILE {
-                let (_, w) = self.weigh(first, next, i);
+                let (_, w) = self.weigh(&line, i);
                 residual[i as usize] += weight * Quad::<F>::new(w);
             }
             at += 3;
@@ -187,15 +182,17 @@ impl<F: Real> Column<F> {
         let quads = comptime!(sums.count() / 4);
         let mut at = (self.lane * at_once * 3u32) as usize;
         for k in 0..self.here(batch, at_once) {
-            let (first, next) = self.whiten(&Frame::unpack(staged[at], staged[at + 1]));
+            let line = self.line(staged, at);
             let amplitude = staged[at + 2];
-            let mut sum = no_sums::<F>(sums);
+            let mut of_column = no_column::<F>(sums);
             #[unroll]
             for i in 0..TILE {
-                let (v, w) = self.weigh(first, next, i);
+                let (down, w) = self.weigh(&line, i);
                 let effect = Effect::<F> { amplitude, by_color: w };
-                add_pixel::<F>(&mut sum, v, w, &effect, residual[i as usize], floor, sums);
+                add_pixel::<F>(&mut of_column, down, w, &effect, residual[i as usize], floor, sums);
             }
+            let mut sum = no_sums::<F>(sums);
+            add_column::<F>(&mut sum, &of_column, line.across, sums);
             #[unroll]
             for q in 0..quads {
                 let at = ((k * quads + q) * TILES + self.lane) * PITCH + self.column;

@@ -6,7 +6,11 @@ use super::{
     Terms,
     point::{Layout, shape_of},
 };
-use crate::real::Real;
+use crate::{
+    gaussian::{Point, own_axes},
+    moments::along,
+    real::Real,
+};
 
 /// Half the derivatives of the objective and the Gauss-Newton matrix without the colors' factor.
 #[derive(CubeType)]
@@ -48,6 +52,7 @@ pub(crate) fn block<F: Real>(
     let shape = shape_of::<F>(point, layout);
     let bend = F::new(2.0) * sinh_ratio::<F>(F::new(2.0) * shape.r);
     let (s0, s1) = ((point[t] + shape.r).exp(), (point[t] - shape.r).exp());
+    let sum = along::<F>(sum, &own_axes::<F>(Point::<F> { x: s0, y: s1 }, shape.theta), layout.sums);
 
     // Along the Gaussian's own axes: the mean, the two log scales, and what turns the axes.
     let mut frame = Array::<F>::new(comptime!(layout.shape() * layout.shape()));

@@ -18,12 +18,32 @@ pub(crate) struct Area<F: Real> {
     pub high: Point<F>,
 }
 
+/// The whitened displacements of points below one another. One coordinate is the same for all.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Line<F: Real> {
+    pub across: F,
+    first: F,
+    next: F,
+}
+
+#[cube]
+impl<F: Real> Line<F> {
+    /// The other coordinate of point `i`.
+    pub fn down(&self, i: F) -> F {
+        self.first + i * self.next
+    }
+
+    /// Squared Mahalanobis distance of a point at `down`.
+    pub fn mahalanobis_sq(&self, down: F) -> F {
+        self.across * self.across + down * down
+    }
+}
+
 /// One Gaussian, loaded.
 #[derive(CubeType, Clone, Copy)]
 pub(crate) struct Frame<F: Real> {
     pub mean: Point<F>,
     pub w00: F,
-    pub w01: F,
     pub w10: F,
     pub w11: F,
     /// `-log|Sigma|/2`; the factor `1/(2 pi)` is common to all and left out.
@@ -44,18 +64,23 @@ impl<F: Real> Frame<F> {
         Frame::<F> {
             mean: Point::<F> { x: a[0], y: a[1] },
             w00: a[2],
-            w01: a[3],
-            w10: b[0],
-            w11: b[1],
-            log_normaliser: b[2],
-            threshold: b[3],
+            w10: a[3],
+            w11: b[0],
+            log_normaliser: b[1],
+            threshold: b[2],
         }
     }
 
     /// Whitened displacement of the point from the mean.
     pub fn whiten(&self, point: Point<F>) -> Point<F> {
         let (dx, dy) = (point.x - self.mean.x, point.y - self.mean.y);
-        Point::<F> { x: self.w00 * dx + self.w01 * dy, y: self.w10 * dx + self.w11 * dy }
+        Point::<F> { x: self.w00 * dx, y: self.w10 * dx + self.w11 * dy }
+    }
+
+    /// The displacements of points below `top`, with `stride` between them.
+    pub fn line(&self, top: Point<F>, stride: F) -> Line<F> {
+        let first = self.whiten(top);
+        Line::<F> { across: first.x, first: first.y, next: self.w11 * stride }
     }
 
     /// Squared Mahalanobis distance of the point.
@@ -71,10 +96,9 @@ impl<F: Real> Frame<F> {
 
     /// How far the ellipse of squared Mahalanobis distance `limit` extends to the sides and up and down.
     pub fn half_extent(&self, limit: F) -> Point<F> {
-        let det = self.w00 * self.w11 - self.w01 * self.w10;
-        let x = (self.w11 * self.w11 + self.w01 * self.w01) * limit;
-        let y = (self.w10 * self.w10 + self.w00 * self.w00) * limit;
-        Point::<F> { x: x.sqrt() / det.abs(), y: y.sqrt() / det.abs() }
+        let x = limit.sqrt() / self.w00;
+        let slope = self.w10 / self.w00;
+        Point::<F> { x, y: (limit * (F::new(1.0) + slope * slope)).sqrt() / self.w11 }
     }
 
     /// Least squared Mahalanobis distance over the box.
@@ -83,8 +107,8 @@ impl<F: Real> Frame<F> {
     /// sees: at most one vertical and one horizontal. On a side it is the vertex of a parabola, clamped.
     pub fn nearest_in(&self, area: Area<F>) -> F {
         let a = self.w00 * self.w00 + self.w10 * self.w10;
-        let b = self.w00 * self.w01 + self.w10 * self.w11;
-        let c = self.w01 * self.w01 + self.w11 * self.w11;
+        let b = self.w10 * self.w11;
+        let c = self.w11 * self.w11;
         let side_x = clamp(self.mean.x, area.low.x, area.high.x);
         let side_y = clamp(self.mean.y, area.low.y, area.high.y);
         let on_vertical =

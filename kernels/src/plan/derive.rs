@@ -6,9 +6,10 @@ use super::{BY, sums::QUADS};
 use crate::{
     buffer::Buffer,
     device::Device,
-    gaussian::{COLOR_AT, Part, Point},
-    gradient::{turned, twist},
+    gaussian::{COLOR_AT, Part, Point, own_axes, twist},
+    gradient::turned,
     mixture::Mixture,
+    moments::turn,
     real::{Precision, Quad, Real, real},
 };
 
@@ -100,14 +101,24 @@ fn write_parameters<F: Real>(
         let row = ABSOLUTE_POS * comptime!(channels as usize + COLOR_AT);
         let (raw0, raw1, rotation) = (parameters[row + 2], parameters[row + 3], parameters[row + 4]);
         let (s0, s1) = (clamp(raw0, limits.least, limits.largest), clamp(raw1, limits.least, limits.largest));
-        let by_mean = turned::<F>(Point::<F> { x: low[1] / s0, y: low[2] / s1 }, rotation);
+        let scales = Point::<F> { x: s0, y: s1 };
+        let axes = own_axes::<F>(scales, rotation);
+        let mut moments = Array::<F>::new(5usize);
+        moments[0] = low[1];
+        moments[1] = low[2];
+        moments[2] = low[3];
+        moments[3] = high[0];
+        moments[4] = high[1];
+        turn::<F>(&mut moments, &axes, 0usize, 1usize);
+        turn::<F>(&mut moments, &axes, 2usize, 2usize);
+        let by_mean = turned::<F>(Point::<F> { x: moments[0] / s0, y: moments[1] / s1 }, rotation);
         let normalisers = low[0] + limits.normalisers * high[2];
         let to = at * comptime!(BY);
         gradient[to] = by_mean.x;
         gradient[to + 1] = by_mean.y;
-        gradient[to + 2] = select(s0 == raw0, (low[3] - normalisers) / s0, F::new(0.0));
-        gradient[to + 3] = select(s1 == raw1, (high[1] - normalisers) / s1, F::new(0.0));
-        gradient[to + 4] = high[0] * twist::<F>(s0, s1);
+        gradient[to + 2] = select(s0 == raw0, (moments[2] - normalisers) / s0, F::new(0.0));
+        gradient[to + 3] = select(s1 == raw1, (moments[4] - normalisers) / s1, F::new(0.0));
+        gradient[to + 4] = moments[3] * twist::<F>(scales);
     }
 }
 

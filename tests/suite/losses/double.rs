@@ -69,7 +69,12 @@ fn balanced_transport() {
 #[test]
 fn unbalanced_transport() {
     let (Some(device), scene) = (device(), crop()) else { return };
-    let loss = Unbalanced::default().form(UotForm::SemiDual).rho(0.7).epsilon(Epsilon::Absolute(0.05)).rounds(4000).tolerance(TOLERANCE);
+    let loss = Unbalanced::default()
+        .form(UotForm::SemiDual)
+        .rho(0.7)
+        .epsilon(Epsilon::Absolute(0.05))
+        .rounds(4000)
+        .tolerance(TOLERANCE);
     let density = device.upload(&scene.density);
     let step = loss.on(&device, &bound(&[scene.clone()])).expect("a loss").evaluate(&density).expect("a step");
     let problem = unbalanced::problem(&scene, UotForm::SemiDual, 0.7);

@@ -104,7 +104,10 @@ fn reports_are_bounds() {
         for epsilon in [0.01, 0.3, 10.0, 1000.0] {
             for solver in [Solver::Sinkhorn, Solver::Newton] {
                 // Where rounds converge here they do in fewer.
-                let loss = Sinkhorn::default().epsilon(Epsilon::Absolute(epsilon)).marginals(Marginals::Balanced(solver)).rounds(60);
+                let loss = Sinkhorn::default()
+                    .epsilon(Epsilon::Absolute(epsilon))
+                    .marginals(Marginals::Balanced(solver))
+                    .rounds(60);
                 let step = loss.on(device(), &bound(&scenes)).expect("a loss").evaluate(&densities(&scenes));
                 let step = step.expect("a step");
                 let (report, at) = (step.reports()[0], solutions(&scenes, &step, |_| epsilon).remove(0));
