@@ -1,5 +1,7 @@
 //! `Double` must be double: values and gradients to nine digits, of which `f32` has seven.
 
+use std::slice::from_ref;
+
 use splatport::losses::{
     Bayesian, DmCount, DmProfile, Epsilon, Generalized, GlProfile, Ground, HeatmapTransport, L2, OtEntropy, Scales,
     Sinkhorn, Unbalanced, UotForm,
@@ -50,14 +52,14 @@ fn balanced_transport() {
     let (Some(device), scene) = (device(), crop()) else { return };
     let loss = Sinkhorn::default().epsilon(Epsilon::Absolute(20.0)).rounds(4000).tolerance(TOLERANCE);
     let density = device.upload(&scene.density);
-    let step = loss.on(&device, &bound(&[scene.clone()])).expect("a loss").evaluate(&density).expect("a step");
+    let step = loss.on(&device, &bound(from_ref(&scene))).expect("a loss").evaluate(&density).expect("a step");
     let problem = sinkhorn::problem(&scene);
     let at = problem.converge(&[20.0], 20_000, TOLERANCE);
     checked("Sinkhorn", &step, problem.value(&at), &slope_by_density(&problem.slope(&at), &scene.density));
 
     let loss = DmCount::new(DmProfile::Exact(OtEntropy::RelativeKl)).epsilon(Epsilon::Absolute(20.0));
     let loss = loss.rounds(4000).tolerance(TOLERANCE);
-    let step = loss.on(&device, &bound(&[scene.clone()])).expect("a loss").evaluate(&density).expect("a step");
+    let step = loss.on(&device, &bound(from_ref(&scene))).expect("a loss").evaluate(&density).expect("a step");
     let lattice = Lattice { rows: 3, cols: 5, left: 0.0, top: 0.0, stride: 8.0 };
     let dots = dm_count::dots(&lattice, scene.points.points(), false);
     let (rest, slopes) = dm_count::count_and_variation(&scene.density, &dots, 3, [1.0, 0.01]);
@@ -76,14 +78,14 @@ fn unbalanced_transport() {
         .rounds(4000)
         .tolerance(TOLERANCE);
     let density = device.upload(&scene.density);
-    let step = loss.on(&device, &bound(&[scene.clone()])).expect("a loss").evaluate(&density).expect("a step");
+    let step = loss.on(&device, &bound(from_ref(&scene))).expect("a loss").evaluate(&density).expect("a step");
     let problem = unbalanced::problem(&scene, UotForm::SemiDual, 0.7);
     let at = problem.converge(&[0.05], 20_000, TOLERANCE);
     checked("unbalanced", &step, problem.value(&at), &problem.slope(&at));
 
     let ground = Ground::Perspective { base: 0.5, growth: 0.2 };
     let loss = Generalized::new(GlProfile::Converged).ground(ground).rounds(4000).tolerance(TOLERANCE);
-    let step = loss.on(&device, &bound(&[scene.clone()])).expect("a loss").evaluate(&density).expect("a step");
+    let step = loss.on(&device, &bound(from_ref(&scene))).expect("a loss").evaluate(&density).expect("a step");
     let theirs = generalized::theirs(&scene, ground, false);
     let at = generalized::problem(&scene, &theirs).converge(&[0.01], 20_000, TOLERANCE);
     let (value, slope) = theirs.evaluate(&scene.density, &at.cells, &at.points);
@@ -124,13 +126,13 @@ fn fixed_plans_and_densities() {
     let (Some(device), scene) = (device(), crop()) else { return };
     let (density, points) = (device.upload(&scene.density), scene.points.points());
     let loss = Bayesian::default().scales(Scales::Fixed(9.0)).background(Background::None).tau(1e-12);
-    let step = loss.on(&device, &bound(&[scene.clone()])).expect("a loss").evaluate(&density).expect("a step");
+    let step = loss.on(&device, &bound(from_ref(&scene))).expect("a loss").evaluate(&density).expect("a step");
     let rows: Vec<_> = scene.centres().iter().map(|&centre| posterior(points, centre, 9.0, None)).collect();
     let want = l1(&rows, &scene.density, &[1.0; 3]);
     same("Bayesian, value", &[step.value().expect("a value")], &[want.value]);
     same("Bayesian, slope", &step.gradient().read().expect("slopes"), &want.gradient);
 
-    let loss = L2::new(Scales::Fixed(9.0)).on(&device, &bound(&[scene.clone()])).expect("a loss");
+    let loss = L2::new(Scales::Fixed(9.0)).on(&device, &bound(from_ref(&scene))).expect("a loss");
     let lattice = Lattice { rows: 3, cols: 5, left: 0.0, top: 0.0, stride: 8.0 };
     let how = Painting { integral: true, renormalise: true };
     let want = painted(&lattice, points, &[[9.0; 2]; 3], how);
