@@ -4,7 +4,7 @@
 //! `W` such that `W' W` is the inverse of `Sigma`: the squared Mahalanobis distance is `v . v` and never negative. Expanding the square
 //! instead loses every digit far from the origin. Of all such matrices `W` is the one with nothing in its upper right corner,
 //! `[[1, 0], [-Sigma01 / (s0 s1), Sigma00 / (s0 s1)]] / sqrt(Sigma00)`, so that down a column of pixels only one coordinate changes. The
-//! Gaussian's own axes, `diag(1/s0, 1/s1) R'`, are a turn away ([`own_axes`]).
+//! Gaussian's own axes, `diag(1/s0, 1/s1) R'`, are a turn away (`own_axes`).
 
 mod frame;
 
