@@ -10,18 +10,14 @@ mod frame;
 
 use cubecl::prelude::*;
 
-pub(crate) use self::frame::{Area, Frame, Line, Point};
+pub(crate) use self::frame::{Area, FRAME, Frame, Line, Point, own_axes, twist, write_frame};
 use crate::{
     Result,
     buffer::Buffer,
     device::Device,
     mixture::Mixture,
-    real::{HostReal, Precision, Quad, Real, quad, real},
+    real::{HostReal, Precision, Quad, Real, real},
 };
-
-/// Elements of one Gaussian in the packed array, three quads: mean (2), whitening matrix (3), log normaliser, background
-/// threshold, nothing; opacity times color for three channels, opacity.
-pub(crate) const FRAME: usize = 12;
 
 /// Relative slack of every bound on a Mahalanobis distance, in units of roundoff: 8 times the largest aspect for which
 /// results are specified (50). Of longer needles a list may leave out what only rounding would bring in.
@@ -369,54 +365,6 @@ fn shape<F: Real>(
     let threshold = shaping.threshold + shaping.per_log_det * log_det + shaping.per_log_weight * log_weight;
     let logit = Point::<F> { x: log_det / F::new(-2.0) + log_weight, y: threshold };
     write_frame::<F>(packed, to, parameters, row, scales, logit, channels);
-}
-
-/// Writes Gaussian `n` with these scales; `logit` is its log normaliser and threshold.
-#[cube]
-pub(crate) fn write_frame<F: Real>(
-    packed: &mut Array<Quad<F>>,
-    n: u32,
-    parameters: &Array<F>,
-    row: usize,
-    scales: Point<F>,
-    logit: Point<F>,
-    #[comptime] channels: u32,
-) {
-    let rotation = parameters[row + 4];
-    let deviation = deviation_along_x::<F>(scales, rotation);
-    let lean = rotation.cos() * rotation.sin() * twist::<F>(scales) / deviation;
-    let zero = F::new(0.0);
-    let opacity = parameters[row + 5];
-    let mut color = quad::<F>(zero, zero, zero, opacity);
-    #[unroll]
-    for k in 0..comptime!(channels as usize) {
-        color[k] = opacity * parameters[row + COLOR_AT + k];
-    }
-    let at = n as usize * 3;
-    packed[at] = quad::<F>(parameters[row], parameters[row + 1], F::new(1.0) / deviation, zero - lean);
-    packed[at + 1] = quad::<F>(deviation / scales.x / scales.y, logit.x, logit.y, zero);
-    packed[at + 2] = color;
-}
-
-/// `sqrt(Sigma00)`. The larger scale is taken out, so that no square is too large or too small.
-#[cube]
-fn deviation_along_x<F: Real>(scales: Point<F>, rotation: F) -> F {
-    let largest = max(scales.x, scales.y);
-    let (x, y) = (scales.x / largest * rotation.cos(), scales.y / largest * rotation.sin());
-    largest * (x * x + y * y).sqrt()
-}
-
-/// `s0 / s1 - s1 / s0`: minus the derivative of `q` by the rotation over `2 v0 v1`, along the Gaussian's own axes.
-#[cube]
-pub(crate) fn twist<F: Real>(scales: Point<F>) -> F {
-    scales.x / scales.y - scales.y / scales.x
-}
-
-/// Cosine and sine of the turn from the whitened displacement to the one along the Gaussian's own axes.
-#[cube]
-pub(crate) fn own_axes<F: Real>(scales: Point<F>, rotation: F) -> Point<F> {
-    let deviation = deviation_along_x::<F>(scales, rotation);
-    Point::<F> { x: scales.x / deviation * rotation.cos(), y: scales.y / deviation * rotation.sin() }
 }
 
 /// Relative slack that makes a rounded bound a true one.

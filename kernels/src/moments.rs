@@ -4,8 +4,11 @@
 //! column one coordinate of the whitened displacement stays (see [`crate::gaussian`]), so that a pixel adds to moments of the other
 //! one alone, and a column to those of both.
 
+mod axes;
+
 use cubecl::prelude::*;
 
+pub(crate) use self::axes::{along, turn};
 use crate::{
     gaussian::{Frame, Point},
     penalty::Penalty,
@@ -68,18 +71,17 @@ impl Sums {
     }
 
     /// Numbers of a column: the channels' `w G_c`, `w (A . G)` times `1, t, t^2`, and the curvature times `1, t .. t^4`.
-    fn of_column(self) -> u32 {
+    pub(crate) fn of_column(self) -> u32 {
         self.channels + if self.curvature { 8 } else { 3 }
     }
 }
 
-/// No sums yet.
+/// So many sums of nothing.
 #[cube]
-pub(crate) fn no_sums<F: Real>(#[comptime] sums: Sums) -> Array<F> {
-    let kinds = comptime!(sums.count() as usize);
-    let mut sum = Array::<F>::new(kinds);
+pub(crate) fn no_sums<F: Real>(#[comptime] count: u32) -> Array<F> {
+    let mut sum = Array::<F>::new(comptime!(count as usize));
     #[unroll]
-    for k in 0..kinds {
+    for k in 0..comptime!(count as usize) {
         sum[k] = F::new(0.0);
     }
     sum
@@ -93,18 +95,6 @@ pub(crate) fn write_sums<F: Real>(partial: &mut Array<Quad<F>>, slot: u32, sum: 
     for k in 0..quads {
         partial[slot as usize * quads + k] = quad::<F>(sum[4 * k], sum[4 * k + 1], sum[4 * k + 2], sum[4 * k + 3]);
     }
-}
-
-/// No sums of a column yet.
-#[cube]
-pub(crate) fn no_column<F: Real>(#[comptime] sums: Sums) -> Array<F> {
-    let kinds = comptime!(sums.of_column() as usize);
-    let mut sum = Array::<F>::new(kinds);
-    #[unroll]
-    for k in 0..kinds {
-        sum[k] = F::new(0.0);
-    }
-    sum
 }
 
 /// Adds what one pixel brings to its column: `down`, the coordinate that changes there, weight `w`, and `drawn`, its residual for
@@ -204,61 +194,6 @@ fn add_moments<F: Real>(
     }
 }
 
-/// The sums with displacements along the Gaussian's own axes, which [`crate::gaussian::own_axes`] says.
-#[cube]
-pub(crate) fn along<F: Real>(sum: &Array<F>, axes: &Point<F>, #[comptime] sums: Sums) -> Array<F> {
-    let mut out = no_sums::<F>(sums);
-    #[unroll]
-    for k in 0..comptime!(sums.count() as usize) {
-        out[k] = sum[k];
-    }
-    turn::<F>(&mut out, axes, comptime!(sums.shape_at() as usize), 2usize);
-    if comptime!(sums.means) {
-        turn::<F>(&mut out, axes, comptime!(sums.mean_at() as usize), 1usize);
-    }
-    if comptime!(sums.curvature) {
-        let at = comptime!(sums.curvature_at() as usize);
-        turn::<F>(&mut out, axes, comptime!(at + 1), 2usize);
-        turn::<F>(&mut out, axes, comptime!(at + 4), 4usize);
-        if comptime!(sums.means) {
-            turn::<F>(&mut out, axes, comptime!(at + 9), 1usize);
-            turn::<F>(&mut out, axes, comptime!(at + 11), 3usize);
-        }
-    }
-    out
-}
-
-/// Turns moments `v0^(degree - j) v1^j`, `j = 0 ..= degree`, from `at` on: every factor of a new one is `c v0 + s v1` or
-/// `c v1 - s v0`, and takes one degree away.
-#[cube]
-pub(crate) fn turn<F: Real>(moments: &mut Array<F>, axes: &Point<F>, #[comptime] at: usize, #[comptime] degree: usize) {
-    let (c, s) = (axes.x, axes.y);
-    let mut turned = Array::<F>::new(comptime!(degree + 1));
-    #[unroll]
-    for j in 0..comptime!(degree + 1) {
-        let mut left = Array::<F>::new(comptime!(degree + 1));
-        #[unroll]
-        for i in 0..comptime!(degree + 1) {
-            left[i] = moments[at + i];
-        }
-        #[unroll]
-        for factor in 0..degree {
-            #[unroll]
-            for i in 0..comptime!(degree - factor) {
-                left[i] = match comptime!(factor < j) {
-                    true => c * left[i + 1] - s * left[i],
-                    false => c * left[i] + s * left[i + 1],
-                };
-            }
-        }
-        turned[j] = left[0];
-    }
-    #[unroll]
-    for j in 0..comptime!(degree + 1) {
-        moments[at + j] = turned[j];
-    }
-}
-
 /// How a Gaussian of weight `w` changes a pixel: per unit of `w` (times what it does to the shape) and of color.
 #[derive(CubeType, Clone, Copy)]
 pub(crate) struct Effect<F: Real> {
@@ -275,7 +210,9 @@ pub(crate) fn layered<F: Real>(
     tile: u32,
     n: u32,
     pixel: usize,
-    centre: Point<F>,
+    top: Point<F>,
+    stride: F,
+    y: F,
     w: F,
     #[comptime] channels: u32,
 ) -> Effect<F> {
@@ -286,7 +223,9 @@ pub(crate) fn layered<F: Real>(
     for member in lists.starts[tile as usize]..lists.starts[tile as usize + 1] {
         let m = lists.members[member as usize];
         if m < n {
-            let q = Frame::load(&layers.frames, m).mahalanobis_sq(centre);
+            // As it was drawn, to the last bit: at the end of support rounding decides.
+            let line = Frame::load(&layers.frames, m).line(top, stride);
+            let q = line.mahalanobis_sq(line.down(y));
             if q <= layers.support {
                 let amplitude = layers.amplitude(m);
                 let alpha = alpha_of::<F>(amplitude, fast_exp::<F>(q / F::new(-2.0)));
@@ -336,7 +275,7 @@ pub(crate) fn total<F: Real>(
     #[comptime] sums: Sums,
 ) -> Array<F> {
     let sum = total_of_quads(partial, slot_starts, n, comptime!(sums.count() / 4));
-    let mut out = no_sums::<F>(sums);
+    let mut out = no_sums::<F>(comptime!(sums.count()));
     #[unroll]
     for k in 0..comptime!(sums.count() as usize) {
         out[k] = sum[k / 4][k % 4];

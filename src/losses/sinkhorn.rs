@@ -97,7 +97,6 @@ impl Sinkhorn {
         device: &Device<R, P>,
         scenes: &[Scene<'_>],
     ) -> Result<TransportLoss<R, P>> {
-        let images = scenes.len() as f64;
         let (marginal, alone, solver) = match self.marginals {
             Marginals::Balanced(solver) => (Marginal::Exact, 0.0, solver),
             Marginals::Relaxed { rho } => {
@@ -117,7 +116,8 @@ impl Sinkhorn {
         let mass = |scene: &Scene<'_>| if balanced { 1.0 / scene.1.len().max(1) as f64 } else { 1.0 };
         let places = solver.places(self.costs, scenes, mass)?;
         let ending = if balanced {
-            let weights = Weights { transport: 1.0 / images, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
+            let weights =
+                Weights { transport: 1.0 / scenes.len() as f64, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
             let cells = scenes.iter().map(|(grid, _)| grid.len()).sum();
             Ending::Shares { weights, dots: device.filled(P::Real::cast_from_f64(0.0), cells), needs_mass: true }
         } else {

@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, is_running},
     device::Device,
     gaussian::Frame,
-    moments::{Effect, Sums, add_column, add_pixel, layered, no_column, no_sums, write_sums},
+    moments::{Effect, Sums, add_column, add_pixel, layered, no_sums, write_sums},
     penalty::penalty_of,
     rasterize::{Layers, Lists, Scene, draw_column},
     real::{Precision, Quad, Real, fast_exp, real},
@@ -190,14 +190,16 @@ fn sum_slots<F: Real>(
             let first = (slots.ranks[tile as usize] - slots.first_rank) * comptime!(CELLS as u32);
             let frame = Frame::load(&layers.frames, n);
             let amplitude = layers.amplitude(n);
-            let mut sum = no_sums::<F>(sums);
+            let mut sum = no_sums::<F>(comptime!(sums.count()));
             for x in 0..u32::min(TILE, place.lattice.columns - place.column) {
                 let column = place.column + x;
-                let line = frame.line(place.lattice.centre(column, place.row), place.lattice.stride);
-                let mut of_column = no_column::<F>(sums);
+                let (top, stride) = (place.lattice.centre(column, place.row), place.lattice.stride);
+                let line = frame.line(top, stride);
+                let mut of_column = no_sums::<F>(comptime!(sums.of_column()));
                 for y in 0..u32::min(TILE, place.lattice.rows - place.row) {
                     let row = place.row + y;
-                    let down = line.down(F::cast_from(y));
+                    let at = F::cast_from(y);
+                    let down = line.down(at);
                     let q = line.mahalanobis_sq(down);
                     if q <= layers.support {
                         let w = fast_exp::<F>(q / F::new(-2.0));
@@ -205,8 +207,7 @@ fn sum_slots<F: Real>(
                         let effect = match comptime!(sums.over) {
                             true => {
                                 let pixel = (place.first_cell + row * place.lattice.columns + column) as usize;
-                                let centre = place.lattice.centre(column, row);
-                                layered::<F>(layers, lists, drawn, tile, n, pixel, centre, w, sums.channels)
+                                layered::<F>(layers, lists, drawn, tile, n, pixel, top, stride, at, w, sums.channels)
                             }
                             false => Effect::<F> { amplitude, by_color: w },
                         };

@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, is_running},
     device::Device,
     gaussian::{Frame, Line, Point},
-    moments::{Effect, Sums, add_column, add_pixel, no_column, no_sums},
+    moments::{Effect, Sums, add_column, add_pixel, no_sums},
     penalty::penalty_of,
     rasterize::Scene,
     real::{Precision, Quad, Real, fast_exp, quad, real},
@@ -184,14 +184,14 @@ impl<F: Real> Column<F> {
         for k in 0..self.here(batch, at_once) {
             let line = self.line(staged, at);
             let amplitude = staged[at + 2];
-            let mut of_column = no_column::<F>(sums);
+            let mut of_column = no_sums::<F>(comptime!(sums.of_column()));
             #[unroll]
             for i in 0..TILE {
                 let (down, w) = self.weigh(&line, i);
                 let effect = Effect::<F> { amplitude, by_color: w };
                 add_pixel::<F>(&mut of_column, down, w, &effect, residual[i as usize], floor, sums);
             }
-            let mut sum = no_sums::<F>(sums);
+            let mut sum = no_sums::<F>(comptime!(sums.count()));
             add_column::<F>(&mut sum, &of_column, line.across, sums);
             #[unroll]
             for q in 0..quads {

@@ -1,8 +1,13 @@
-//! One Gaussian as device functions hold it: its whitening matrix, and exact bounds of its distance over a box.
+//! One Gaussian as device functions hold it: its whitening matrix, packed and unpacked, and exact bounds of its distance over a box.
 
 use cubecl::prelude::*;
 
-use crate::real::{Quad, Real};
+use super::COLOR_AT;
+use crate::real::{Quad, Real, quad};
+
+/// Elements of one Gaussian in the packed array, three quads: mean (2), whitening matrix (3), log normaliser, background
+/// threshold, nothing; opacity times color for three channels, opacity.
+pub(crate) const FRAME: usize = 12;
 
 /// A point or a displacement.
 #[derive(CubeType, Clone, Copy)]
@@ -126,4 +131,52 @@ impl<F: Real> Frame<F> {
             max(self.mahalanobis_sq(area.high), self.mahalanobis_sq(Point::<F> { x: area.high.x, y: area.low.y }));
         max(left, right)
     }
+}
+
+/// Writes Gaussian `n` with these scales; `logit` is its log normaliser and threshold.
+#[cube]
+pub(crate) fn write_frame<F: Real>(
+    packed: &mut Array<Quad<F>>,
+    n: u32,
+    parameters: &Array<F>,
+    row: usize,
+    scales: Point<F>,
+    logit: Point<F>,
+    #[comptime] channels: u32,
+) {
+    let rotation = parameters[row + 4];
+    let deviation = deviation_along_x::<F>(scales, rotation);
+    let lean = rotation.cos() * rotation.sin() * twist::<F>(scales) / deviation;
+    let zero = F::new(0.0);
+    let opacity = parameters[row + 5];
+    let mut color = quad::<F>(zero, zero, zero, opacity);
+    #[unroll]
+    for k in 0..comptime!(channels as usize) {
+        color[k] = opacity * parameters[row + COLOR_AT + k];
+    }
+    let at = n as usize * 3;
+    packed[at] = quad::<F>(parameters[row], parameters[row + 1], F::new(1.0) / deviation, zero - lean);
+    packed[at + 1] = quad::<F>(deviation / scales.x / scales.y, logit.x, logit.y, zero);
+    packed[at + 2] = color;
+}
+
+/// `sqrt(Sigma00)`. The larger scale is taken out, so that no square is too large or too small.
+#[cube]
+fn deviation_along_x<F: Real>(scales: Point<F>, rotation: F) -> F {
+    let largest = max(scales.x, scales.y);
+    let (x, y) = (scales.x / largest * rotation.cos(), scales.y / largest * rotation.sin());
+    largest * (x * x + y * y).sqrt()
+}
+
+/// `s0 / s1 - s1 / s0`: minus the derivative of `q` by the rotation over `2 v0 v1`, along the Gaussian's own axes.
+#[cube]
+pub(crate) fn twist<F: Real>(scales: Point<F>) -> F {
+    scales.x / scales.y - scales.y / scales.x
+}
+
+/// Cosine and sine of the turn from the whitened displacement to the one along the Gaussian's own axes.
+#[cube]
+pub(crate) fn own_axes<F: Real>(scales: Point<F>, rotation: F) -> Point<F> {
+    let deviation = deviation_along_x::<F>(scales, rotation);
+    Point::<F> { x: scales.x / deviation * rotation.cos(), y: scales.y / deviation * rotation.sin() }
 }

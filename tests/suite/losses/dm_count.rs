@@ -2,9 +2,9 @@ use proptest::prelude::*;
 use splatport::Error;
 use splatport::losses::{DmCount, DmProfile, Epsilon, OtEntropy, Solver};
 use splatport::reference::dm_count::{count_and_variation, dots, published, published_gradient};
-use splatport::reference::grid::Grid as Lattice;
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, Solution, slope_by_density, uniform};
 
+use super::l2::lattice;
 use super::{Scene, bound, by_image, densities, gradients, roundings, scene, scenes, solutions};
 use crate::device::sinkhorn::{half_error, size};
 use crate::device::{R, U, device, once, poison, property, wide};
@@ -21,10 +21,8 @@ fn evaluate(loss: &DmCount, scenes: &[Scene]) -> Step {
     loss.evaluate(&density).expect("a step")
 }
 
-fn dots_of(scene: &Scene, rounded: bool) -> Vec<f64> {
-    let [left, top] = scene.grid.corner().map(f64::from);
-    let (rows, cols) = (scene.grid.rows() as usize, scene.grid.columns() as usize);
-    dots(&Lattice { rows, cols, left, top, stride: scene.grid.stride().into() }, scene.points.points(), rounded)
+pub(super) fn dots_of(scene: &Scene, rounded: bool) -> Vec<f64> {
+    dots(&lattice(scene), scene.points.points(), rounded)
 }
 
 /// Slopes may differ where rounding decides a sign: twice the sign's weight, if the shares are equal up to rounding.

@@ -6,13 +6,13 @@ use splatport::losses::{
     Bayesian, DmCount, DmProfile, Epsilon, Generalized, GlProfile, Ground, HeatmapTransport, L2, OtEntropy, Scales,
     Sinkhorn, Unbalanced, UotForm,
 };
-use splatport::reference::grid::Grid as Lattice;
-use splatport::reference::pseudo_density::{Painting, painted};
-use splatport::reference::sinkhorn::{Form, Marginal, Problem, slope_by_density, squared_distances};
-use splatport::reference::{bayesian::posterior, dm_count, heatmap, loss::l1};
+use splatport::reference::dm_count::count_and_variation;
+use splatport::reference::pseudo_density::{Painting, painted, squares};
+use splatport::reference::sinkhorn::slope_by_density;
+use splatport::reference::{bayesian::posterior, heatmap::demanders, loss::l1};
 use splatport::{Annotations, Device, Double, Grid, kernel::Background};
 
-use super::{Scene, bound, generalized, sinkhorn, unbalanced};
+use super::{Scene, bound, dm_count, generalized, heatmap, l2, sinkhorn, unbalanced};
 use crate::device::{R, precision::admitted};
 
 const DIGITS: f64 = 1e-9;
@@ -60,9 +60,8 @@ fn balanced_transport() {
     let loss = DmCount::new(DmProfile::Exact(OtEntropy::RelativeKl)).epsilon(Epsilon::Absolute(20.0));
     let loss = loss.rounds(4000).tolerance(TOLERANCE);
     let step = loss.on(&device, &bound(from_ref(&scene))).expect("a loss").evaluate(&density).expect("a step");
-    let lattice = Lattice { rows: 3, cols: 5, left: 0.0, top: 0.0, stride: 8.0 };
-    let dots = dm_count::dots(&lattice, scene.points.points(), false);
-    let (rest, slopes) = dm_count::count_and_variation(&scene.density, &dots, 3, [1.0, 0.01]);
+    let dots = dm_count::dots_of(&scene, false);
+    let (rest, slopes) = count_and_variation(&scene.density, &dots, 3, [1.0, 0.01]);
     let transport = slope_by_density(&problem.slope(&at), &scene.density);
     let slope: Vec<f64> = transport.iter().zip(&slopes).map(|(t, s)| 0.1 * t + s).collect();
     checked("DM-Count", &step, 0.1 * problem.value(&at) + rest, &slope);
@@ -103,18 +102,8 @@ fn heat() {
     let loss = HeatmapTransport::default().epsilon(1.0).rounds(4000).tolerance(tolerance);
     let loss = loss.on(&device, &[(grid, [Some(joint)].as_slice())]).expect("a loss");
     let step = loss.evaluate(&device.upload(&heat)).expect("a step");
-    let around = heatmap::demanders(joint.map(|at| at / 4.0), 10, 6);
-    let centres: Vec<[f64; 2]> = (0..grid.len()).map(|i| grid.centre(i).map(|at| at / 4.0)).collect();
     let warm: Vec<f64> = heat.iter().map(|h| h.max(0.0)).collect();
-    let total: f64 = warm.iter().sum();
-    let problem = Problem {
-        cost: squared_distances(&centres, &around.iter().map(|d| d.0).collect::<Vec<_>>()),
-        cells: warm.iter().map(|h| h / (total + 1e-8)).collect(),
-        points: around.iter().map(|d| d.1).collect(),
-        of_cells: Marginal::Exact,
-        of_points: Marginal::Exact,
-        form: Form::Joint { mass: 1.0 },
-    };
+    let problem = heatmap::problem(&grid, &heat, &demanders(joint.map(|at| at / 4.0), 10, 6));
     let at = problem.converge(&[1.0], 20_000, tolerance);
     let slope = slope_by_density(&problem.slope(&at), &warm);
     let slope: Vec<f64> = slope.iter().zip(&heat).map(|(s, h)| if *h < 0.0 { 0.0 } else { *s }).collect();
@@ -133,8 +122,9 @@ fn fixed_plans_and_densities() {
     same("Bayesian, slope", &step.gradient().read().expect("slopes"), &want.gradient);
 
     let loss = L2::new(Scales::Fixed(9.0)).on(&device, &bound(from_ref(&scene))).expect("a loss");
-    let lattice = Lattice { rows: 3, cols: 5, left: 0.0, top: 0.0, stride: 8.0 };
     let how = Painting { integral: true, renormalise: true };
-    let want = painted(&lattice, points, &[[9.0; 2]; 3], how);
-    same("L2, target", &loss.target().read().expect("a target"), &want);
+    let (value, slope) = squares(&scene.density, &painted(&l2::lattice(&scene), points, &[[9.0; 2]; 3], how), 1.0);
+    let step = loss.evaluate(&density).expect("a step");
+    same("L2, value", &[step.value().expect("a value")], &[value]);
+    same("L2, slope", &step.gradient().read().expect("slopes"), &slope);
 }

@@ -61,6 +61,18 @@ fn total(map: &[f64]) -> f64 {
     map.iter().map(|h| h.max(0.0)).sum()
 }
 
+/// Heat against the cells around a joint with their weights.
+pub(super) fn problem(grid: &Grid, map: &[f64], around: &[([f64; 2], f64)]) -> Problem<f64> {
+    Problem {
+        cost: squared_distances(&centres(grid), &around.iter().map(|d| d.0).collect::<Vec<_>>()),
+        cells: map.iter().map(|h| h.max(0.0) / (total(map) + 1e-8)).collect(),
+        points: around.iter().map(|d| d.1).collect(),
+        of_cells: Marginal::Exact,
+        of_points: Marginal::Exact,
+        form: Form::Joint { mass: 1.0 },
+    }
+}
+
 /// Numbers of every channel, one after the other.
 fn by_channel(poses: &[Maps], all: &splatport::Buffer<R, f32>) -> Vec<Vec<f64>> {
     let mut rest = wide(all.read().expect("numbers"));
@@ -118,14 +130,7 @@ fn four_cells_are_solved_for() {
                 continue;
             }
             let at = Solution { cells: cells[k].clone(), points: own, epsilon: 0.1, rounds: 0 };
-            let problem = Problem {
-                cost: squared_distances(&centres(grid), &around.iter().map(|d| d.0).collect::<Vec<_>>()),
-                cells: map.iter().map(|h| h.max(0.0) / (total(map) + 1e-8)).collect(),
-                points: around.iter().map(|d| d.1).collect(),
-                of_cells: Marginal::Exact,
-                of_points: Marginal::Exact,
-                form: Form::Joint { mass: 1.0 },
-            };
+            let problem = problem(grid, map, &around);
             // Weights are rounded too.
             let exponent = 3.0 * half_error(&problem, &at, 0.1) / 0.1 + 8.0 * U;
             tally.near("residual", k, (step.reports()[k].residual, problem.residual(&at)), 4.0 * exponent.exp_m1());

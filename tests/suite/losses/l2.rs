@@ -15,7 +15,7 @@ fn on(loss: &L2, scenes: &[Scene]) -> Loss {
     loss.on(device(), &bound(scenes)).expect("a loss")
 }
 
-fn lattice(scene: &Scene) -> Lattice<f64> {
+pub(super) fn lattice(scene: &Scene) -> Lattice<f64> {
     let [left, top] = scene.grid.corner().map(f64::from);
     let (rows, cols) = (scene.grid.rows() as usize, scene.grid.columns() as usize);
     Lattice { rows, cols, left, top, stride: scene.grid.stride().into() }
