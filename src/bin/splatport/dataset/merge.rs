@@ -35,7 +35,7 @@ impl Merge {
         // What is there already counts with the rest.
         for folder in self.folders.iter().chain(self.out.is_dir().then_some(&self.out)) {
             for path in found(folder, &is_report)?.files {
-                collect(&path, &mut records)?;
+                collect(Record::read(&path)?, &mut records);
             }
         }
         for folder in &self.folders {
@@ -64,22 +64,18 @@ fn is_report(path: &Path) -> bool {
     name.starts_with("report.") && name.ends_with(".jsonl")
 }
 
-/// The lines of a report; of one photo's that which says most: written, kept, failed.
-fn collect(path: &Path, records: &mut BTreeMap<String, Record>) -> Result<()> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    for (at, line) in text.lines().enumerate() {
-        let place = || format!("{}: line {}", path.display(), at + 1);
-        let record: Record = serde_json::from_str(line).with_context(place)?;
-        let rank = |record: &Record| match record.outcome {
-            Outcome::Failed { .. } => 0,
-            Outcome::Kept => 1,
-            Outcome::Written { .. } => 2,
-        };
+/// Of one photo's lines that which says most: written, kept, failed.
+fn collect(lines: Vec<Record>, records: &mut BTreeMap<String, Record>) {
+    let rank = |record: &Record| match record.outcome {
+        Outcome::Failed { .. } => 0,
+        Outcome::Kept => 1,
+        Outcome::Written { .. } => 2,
+    };
+    for record in lines {
         if records.get(&record.id).is_none_or(|known| rank(known) < rank(&record)) {
             records.insert(record.id.clone(), record);
         }
     }
-    Ok(())
 }
 
 /// Copies a file unless it is there; gives whether it had to.

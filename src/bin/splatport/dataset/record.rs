@@ -1,5 +1,9 @@
 //! What a run tells of every photo, a line each.
 
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 /// A line of a run's report.
@@ -10,6 +14,19 @@ pub struct Record {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+impl Record {
+    /// Reads a run's report.
+    ///
+    /// # Errors
+    /// For a line that is none.
+    pub fn read(path: &Path) -> Result<Vec<Self>> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let place = |at| format!("{}: line {}", path.display(), at + 1);
+        let lines = text.lines().enumerate();
+        lines.map(|(at, line)| serde_json::from_str(line).with_context(|| place(at))).collect()
+    }
 }
 
 /// What became of a photo.
