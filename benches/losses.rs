@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use common::{Backend, CROP, CROP_COUNTS, CROP_STRIDE, SIGMA, Setting, density, uniform};
 use splatport::losses::{
     Bayesian, Demanders, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, HeatmapTransport, L2,
-    Scales, Scene, Sinkhorn, Solver, Unbalanced, UotForm,
+    OtEntropy, Scales, Scene, Sinkhorn, Solver, Unbalanced, UotForm,
 };
 use splatport::{Buffer, Grid, Kernel, Profile, Result, Single, Splat};
 
@@ -61,17 +61,17 @@ fn fixed<'a>(
 /// The losses that solve, forced to make all rounds.
 fn solved<'a>(setting: &'a Setting, scenes: &'a [Scene<'a>]) -> Vec<(&'static str, Step<'a>)> {
     let (device, never) = (&setting.device, -1.0);
-    let dm = |profile| DmCount::new(profile).solver(Solver::Sinkhorn);
-    let all = |loss: DmCount| kept(loss.rounds(ROUNDS).tolerance(never).on(device, scenes));
-    let exact = || dm(DmProfile::default()).rounds(10 * ROUNDS);
+    let all = |profile| kept(DmCount::new(profile).rounds(ROUNDS).tolerance(never).on(device, scenes));
+    let by = |solver| DmProfile::Exact { entropy: OtEntropy::RelativeKl, solver };
+    let exact = |solver| kept(DmCount::new(by(solver)).rounds(10 * ROUNDS).on(device, scenes));
     let unbalanced = Unbalanced::default().form(UotForm::SemiDual).rounds(ROUNDS).tolerance(never);
     let sinkhorn = Sinkhorn::default().epsilon(Epsilon::Absolute(10.0)).rounds(ROUNDS).tolerance(never);
     let general = |profile| kept(Generalized::new(profile).rounds(ROUNDS).tolerance(never).on(device, scenes));
     vec![
-        ("DM-Count reference", all(dm(DmProfile::Reference))),
-        ("DM-Count exact", all(dm(DmProfile::default()))),
-        ("DM-Count exact, to 1 %, rounds", kept(exact().on(device, scenes))),
-        ("DM-Count exact, to 1 %, Newton", kept(exact().solver(Solver::Newton).on(device, scenes))),
+        ("DM-Count reference", all(DmProfile::Reference)),
+        ("DM-Count exact", all(by(Solver::Sinkhorn))),
+        ("DM-Count exact, to 1 %, rounds", exact(Solver::Sinkhorn)),
+        ("DM-Count exact, to 1 %, Newton", exact(Solver::Newton)),
         ("unbalanced semi-dual", kept(unbalanced.on(device, scenes))),
         ("sinkhorn", kept(sinkhorn.on(device, scenes))),
         ("generalized reference, 12 rounds", general(GlProfile::Reference)),

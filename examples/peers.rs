@@ -45,7 +45,9 @@ fn numbers<R: Runtime, P: Precision>(device: &Device<R, P>) -> Result<Value> {
     let relaxed = relaxed.epsilon(Epsilon::Absolute(0.01)).tolerance(1e-5).on(device, &scenes)?;
     let unbalanced = |form| Unbalanced::default().form(form).rho(rho).tolerance(1e-5).on(device, &scenes);
     let dm = |profile| DmCount::new(profile).epsilon(epsilon);
-    let exact = |entropy| dm(DmProfile::Exact(entropy)).rounds(5000).tolerance(1e-5).on(device, &scenes);
+    let exact = |entropy| {
+        dm(DmProfile::Exact { entropy, solver: Solver::Newton }).rounds(5000).tolerance(1e-5).on(device, &scenes)
+    };
     let losses: [(&str, TransportLoss<R, P>); 8] = [
         ("sinkhorn balanced", balanced),
         ("sinkhorn relaxed", relaxed),

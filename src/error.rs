@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use splatport_kernels::{
-    Device, HostReal, Precision, Real,
+    Buffer, Device, HostReal, Precision, Real,
     cubecl::{Runtime, client::ComputeClient},
 };
 
@@ -243,6 +243,17 @@ pub(crate) fn check_device<R: Runtime, P: Precision>(
     client: &ComputeClient<R>,
 ) -> Result<()> {
     if device.is_of(client) { Ok(()) } else { Err(Error::OtherDevice { what, device: device.name().to_owned() }) }
+}
+
+/// Rejects an array of another length or device.
+pub(crate) fn check_array<R: Runtime, P: Precision>(
+    what: &'static str,
+    device: &Device<R, P>,
+    expected: usize,
+    array: &Buffer<R, P::Real>,
+) -> Result<()> {
+    check_length(what, expected, array.len())?;
+    check_device(what, device, array.client())
 }
 
 /// Rejects NaN and infinities; the index in the error is the row, of `per_row` values.

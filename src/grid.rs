@@ -140,10 +140,6 @@ impl Grid {
         if self.is_empty() {
             return Err(Error::Empty { what: "grid" });
         }
-        let (count, most) = (self.len() as u64, u64::from(u32::MAX - 1));
-        if count > most {
-            return Err(splatport_kernels::Error::TooLarge { what: "grid", count, most }.into());
-        }
         for (axis, size) in image.into_iter().enumerate() {
             if self.image[axis] != size {
                 let (value, size) = (f64::from(self.image[axis]), f64::from(size));
@@ -155,6 +151,10 @@ impl Grid {
                 let (value, max) = (first + f64::from(self.size[axis]), last);
                 return Err(Error::OutOfRange { what: "end of the crop, axis", index: axis, value, min: 0.0, max });
             }
+        }
+        let (count, most) = (self.len() as u64, Cells::MOST as u64);
+        if count > most {
+            return Err(splatport_kernels::Error::TooLarge { what: "grid", count, most }.into());
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::{
     Annotations, Error, Grid, Image, Kernel, KernelRecipe, Result, Splat,
     error::{check_length, check_real, is_real},
     kernel::OnRecipe,
+    losses::joined,
 };
 
 /// The Gaussian Spatial Transport loss of one image (paper, Eq. 6), on a device:
@@ -189,6 +190,15 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         let scale = 1.0 / self.kernel.parts().len() as f64;
         let evaluation = transport::evaluate(&self.kernel.device, &self.kernel.entries, density, &self.terms, scale)?;
         Ok(Step { evaluation, target: self.terms.target.clone() })
+    }
+
+    /// The same with one density per image.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of densities, and as [`evaluate`](Self::evaluate).
+    pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
+        let cells = self.kernel.parts().iter().map(|(_, grid)| grid.len());
+        self.evaluate(&joined(&self.kernel.device, cells, densities)?)
     }
 }
 

@@ -81,7 +81,7 @@ impl Profile {
             Self::Paper => SplatOptions {
                 background_image: BackgroundImage::None,
                 opacity: Opacity::Learned,
-                extra_gaussians: ExtraGaussians::UpToTotal(256),
+                extra_gaussians: ExtraGaussians::AtLeast(256),
                 solver: Solver::adam(),
                 ..recommended
             },

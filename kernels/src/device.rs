@@ -185,8 +185,13 @@ impl<R: Runtime, P: Precision> Device<R, P> {
     /// Checks that the device has buffers of `len` elements; `what` names the array in the error.
     ///
     /// # Errors
-    /// [`Error::NoRoom`] when it has not: asking CubeCL for one would end in a panic.
+    /// [`Error::TooLarge`] when 32-bit indices, which device functions have, do not reach the last element; [`Error::NoRoom`] when no
+    /// buffer is so large: asking CubeCL for one would end in a panic.
     pub fn check_room<E: CubeElement>(&self, what: &'static str, len: usize) -> Result<()> {
+        let (count, most) = (len as u64, u64::from(u32::MAX));
+        if count > most {
+            return Err(Error::TooLarge { what, count, most });
+        }
         let bytes = (len as u64).saturating_mul(size_of::<E>() as u64);
         let largest = self.client.properties().memory.max_page_size;
         if bytes > largest { Err(Error::NoRoom { what, bytes, largest }) } else { Ok(()) }

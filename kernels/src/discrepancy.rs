@@ -19,10 +19,11 @@ pub enum Discrepancy {
         /// Where it turns from square to straight.
         width: f64,
     },
-    /// `t ln(t / m) - t + m`, the Kullback-Leibler divergence of Poisson counts; masses below `least` count as `least` in the
-    /// logarithm and in the slope `1 - t / m`, which stay finite.
+    /// `t ln(t / m) - t + m`, the Kullback-Leibler divergence of Poisson counts, with the slope `1 - t / m`. Below a mass of `least`
+    /// it goes on as its tangent there, so that value and slope stay finite. A negative target counts as 0 in the logarithm and the
+    /// slope.
     PoissonKl {
-        /// Least mass.
+        /// Mass at which it becomes straight; positive.
         least: f64,
     },
 }
@@ -74,7 +75,9 @@ pub(crate) fn value_of<F: Real>(mass: F, target: F, width: F, #[comptime] kind: 
         Kind::PoissonKl => {
             let mut value = r;
             if target > F::new(0.0) {
-                value += target * (target / max(mass, width)).ln();
+                // Below the least mass the tangent at it.
+                let raised = max(mass, width);
+                value += target * ((target / raised).ln() + (raised - mass) / raised);
             }
             value
         }
@@ -91,6 +94,6 @@ pub(crate) fn slope_of<F: Real>(mass: F, target: F, width: F, #[comptime] kind: 
         }
         Kind::L2 => F::new(2.0) * r,
         Kind::Huber => clamp(r, F::new(0.0) - width, width),
-        Kind::PoissonKl => F::new(1.0) - target / max(mass, width),
+        Kind::PoissonKl => F::new(1.0) - max(target, F::new(0.0)) / max(mass, width),
     }
 }

@@ -59,12 +59,17 @@ pub fn terms<R: Runtime, P: Precision>(
     problem: &Problem<R, P>,
     solution: &Solution<R, P::Real>,
     outcome: &Outcome<R, P::Real>,
-    [density, dots]: [&Buffer<R, P::Real>; 2],
+    (density, dots): (&Buffer<R, P::Real>, Option<&Buffer<R, P::Real>>),
     weights: Weights,
 ) -> Result<Terms<R, P::Real>> {
     let (client, mosaic) = (device.client(), problem.mosaic());
     let cells = outcome.slope.len();
     density.expect("density", cells)?;
+    // Without them the variation has no weight, and what stands in their place is not seen.
+    let (dots, weights) = match dots {
+        Some(dots) => (dots, weights),
+        None => (density, Weights { variation: 0.0, ..weights }),
+    };
     dots.expect("dots", cells)?;
     let shares = || {
         let [transport, count, variation, squared, pad] =

@@ -34,6 +34,9 @@ pub struct Cells {
 }
 
 impl Cells {
+    /// Most cells of a batch: a cell holds up to three values and a tile a value per pixel and channel, all behind 32-bit indices.
+    pub const MOST: usize = u32::MAX as usize / 4;
+
     /// One cell per pixel of an image.
     pub fn pixels(width: u32, height: u32) -> Self {
         Self { left: 0.0, top: 0.0, stride: 1.0, columns: width, rows: height }

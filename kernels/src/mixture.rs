@@ -87,6 +87,8 @@ impl<R: Runtime, F: Real> Mixture<R, F> {
         }
         let most = of_gaussians.iter().map(Vec::len).max().unwrap_or(0);
         device.check_rounds("annotations of one Gaussian", most as u32)?;
+        let most = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        device.check_rounds("Gaussians of one annotation", most)?;
         let mut gaussian_starts = vec![0];
         for components in &of_gaussians {
             gaussian_starts.push(gaussian_starts.last().copied().unwrap_or(0) + components.len() as u32);

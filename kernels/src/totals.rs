@@ -9,6 +9,8 @@ use crate::{
     real::{Precision, Quad, Real},
 };
 
+/// Elements that a unit adds in one round of its loop: software Vulkan ends a unit's loops after 65535 rounds in all.
+const A_ROUND: u32 = 8;
 /// Units per image: enough to keep a device busy, few enough that one unit can add what they found.
 const PARTS: u32 = 64;
 
@@ -46,8 +48,13 @@ fn add_parts<F: Real>(values: &Array<Quad<F>>, plots: &Plots<F>, parts: &mut Arr
         let end = plots.before(image + 1u32, of);
         let mut sum = Quad::<F>::new(F::new(0.0));
         while at < end {
-            sum = add_totals::<F>(sum, values[at as usize]);
-            at += PARTS;
+            #[unroll]
+            for next in 0..A_ROUND {
+                if at + next * PARTS < end {
+                    sum = add_totals::<F>(sum, values[(at + next * PARTS) as usize]);
+                }
+            }
+            at += comptime!(A_ROUND * PARTS);
         }
         parts[ABSOLUTE_POS] = sum;
     }

@@ -22,10 +22,7 @@ pub(crate) use origin::{Origin, parts};
 pub use owners::Owners;
 pub use recipe::{KernelRecipe, OnRecipe, OnSplat};
 
-use crate::{
-    Error, Grid, Loss, Profile, Result, Splat,
-    error::{check_device, check_length},
-};
+use crate::{Error, Grid, Loss, Profile, Result, Splat, error::check_array};
 
 /// The transport kernel `K` of one image, or of many (paper, Eq. 5), on a device.
 ///
@@ -143,15 +140,13 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// # Errors
     /// [`Error::Length`] when `values` has not one value per column, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
     pub fn pull_back(&self, values: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
-        check_length("values", self.annotations() + self.parts.len(), values.len())?;
-        check_device("array of values", &self.device, values.client())?;
+        check_array("array of values", &self.device, self.annotations() + self.parts.len(), values)?;
         Ok(transport::pull_back(&self.device, &self.entries, values)?)
     }
 
     /// Rejects a density of another length or device.
     pub(crate) fn check_density(&self, density: &Buffer<R, P::Real>) -> Result<()> {
-        check_length("density", self.cells(), density.len())?;
-        check_device("density", &self.device, density.client())
+        check_array("density", &self.device, self.cells(), density)
     }
 
     /// Who owns each cell; ties go to the background, then to the lowest index.

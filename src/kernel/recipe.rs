@@ -78,8 +78,9 @@ impl KernelRecipe<OnRecipe> {
         image: &Image,
         annotations: &Annotations,
     ) -> Result<Kernel<R, P>> {
+        let grid = self.grid(image)?;
         let splat = self.data.splat.bind(image, annotations).fit(device)?;
-        KernelRecipe::on(&splat, Grid::strided(image, self.data.stride), self.options).build()
+        KernelRecipe::on(&splat, grid, self.options).build()
     }
 
     /// The same for many images, whose splats are fitted together and whose kernels are built together.
@@ -91,9 +92,17 @@ impl KernelRecipe<OnRecipe> {
         device: &Device<R, P>,
         images: &[(&Image, &Annotations)],
     ) -> Result<Kernel<R, P>> {
+        let grids = images.iter().map(|(image, _)| self.grid(image)).collect::<Result<Vec<_>>>()?;
         let splats = self.data.splat.fit_all(device, images)?;
-        let grids = images.iter().map(|(image, _)| Grid::strided(image, self.data.stride));
         Kernel::of_all(device, &splats.iter().zip(grids).collect::<Vec<_>>(), self.options)
+    }
+
+    /// The cells over a photo; what the kernel would be refused for is refused before the fit, which takes longer.
+    fn grid(&self, image: &Image) -> Result<Grid> {
+        self.options.check()?;
+        let grid = Grid::strided(image, self.data.stride);
+        grid.check_alone()?;
+        Ok(grid)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use splatport_kernels::{Buffer, Cells, Device, Precision, cubecl::Runtime};
 
-use super::{L2Loss, TransportLoss, step::wide};
+use super::{L2Loss, TransportLoss};
 use crate::{Loss, Result};
 
 /// Any loss of the densities of a batch: enough for a training loop that is to try them all.
@@ -43,7 +43,7 @@ pub trait DensityLoss<R: Runtime, P: Precision> {
     /// As [`evaluated`](Self::evaluated).
     fn value_and_gradient(&self, density: &Buffer<R, P::Real>) -> Result<(f64, Buffer<R, P::Real>)> {
         let Evaluated { values, gradient } = self.evaluated(density)?;
-        Ok((wide(&values)?.iter().sum(), gradient))
+        Ok((values.read_f64()?.iter().sum(), gradient))
     }
 }
 

@@ -10,10 +10,10 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, Solver},
+    scenes::{Annealing, Costs, Rounds, Solver, check_factor},
     transport::Ending,
 };
-use crate::{Error, Grid, Result};
+use crate::{Grid, Result};
 
 /// The entropy of the transport term.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +36,17 @@ pub enum DmProfile {
     /// density and on nothing else. Its value, `<z, gradient>`, is 0 whatever the plan, so this loss has the value of the other two terms; [`Step::dual_values`](super::Step::dual_values) knows more.
     Reference,
     /// The optimum up to a tolerance.
-    Exact(OtEntropy),
+    Exact {
+        /// The entropy.
+        entropy: OtEntropy,
+        /// How it is found.
+        solver: Solver,
+    },
 }
 
 impl Default for DmProfile {
     fn default() -> Self {
-        Self::Exact(OtEntropy::RelativeKl)
+        Self::Exact { entropy: OtEntropy::default(), solver: Solver::default() }
     }
 }
 
@@ -76,29 +81,28 @@ pub struct DmCount {
     profile: DmProfile,
     costs: Costs,
     stop: Rounds,
-    solver: Solver,
     transport: f64,
     variation: f64,
 }
 
+impl Default for DmCount {
+    /// Of the default profile.
+    fn default() -> Self {
+        Self::new(Default::default())
+    }
+}
+
 impl DmCount {
-    /// With the weights of the paper. `Reference`: 100 rounds, a squared L2 error of 1e-9. `Exact`: steps of Newton's with an epsilon
-    /// that halves from the largest cost on, then as many as cost what 1000 rounds do in all, a marginal error of 0.01.
+    /// With the weights of the paper. `Reference`: 100 rounds, a squared L2 error of 1e-9. `Exact`: an epsilon that falls from the
+    /// largest cost on, then at most 1000 rounds in all, or as many steps of Newton's as cost the same, and a marginal error of 0.01.
     pub fn new(profile: DmProfile) -> Self {
         let (annealing, limit, tolerance) = match profile {
-            DmProfile::Reference => (None, 100, 1e-9),
-            DmProfile::Exact(_) => (Some(0.8), 1000, 0.01),
+            DmProfile::Reference => (Annealing::None, 100, 1e-9),
+            DmProfile::Exact { .. } => (Annealing::OfSolver, 1000, 0.01),
         };
         let (ground, coordinates) = (Ground::Squared, Coordinates::Pixels);
         let costs = Costs { ground, coordinates, epsilon: Epsilon::Absolute(10.0), annealing };
-        Self {
-            profile,
-            costs,
-            stop: Rounds { limit, tolerance },
-            solver: Solver::default(),
-            transport: 0.1,
-            variation: 0.01,
-        }
+        Self { profile, costs, stop: Rounds { limit, tolerance }, transport: 0.1, variation: 0.01 }
     }
 
     super::setters! {
@@ -108,8 +112,6 @@ impl DmCount {
         /// Published code's `norm_cood` has -1..1 instead of 0..1, hence four times these costs: it is the longer side with a quarter of
         /// its epsilon, and potentials in units of four.
         coordinates: Coordinates => costs.coordinates;
-        /// How `Exact` is solved. Default: Newton's method.
-        solver: Solver => solver;
         /// Rounds at most, 1 to 2^24, rounded up to tens; a step of Newton's counts as eleven. Default: 100 or 1000.
         rounds: usize => stop.limit;
         /// `Reference`: the squared L2 error of the cells' shares at which it ends. `Exact`: largest L1 error of the annotations'
@@ -134,22 +136,21 @@ impl DmCount {
         scenes: &[Scene<'_>],
     ) -> Result<TransportLoss<R, P>> {
         for (name, value) in [("transport weight", self.transport), ("variation weight", self.variation)] {
-            if !value.is_finite() {
-                return Err(Error::Option { name, value, why: "must be finite" });
-            }
+            check_factor::<P::Real>(name, value)?;
         }
         let published = self.profile == DmProfile::Reference;
-        let form = match self.profile {
-            DmProfile::Reference => Form::Floored { floor: 1e-16 },
-            DmProfile::Exact(OtEntropy::Shannon) => Form::Shannon,
-            DmProfile::Exact(OtEntropy::RelativeKl) => Form::Joint(Measure::Product),
+        let (form, solver) = match self.profile {
+            DmProfile::Reference => (Form::Floored { floor: 1e-16 }, Solver::Sinkhorn),
+            DmProfile::Exact { entropy: OtEntropy::Shannon, solver } => (Form::Shannon, solver),
+            DmProfile::Exact { entropy: OtEntropy::RelativeKl, solver } => (Form::Joint(Measure::Product), solver),
         };
         let (ground, exact) = (self.costs.ground.of_solver(), Marginal::Exact);
         let normalise = Some(if published { 1e-6 } else { 0.0 });
         let rules = Rules { ground, of_cells: exact, of_points: exact, form, normalise, alone: 0.0 };
         let share = |scene: &Scene<'_>| 1.0 / scene.1.len().max(1) as f64;
-        let solver = if published { Solver::Sinkhorn } else { self.solver };
         let places = solver.places(self.costs, scenes, share)?;
+        let cells = scenes.iter().map(|(grid, _)| grid.len()).fold(0, usize::saturating_add);
+        device.check_room::<P::Real>("annotations of all cells", cells)?;
         let dots: Vec<f64> = scenes.iter().flat_map(|(grid, points)| dots(grid, points.points(), published)).collect();
         let images = scenes.len() as f64;
         let weights = Weights {
@@ -159,7 +160,8 @@ impl DmCount {
             pad: if published { 1e-8 } else { 0.0 },
             valued: !published,
         };
-        let ending = Ending::Shares { weights, dots: device.upload_f64(&dots), needs_mass: false };
+        let dots = device.try_upload_f64("annotations of all cells", &dots)?;
+        let ending = Ending::Shares { weights, dots: Some(dots), needs_mass: false };
         TransportLoss::new(device, &places, rules, self.stop.of(solver)?, (ending, solver))
     }
 }

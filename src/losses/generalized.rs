@@ -9,10 +9,10 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, Solver, check_range},
+    scenes::{Annealing, Costs, Rounds, Solver, check_factor, check_range},
     transport::Ending,
 };
-use crate::{Error, Result};
+use crate::Result;
 
 /// Whose potentials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,13 @@ pub struct Generalized {
     stop: Rounds,
 }
 
+impl Default for Generalized {
+    /// Of the default profile.
+    fn default() -> Self {
+        Self::new(Default::default())
+    }
+}
+
 impl Generalized {
     /// With the published constants: the perspective cost with `eta = 0.5 + 0.2 (y + y') / 2` over the longer side, epsilon 0.01,
     /// rho 0.5, tau 0.1.
@@ -85,7 +92,7 @@ impl Generalized {
             ground: Ground::Perspective { base: 0.5, growth: 0.2 },
             coordinates: Coordinates::LongerSide,
             epsilon: Epsilon::Absolute(0.01),
-            annealing: None,
+            annealing: Annealing::None,
         };
         let offset = match profile {
             GlProfile::Reference => GridOffset::Shifted,
@@ -125,9 +132,7 @@ impl Generalized {
         scenes: &[Scene<'_>],
     ) -> Result<TransportLoss<R, P>> {
         check_range("rho", self.rho)?;
-        if !self.tau.is_finite() {
-            return Err(Error::Option { name: "tau", value: self.tau, why: "must be finite" });
-        }
+        check_factor::<P::Real>("tau", self.tau)?;
         let published = self.profile == GlProfile::Reference;
         let (relaxed, alone) = (Marginal::Relaxed { rho: self.rho }, 1.0 + 2.0 * self.tau);
         let (ground, form) = (self.costs.ground.of_solver(), Form::Joint(Measure::Product));
@@ -142,11 +147,7 @@ impl Generalized {
 
     /// With epsilons from the diameter of cells and points, which is taken twice, down by halves.
     fn place(&self, scene: &Scene<'_>) -> Result<Place> {
-        let mut place = self.costs.place(scene, 1.0)?;
-        if self.offset == GridOffset::Shifted {
-            place.cells.left += place.cells.stride / 2.0;
-            place.cells.top += place.cells.stride / 2.0;
-        }
+        let mut place = self.costs.place(scene, (self.offset, Solver::Sinkhorn), 1.0)?;
         let ends = [place.cells.centre(0), place.cells.centre(place.cells.len() - 1)];
         let extent = [0, 1].map(|axis| {
             let places = ends.iter().chain(&place.points).map(|at| at[axis]);

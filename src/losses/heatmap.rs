@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Device, HostReal, Precision,
+    Device, Precision,
     cubecl::Runtime,
     dm_count::Weights,
     sinkhorn::{Form, Ground, Marginal, Measure, Place, Rules, schedule},
@@ -110,9 +110,7 @@ impl HeatmapTransport {
         };
         let visible = places.iter().filter(|place| !place.points.is_empty()).count().max(1);
         let weights = Weights { transport: 1.0 / visible as f64, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
-        let cells = places.iter().map(|place| place.cells.len()).sum();
-        let dots = device.filled(P::Real::cast_from_f64(0.0), cells);
-        let ending = Ending::Maps { weights, dots, single: self.demanders == Demanders::Joint };
+        let ending = Ending::Maps { weights, single: self.demanders == Demanders::Joint };
         TransportLoss::new(device, &places, rules, self.stop.of_solver()?, (ending, Solver::Sinkhorn))
     }
 

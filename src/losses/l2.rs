@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Buffer, Device, Mosaic, Precision, Single, arithmetic,
+    Buffer, Device, HostReal, Mosaic, Precision, Single,
     cubecl::Runtime,
     pseudo_density::{self as painted, Squares, pseudo_density, squares},
 };
 
-use super::{Scales, Scene, scenes::check_scenes, step::wide};
-use crate::{Error, Result, error::check_length, splat::check_reach};
+use super::{
+    Scales, Scene,
+    scenes::{check_factor, check_scenes},
+    step::{joined, lengths},
+};
+use crate::{Result, error::check_array, splat::check_reach};
 
 /// What a cell gets of the Gaussian at an annotation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,14 +97,12 @@ impl L2 {
     /// Paints the pseudo-densities of a batch of images.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::Length`] when there is
-    /// not one true scale per annotation, [`Error::OutOfRange`] for an annotation farther than 2^24 px from the origin,
-    /// [`Error::Device`].
+    /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range, [`crate::Error::Length`] when there is
+    /// not one true scale per annotation, [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin,
+    /// [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(&self, device: &Device<R, P>, scenes: &[Scene<'_>]) -> Result<L2Loss<R, P>> {
         check_scenes(scenes)?;
-        if !self.weight.is_finite() {
-            return Err(Error::Option { name: "weight", value: self.weight, why: "must be finite" });
-        }
+        check_factor::<P::Real>("weight", self.weight)?;
         let mut rows = Vec::new();
         for ((_, annotations), scales) in scenes.iter().zip(self.scales.of(scenes)?) {
             check_reach(annotations.points().as_flattened())?;
@@ -143,21 +145,20 @@ impl<R: Runtime, P: Precision> L2Loss<R, P> {
     /// Value and gradient at `density`, `[cells of all images]`, mass per cell.
     ///
     /// # Errors
-    /// [`Error::Device`] with the lengths when `density` has not one value per cell.
+    /// [`crate::Error::Length`] when `density` has not one value per cell, [`crate::Error::OtherDevice`] when it is not on the loss's device,
+    /// [`crate::Error::Device`].
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<L2Step<R, P>> {
-        Ok(L2Step { squares: squares(&self.device, &self.mosaic, [density, &self.target, &self.weights])? })
+        check_array("density", &self.device, self.target.len(), density)?;
+        let squares = squares(&self.device, &self.mosaic, [density, &self.target, &self.weights])?;
+        Ok(L2Step { squares, density: density.clone(), target: self.target.clone() })
     }
 
     /// The same with one density per image.
     ///
     /// # Errors
-    /// [`Error::Length`], and as [`evaluate`](Self::evaluate).
+    /// [`crate::Error::Length`] for another number of densities, and as [`evaluate`](Self::evaluate).
     pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<L2Step<R, P>> {
-        check_length("densities", self.mosaic.images().len(), densities.len())?;
-        for ((cells, _), density) in self.mosaic.images().iter().zip(densities) {
-            check_length("density", cells.len(), density.len())?;
-        }
-        self.evaluate(&arithmetic::concatenate(&self.device, densities)?)
+        self.evaluate(&joined(&self.device, lengths(self.mosaic.images()), densities)?)
     }
 }
 
@@ -165,13 +166,15 @@ impl<R: Runtime, P: Precision> L2Loss<R, P> {
 #[derive(Debug)]
 pub struct L2Step<R: Runtime, P: Precision = Single> {
     pub(super) squares: Squares<R, P::Real>,
+    density: Buffer<R, P::Real>,
+    target: Buffer<R, P::Real>,
 }
 
 impl<R: Runtime, P: Precision> L2Step<R, P> {
     /// The loss: the sum of [`values`](Self::values).
     ///
     /// # Errors
-    /// [`Error::Device`] when a launch failed.
+    /// [`crate::Error::Device`] when a launch failed.
     pub fn value(&self) -> Result<f64> {
         Ok(self.values()?.iter().sum())
     }
@@ -179,9 +182,19 @@ impl<R: Runtime, P: Precision> L2Step<R, P> {
     /// Every image's share of the loss.
     ///
     /// # Errors
-    /// [`Error::Device`] when a launch failed.
+    /// [`crate::Error::Device`] when a launch failed.
     pub fn values(&self) -> Result<Vec<f64>> {
-        Ok(wide(&self.squares.values)?.into_iter().step_by(4).collect())
+        Ok(self.squares.values.read_f64()?.into_iter().step_by(4).collect())
+    }
+
+    /// What every cell holds too much, negative where it holds too little: density less target, `[cells of all images]`. Nothing is
+    /// transported, so there are none of annotations.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] when a launch failed.
+    pub fn residuals(&self) -> Result<Vec<f64>> {
+        let (density, target) = self.density.read_with(&self.target)?;
+        Ok(density.into_iter().zip(target).map(|(held, due)| held.cast_to_f64() - due.cast_to_f64()).collect())
     }
 
     /// Derivative of the loss by the density, `[cells of all images]`.

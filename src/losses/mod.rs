@@ -66,5 +66,6 @@ pub use scenes::{Coordinates, Epsilon, Ground, Scene, Solver};
 pub use sinkhorn::{Marginals, Sinkhorn};
 pub use splatport_kernels::sinkhorn::{CostGradient, PlanRows, Report};
 pub use step::Step;
+pub(crate) use step::joined;
 pub use transport::TransportLoss;
 pub use unbalanced::{ReferenceMeasure, Unbalanced, UotForm};

@@ -1,9 +1,14 @@
 //! Images of a batch, and what their costs are measured in.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use splatport_kernels::sinkhorn::{self as solver, MOST_EPSILONS, Place, Stop, schedule};
+use splatport_kernels::{
+    Cells, Real,
+    sinkhorn::{self as solver, MOST_EPSILONS, Place, Stop, schedule},
+};
 
-use crate::{Annotations, Error, Grid, Result, splat::check_reach};
+use super::GridOffset;
+use crate::{Annotations, Error, Grid, Result, error::is_real, splat::check_reach};
 
 /// One image: the cells of its density, and its points.
 pub type Scene<'a> = (Grid, &'a Annotations);
@@ -59,8 +64,28 @@ pub(super) struct Costs {
     pub ground: Ground,
     pub coordinates: Coordinates,
     pub epsilon: Epsilon,
-    /// Factor from one round's epsilon to the next, from the largest cost on; none starts with the last epsilon.
-    pub annealing: Option<f64>,
+    pub annealing: Annealing,
+}
+
+/// How epsilon falls from the largest cost on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) enum Annealing {
+    /// It starts with the last one.
+    None,
+    /// By the solver's factor.
+    OfSolver,
+    /// By this factor.
+    Factor(f64),
+}
+
+impl Annealing {
+    fn factor(self, solver: Solver) -> Option<f64> {
+        match self {
+            Self::None => None,
+            Self::OfSolver => Some(solver.factor()),
+            Self::Factor(factor) => Some(factor),
+        }
+    }
 }
 
 /// Epsilons, and weights of what is relaxed, that the solvers keep finite numbers with.
@@ -98,93 +123,125 @@ impl Costs {
     }
 
     /// An image as the solver takes it; every point has the mass `mass`.
-    pub(super) fn place(&self, (grid, annotations): &Scene<'_>, mass: f64) -> Result<Place> {
+    pub(super) fn place(
+        &self,
+        (grid, annotations): &Scene<'_>,
+        (offset, solver): (GridOffset, Solver),
+        mass: f64,
+    ) -> Result<Place> {
         grid.check_alone()?;
         check_reach(annotations.points().as_flattened())?;
+        let mut cells = grid.cells();
+        if offset == GridOffset::Shifted {
+            cells.left += cells.stride / 2.0;
+            cells.top += cells.stride / 2.0;
+        }
         let unit = self.unit(grid);
         let scale = match self.ground {
             Ground::Squared => (unit * unit).recip(),
             Ground::Distance => unit.recip(),
             Ground::Exponential { .. } | Ground::Perspective { .. } => 1.0,
         };
-        let points = annotations.points().to_vec();
         let stretch = self.ground.stretch(unit, grid.corner()[1].into());
-        self.check_stretch(grid, &points)?;
-        let largest = self.largest(grid, &points);
+        let points = annotations.points();
+        let pairs = Pairs { ground: self.ground, unit, stretch, cells, points };
+        pairs.check_stretch()?;
+        let largest = pairs.largest();
         // Without points, or all of them on the only cell, nothing depends on it.
         let relative = |share: f64, cost: f64| if cost > 0.0 { share * cost } else { share };
         let epsilon = match self.epsilon {
             Epsilon::Absolute(epsilon) => epsilon,
             Epsilon::RelativeMax(share) => relative(share, largest),
-            Epsilon::RelativeMean(share) => relative(share, self.mean(grid, &points)),
+            Epsilon::RelativeMean(share) => relative(share, pairs.mean()),
         };
         if !RANGE.contains(&epsilon) {
-            return Err(Error::Option {
-                name: "epsilon",
-                value: epsilon,
-                why: "must be in 1e-9..=1e9, in units of the costs",
-            });
+            let why = "must be in 1e-9..=1e9, in units of the costs";
+            return Err(Error::Option { name: "epsilon", value: epsilon, why });
         }
-        let epsilons = match self.annealing {
+        let epsilons = match self.annealing.factor(solver) {
             None => vec![epsilon],
-            Some(factor) if factor > 0.0 && factor < 1.0 => {
-                let first = largest.min(*RANGE.end());
-                if (epsilon / first).ln() / factor.ln() > MOST_EPSILONS as f64 {
-                    let why = "must bring epsilon down from the largest cost within 10000 rounds";
-                    return Err(Error::Option { name: "annealing", value: factor, why });
-                }
-                schedule(first, factor, epsilon)
-            }
-            Some(value) => return Err(Error::Option { name: "annealing", value, why: "must be between 0 and 1" }),
+            Some(factor) => falling(factor, largest, epsilon)?,
         };
-        Ok(Place { cells: grid.cells(), masses: vec![mass; points.len()], points, scale, stretch, epsilons })
+        Ok(Place { cells, masses: vec![mass; points.len()], points: points.to_vec(), scale, stretch, epsilons })
+    }
+}
+
+/// Epsilons from the largest cost on.
+fn falling(factor: f64, largest: f64, epsilon: f64) -> Result<Vec<f64>> {
+    if !(factor > 0.0 && factor < 1.0) {
+        return Err(Error::Option { name: "annealing", value: factor, why: "must be between 0 and 1" });
+    }
+    let first = largest.min(*RANGE.end());
+    if (epsilon / first).ln() / factor.ln() > MOST_EPSILONS as f64 {
+        let why = "must bring epsilon down from the largest cost within 10000 rounds";
+        return Err(Error::Option { name: "annealing", value: factor, why });
+    }
+    Ok(schedule(first, factor, epsilon))
+}
+
+/// The cells and points of an image, and what it costs to carry mass between them.
+struct Pairs<'a> {
+    ground: Ground,
+    /// The unit of distances, px.
+    unit: f64,
+    stretch: [f64; 2],
+    cells: Cells,
+    points: &'a [[f64; 2]],
+}
+
+impl Pairs<'_> {
+    fn cost(&self, centre: [f64; 2], point: [f64; 2]) -> f64 {
+        let distance = (centre[0] - point[0]).hypot(centre[1] - point[1]);
+        match self.ground {
+            Ground::Squared => (distance / self.unit).powi(2),
+            Ground::Distance => distance / self.unit,
+            Ground::Exponential { .. } | Ground::Perspective { .. } => {
+                let [base, slope] = self.stretch;
+                (distance / (base + slope * (centre[1] + point[1]))).exp_m1()
+            }
+        }
     }
 
-    /// Of a centre and a point.
-    fn cost(&self, grid: &Grid, centre: [f64; 2], point: [f64; 2]) -> f64 {
-        let unit = self.unit(grid);
-        let distance = (centre[0] - point[0]).hypot(centre[1] - point[1]) / unit;
-        match self.ground {
-            Ground::Squared => distance * distance,
-            Ground::Distance => distance,
-            Ground::Exponential { .. } | Ground::Perspective { .. } => {
-                let [base, slope] = self.ground.stretch(unit, grid.corner()[1].into());
-                (unit * distance / (base + slope * (centre[1] + point[1]))).exp_m1()
-            }
-        }
+    /// Centres of the first and the last cell.
+    fn ends(&self) -> [[f64; 2]; 2] {
+        [self.cells.centre(0), self.cells.centre(self.cells.len() - 1)]
     }
 
     /// The largest cost: of a corner's cell, because costs are quasiconvex.
-    fn largest(&self, grid: &Grid, points: &[[f64; 2]]) -> f64 {
-        let [first, last] = [grid.centre(0), grid.centre(grid.len() - 1)];
+    fn largest(&self) -> f64 {
+        let [first, last] = self.ends();
         let corners = [first, [last[0], first[1]], [first[0], last[1]], last];
-        let costs = points.iter().flat_map(|&point| corners.map(|corner| self.cost(grid, corner, point)));
+        let costs = self.points.iter().flat_map(|&point| corners.map(|corner| self.cost(corner, point)));
         costs.fold(0.0, f64::max)
     }
 
-    /// The mean cost.
-    fn mean(&self, grid: &Grid, points: &[[f64; 2]]) -> f64 {
-        let of_cell = |i: usize| points.iter().map(|&point| self.cost(grid, grid.centre(i), point)).sum::<f64>();
-        (0..grid.len()).map(of_cell).sum::<f64>() / (grid.len() * points.len().max(1)) as f64
+    /// The mean cost. Every row of cells is added up alone, so that the sum does not depend on the number of threads.
+    fn mean(&self) -> f64 {
+        let columns = self.cells.columns as usize;
+        let of_row = |row: usize| -> f64 {
+            let centres = (row * columns..(row + 1) * columns).map(|i| self.cells.centre(i));
+            centres.map(|centre| self.points.iter().map(|&point| self.cost(centre, point)).sum::<f64>()).sum()
+        };
+        let rows: Vec<f64> = (0..self.cells.rows as usize).into_par_iter().map(of_row).collect();
+        rows.iter().sum::<f64>() / (self.cells.len() * self.points.len().max(1)) as f64
     }
 
     /// Rejects lengths of an exponential cost that are not positive somewhere.
-    fn check_stretch(&self, grid: &Grid, points: &[[f64; 2]]) -> Result<()> {
+    fn check_stretch(&self) -> Result<()> {
         match self.ground {
             Ground::Squared | Ground::Distance => return Ok(()),
             Ground::Exponential { eta } => check_range("eta", eta)?,
             Ground::Perspective { base, growth } => {
                 check_range("base", base)?;
-                if !growth.is_finite() {
-                    return Err(Error::Option { name: "growth", value: growth, why: "must be finite" });
+                // NaN is no answer to the question either.
+                if !(growth.abs() <= *RANGE.end()) {
+                    return Err(Error::Option { name: "growth", value: growth, why: "must be in -1e9..=1e9" });
                 }
             }
         }
-        let unit = self.unit(grid);
-        let [base, slope] = self.ground.stretch(unit, grid.corner()[1].into());
-        let ends = [grid.centre(0)[1], grid.centre(grid.len() - 1)[1]];
-        for (index, point) in points.iter().enumerate() {
-            let etas = ends.map(|end| (base + slope * (end + point[1])) / unit);
+        let [base, slope] = self.stretch;
+        for (index, point) in self.points.iter().enumerate() {
+            let etas = self.ends().map(|end| (base + slope * (end[1] + point[1])) / self.unit);
             if let Some(&value) = etas.iter().find(|&&eta| eta < LEAST_ETA) {
                 return Err(Error::OutOfRange { what: "eta", index, value, min: LEAST_ETA, max: f64::MAX });
             }
@@ -240,6 +297,14 @@ impl Rounds {
 }
 
 impl Solver {
+    /// From one epsilon to the next.
+    fn factor(self) -> f64 {
+        match self {
+            Self::Sinkhorn => 0.8,
+            Self::Newton => 0.5,
+        }
+    }
+
     /// With the schedule of epsilon that it takes.
     pub(super) fn places(
         self,
@@ -247,12 +312,8 @@ impl Solver {
         scenes: &[Scene<'_>],
         mass: impl Fn(&Scene<'_>) -> f64,
     ) -> Result<Vec<Place>> {
-        let costs = match self {
-            Self::Newton if costs.annealing.is_some() => Costs { annealing: Some(0.5), ..costs },
-            _ => costs,
-        };
         let place = |scene: &Scene<'_>| {
-            let mut place = costs.place(scene, mass(scene))?;
+            let mut place = costs.place(scene, (GridOffset::Centre, self), mass(scene))?;
             if self == Self::Newton {
                 place.epsilons = place.epsilons.iter().flat_map(|&epsilon| [epsilon; STEPS_AN_EPSILON]).collect();
             }
@@ -268,6 +329,14 @@ pub(super) fn check_scenes(scenes: &[Scene<'_>]) -> Result<()> {
         return Err(Error::Empty { what: "batch" });
     }
     scenes.iter().try_for_each(|(grid, _)| grid.check_alone())
+}
+
+/// Rejects a factor that is no number, or becomes none in the float `F`.
+pub(super) fn check_factor<F: Real>(name: &'static str, value: f64) -> Result<()> {
+    match is_real::<F>(value) {
+        true => Ok(()),
+        false => Err(Error::Option { name, value, why: "must be finite, in the device's float too" }),
+    }
 }
 
 /// Rejects what the solvers do not keep finite numbers with.

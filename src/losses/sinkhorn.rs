@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Device, HostReal, Precision,
+    Device, Precision,
     cubecl::Runtime,
     dm_count::Weights,
     sinkhorn::{Form, Marginal, Measure, Rules},
@@ -10,7 +10,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, Solver, check_range},
+    scenes::{Annealing, Costs, Rounds, Solver, check_range},
     transport::Ending,
 };
 use crate::Result;
@@ -60,7 +60,7 @@ impl Default for Sinkhorn {
             ground: Ground::Squared,
             coordinates: Coordinates::Pixels,
             epsilon: Epsilon::RelativeMax(1e-3),
-            annealing: Some(0.8),
+            annealing: Annealing::OfSolver,
         };
         let stop = Rounds { limit: 1000, tolerance: 0.01 };
         Self { costs, marginals: Marginals::Balanced(Solver::Sinkhorn), stop }
@@ -77,14 +77,18 @@ impl Sinkhorn {
         ground: Ground => costs.ground;
         /// Unit of distances. Default: pixels.
         coordinates: Coordinates => costs.coordinates;
-        /// Factor from one round's epsilon to the next, starting with the largest cost; `None` starts with the last epsilon.
-        /// Default: 0.8.
-        annealing: Option<f64> => costs.annealing;
         /// Rounds at most, 1 to 2^24, of which a step of Newton's counts as eleven; the schedule of epsilon is always completed. Default: 1000.
         rounds: usize => stop.limit;
         /// Balanced: largest L1 error of what the annotations receive, as a share. Relaxed: largest relative error of any marginal.
         /// Default: 0.01.
         tolerance: f64 => stop.tolerance;
+    }
+
+    /// Factor from one epsilon to the next, between 0 and 1, starting with the largest cost; `None` starts with the last epsilon.
+    /// Default: 0.8 from round to round, 0.5 every second step of Newton's.
+    pub fn annealing(mut self, factor: Option<f64>) -> Self {
+        self.costs.annealing = factor.map_or(Annealing::None, Annealing::Factor);
+        self
     }
 
     /// Binds it to a batch of images.
@@ -118,8 +122,7 @@ impl Sinkhorn {
         let ending = if balanced {
             let weights =
                 Weights { transport: 1.0 / scenes.len() as f64, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
-            let cells = scenes.iter().map(|(grid, _)| grid.len()).sum();
-            Ending::Shares { weights, dots: device.filled(P::Real::cast_from_f64(0.0), cells), needs_mass: true }
+            Ending::Shares { weights, dots: None, needs_mass: true }
         } else {
             Ending::Optimum
         };

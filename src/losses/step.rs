@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use splatport_kernels::{
-    Buffer, Device, HostReal, Precision, Single, arithmetic,
+    Buffer, Cells, Device, Precision, Single, arithmetic,
     cubecl::Runtime,
     sinkhorn::{CostGradient, Form, Outcome, PlanRows, Problem, Report, Solution},
 };
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    error::{check_array, check_length},
+};
 
 /// Most mass of a cell that solvers take.
 const MOST: f64 = 1e9;
@@ -30,7 +33,7 @@ pub(super) fn without_mass<R: Runtime, P: Precision>(
 
 /// The first value of a density that is no mass.
 pub(super) fn refused<R: Runtime, F: splatport_kernels::Real>(density: &Buffer<R, F>) -> Result<Error> {
-    let values: Vec<f64> = density.read()?.into_iter().map(HostReal::cast_to_f64).collect();
+    let values = density.read_f64()?;
     let index = values.iter().position(|z| !(0.0..=MOST).contains(z)).unwrap_or_default();
     let (what, value) = ("density", values.get(index).copied().unwrap_or_default());
     Ok(match value.is_finite() {
@@ -39,11 +42,30 @@ pub(super) fn refused<R: Runtime, F: splatport_kernels::Real>(density: &Buffer<R
     })
 }
 
+/// Cells of every image.
+pub(super) fn lengths(images: &[(Cells, usize)]) -> impl ExactSizeIterator<Item = usize> {
+    images.iter().map(|(cells, _)| cells.len())
+}
+
+/// The densities of a batch as one array.
+pub(crate) fn joined<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    lengths: impl ExactSizeIterator<Item = usize>,
+    densities: &[Buffer<R, P::Real>],
+) -> Result<Buffer<R, P::Real>> {
+    check_length("densities", lengths.len(), densities.len())?;
+    for (cells, density) in lengths.zip(densities) {
+        check_array("density", device, cells, density)?;
+    }
+    Ok(arithmetic::concatenate(device, densities)?)
+}
+
 /// One evaluation of a loss over a batch. Arrays are on the device until asked for.
 #[derive(Debug)]
 pub struct Step<R: Runtime, P: Precision = Single> {
     pub(super) device: Device<R, P>,
     pub(super) problem: Arc<Problem<R, P>>,
+    pub(super) due: Arc<[f64]>,
     pub(super) solution: Solution<R, P::Real>,
     pub(super) outcome: Outcome<R, P::Real>,
     pub(super) values: Buffer<R, P::Real>,
@@ -64,7 +86,7 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// # Errors
     /// [`Error::Device`] when a launch failed.
     pub fn values(&self) -> Result<Vec<f64>> {
-        wide(&self.values)
+        Ok(self.values.read_f64()?)
     }
 
     /// The same, on the device, `[images]`.
@@ -82,13 +104,23 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// # Errors
     /// [`Error::Device`].
     pub fn gradients(&self) -> Result<Vec<Buffer<R, P::Real>>> {
-        let lengths = self.problem.images().iter().map(|(cells, _)| cells.len());
-        Ok(arithmetic::split(&self.device, &self.gradient, lengths)?)
+        Ok(arithmetic::split(&self.device, &self.gradient, lengths(self.problem.images()))?)
     }
 
-    /// Mass that every annotation receives from the plan, `[annotations of all images]`.
+    /// Mass that every annotation receives from the plan, `[annotations of all images]`: a share of the density's where both
+    /// marginals are exact.
     pub fn transported(&self) -> &Buffer<R, P::Real> {
         &self.outcome.received
+    }
+
+    /// What every annotation receives too much, negative where it receives too little, `[annotations of all images]`:
+    /// [`transported`](Self::transported) less 1, or less one over the image's number of annotations where both marginals are exact.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when a launch failed.
+    pub fn residuals(&self) -> Result<Vec<f64>> {
+        let received = self.outcome.received.read_f64()?;
+        Ok(received.into_iter().zip(&*self.due).map(|(received, due)| received - due).collect())
     }
 
     /// How every image's solver ended.
@@ -96,13 +128,13 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         self.solution.reports()
     }
 
-    /// The dual value of every image's transport problem, which the potentials prove the optimum not to be below, without
-    /// weights.
+    /// The dual value of every image's transport problem, without the loss's weights: a lower bound on the optimum, except with
+    /// [`DmProfile::Reference`](super::DmProfile::Reference), whose floored potentials bound nothing.
     ///
     /// # Errors
     /// [`Error::Device`].
     pub fn dual_values(&self) -> Result<Vec<f64>> {
-        wide(&self.outcome.values)
+        Ok(self.outcome.values.read_f64()?)
     }
 
     /// What the plan costs without its entropy, `<C, P>`, for every image.
@@ -110,7 +142,7 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// # Errors
     /// [`Error::Device`].
     pub fn costs(&self) -> Result<Vec<f64>> {
-        let sums = wide(&self.problem.cost(&self.device, &self.solution))?;
+        let sums = self.problem.cost(&self.device, &self.solution).read_f64()?;
         Ok(sums.chunks_exact(4).map(|sums| sums[0]).collect())
     }
 
@@ -159,8 +191,4 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         }
         Ok(self.problem.plan(&self.device, &self.solution, tau)?)
     }
-}
-
-pub(super) fn wide<R: Runtime, F: splatport_kernels::Real>(buffer: &Buffer<R, F>) -> Result<Vec<f64>> {
-    Ok(buffer.read()?.into_iter().map(HostReal::cast_to_f64).collect())
 }

@@ -13,11 +13,11 @@ use splatport_kernels::{
 use super::{
     Step,
     scenes::Solver,
-    step::{refused, wide, without_mass},
+    step::{joined, lengths, refused, without_mass},
 };
 use crate::{
     Error, Result,
-    error::{check_finite, check_length},
+    error::{check_array, check_finite},
 };
 
 /// A loss of a batch that solves a transport problem for every density, on a device. Made by `on` of
@@ -27,6 +27,8 @@ use crate::{
 pub struct TransportLoss<R: Runtime, P: Precision = Single> {
     pub(super) device: Device<R, P>,
     pub(super) problem: Arc<Problem<R, P>>,
+    /// Mass that every annotation should receive.
+    due: Arc<[f64]>,
     ending: Ending<R, P>,
     solver: Solver,
 }
@@ -37,9 +39,9 @@ pub(super) enum Ending<R: Runtime, P: Precision> {
     /// The mean of the optima.
     Optimum,
     /// The shape's transport, the count and the variation against dots, `[cells]`.
-    Shares { weights: Weights, dots: Buffer<R, P::Real>, needs_mass: bool },
+    Shares { weights: Weights, dots: Option<Buffer<R, P::Real>>, needs_mass: bool },
     /// The same of maps that may be negative, each with one point at most if so.
-    Maps { weights: Weights, dots: Buffer<R, P::Real>, single: bool },
+    Maps { weights: Weights, single: bool },
     /// Generalized loss's terms, after published rounds if so, else at the optimum.
     Generalized { weights: GeneralizedWeights, published: bool },
 }
@@ -56,15 +58,16 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
             return Err(Error::Empty { what: "batch" });
         }
         let problem = Arc::new(Problem::new(device, places, rules, stop)?);
-        Ok(Self { device: device.clone(), problem, ending, solver })
+        let due = places.iter().flat_map(|place| place.masses.iter().copied()).collect();
+        Ok(Self { device: device.clone(), problem, due, ending, solver })
     }
 
     /// Value, gradient and transported mass at `density`, `[cells of all images]`, mass per cell.
     ///
     /// # Errors
+    /// [`Error::Length`] when `density` has not one value per cell, [`Error::OtherDevice`] when it is not on the loss's device;
     /// [`Error::NotFinite`] or [`Error::OutOfRange`] naming the cell that holds no mass of 0 to 1e9 (a map's may be negative), or
-    /// the image with annotations and without mass, where the loss has no value; [`Error::Device`], also with the lengths when they
-    /// disagree.
+    /// the image with annotations and without mass, where the loss has no value; [`Error::Device`].
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
         self.step(density, None)
     }
@@ -97,13 +100,14 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
             return Err(splatport_kernels::Error::Unsupported { what: "warm starts of published rounds" }.into());
         }
         let annotations = self.problem.images().iter().map(|image| image.1).sum();
-        check_length("potentials", annotations, potentials.len())?;
-        check_finite("potentials", 1, &wide(potentials)?)?;
+        check_array("potentials", &self.device, annotations, potentials)?;
+        check_finite("potentials", 1, &potentials.read_f64()?)?;
         self.step(density, Some(potentials))
     }
 
     fn step(&self, density: &Buffer<R, P::Real>, from: Option<&Buffer<R, P::Real>>) -> Result<Step<R, P>> {
         let (device, problem) = (&self.device, &self.problem);
+        check_array("density", device, lengths(problem.images()).sum(), density)?;
         let maps = matches!(self.ending, Ending::Maps { .. }).then(|| relu(device, density));
         let masses = maps.as_ref().unwrap_or(density);
         let solution = match self.ending {
@@ -125,26 +129,24 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
                 let scaled = |buffer| arithmetic::combine(device, buffer, buffer, 0.0, share);
                 Terms { values: scaled(&outcome.values)?, gradient: scaled(&outcome.slope)? }
             }
-            Ending::Shares { weights, dots, .. } | Ending::Maps { weights, dots, .. } => {
-                terms(device, problem, &solution, &outcome, [masses, dots], *weights)?
+            Ending::Shares { weights, dots, .. } => {
+                terms(device, problem, &solution, &outcome, (masses, dots.as_ref()), *weights)?
             }
+            Ending::Maps { weights, .. } => terms(device, problem, &solution, &outcome, (masses, None), *weights)?,
             Ending::Generalized { weights, .. } => {
                 problem.generalized(device, &solution, &outcome.received, *weights)?
             }
         };
         let gradient = if maps.is_some() { relu_backward(device, density, &gradient)? } else { gradient };
-        Ok(Step { device: device.clone(), problem: problem.clone(), solution, outcome, values, gradient })
+        let (problem, due) = (problem.clone(), self.due.clone());
+        Ok(Step { device: device.clone(), problem, due, solution, outcome, values, gradient })
     }
 
     /// The same with one density per image.
     ///
     /// # Errors
-    /// [`Error::Length`], and as [`evaluate`](Self::evaluate).
+    /// [`Error::Length`] for another number of densities, and as [`evaluate`](Self::evaluate).
     pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
-        check_length("densities", self.problem.images().len(), densities.len())?;
-        for ((cells, _), density) in self.problem.images().iter().zip(densities) {
-            check_length("density", cells.len(), density.len())?;
-        }
-        self.evaluate(&arithmetic::concatenate(&self.device, densities)?)
+        self.evaluate(&joined(&self.device, lengths(self.problem.images()), densities)?)
     }
 }

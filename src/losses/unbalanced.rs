@@ -8,8 +8,8 @@ use splatport_kernels::{
 };
 
 use super::{
-    Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Costs, Rounds, Solver, check_range},
+    Coordinates, Epsilon, GridOffset, Ground, Scene, TransportLoss,
+    scenes::{Annealing, Costs, Rounds, Solver, check_range},
     transport::Ending,
 };
 use crate::Result;
@@ -70,7 +70,7 @@ impl Default for Unbalanced {
             ground: Ground::Distance,
             coordinates: Coordinates::LongerSide,
             epsilon: Epsilon::Absolute(0.01),
-            annealing: None,
+            annealing: Annealing::None,
         };
         Self { form: UotForm::SemiDual, rho: 1.0, costs, stop: Rounds { limit: 1000, tolerance: 1e-3 } }
     }
@@ -113,7 +113,10 @@ impl Unbalanced {
         };
         let ground = self.costs.ground.of_solver();
         let rules = Rules { ground, of_cells: relaxed, of_points: relaxed, form, normalise: None, alone: 1.0 };
-        let places = scenes.iter().map(|scene| self.costs.place(scene, 1.0)).collect::<Result<Vec<_>>>()?;
+        let places = scenes
+            .iter()
+            .map(|scene| self.costs.place(scene, (GridOffset::Centre, Solver::Sinkhorn), 1.0))
+            .collect::<Result<Vec<_>>>()?;
         TransportLoss::new(device, &places, rules, self.stop.of_solver()?, (Ending::Optimum, Solver::Sinkhorn))
     }
 }

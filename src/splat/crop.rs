@@ -9,7 +9,7 @@ use splatport_kernels::{
 };
 
 use super::{Share, Splat, neighbour_means};
-use crate::{Error, Result, View};
+use crate::{Error, Result, View, error::check_device};
 
 /// What of an annotation a crop must show.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,11 +72,12 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// moved by one launch, and what says how is copied to the device once.
     ///
     /// # Errors
-    /// As [`Splat::through`]; none for no view.
+    /// As [`Splat::through`], and [`Error::OtherDevice`] for splats of several devices; none for no view.
     pub fn through_all(views: &[(&Self, View)], target: CropTarget) -> Result<Vec<Crop<R, P>>> {
         let Some((first, _)) = views.first() else { return Ok(Vec::new()) };
         let (mut moves, mut seen) = (Vec::new(), Vec::new());
         for (splat, view) in views {
+            check_device("splat", &first.device, splat.device.client())?;
             let determinant = view.affine().determinant();
             if !(determinant.is_finite() && determinant != 0.0) {
                 return Err(Error::Option { name: "view's area", value: determinant, why: "must not be 0" });

@@ -187,7 +187,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// [`reconstruction`](Self::reconstruction): what they are drawn over is made of it again, as the `options` of their fit say.
     ///
     /// # Errors
-    /// [`Error::Length`] when the photo has another size or number of channels than the splat.
+    /// [`Error::Length`] when the photo has another size or number of channels than the splat, [`Error::Option`] for an option out
+    /// of its range.
     pub fn over(mut self, photo: &Image, options: &SplatOptions) -> Result<Self> {
         let pairs = [
             ("columns of the photo", self.size[0], photo.width()),
@@ -195,6 +196,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             ("channels of the photo", self.gaussians.channels, photo.channels().into()),
         ];
         pairs.into_iter().try_for_each(|(what, own, its)| check_length(what, own as usize, its as usize))?;
+        options.check::<P::Real>()?;
         self.backdrop = Some(Backdrop::of(photo, &Annotations::new(self.points.clone())?, options));
         self.drawing = (options.support, options.compositing);
         Ok(self)

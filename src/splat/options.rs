@@ -2,8 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use splatport_kernels::{HostReal, Real};
+
 use super::check_scale;
-use crate::{Error, Profile, Result};
+use crate::{Error, Profile, Result, error::is_real};
+
+/// Least width of a prior: `f32` tells logarithms of scales apart by about as much.
+const LEAST_WIDTH: f64 = 1e-6;
 
 /// What the Gaussians are drawn over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +50,7 @@ pub enum ReconstructionNorm {
 pub enum InitialScale {
     /// `clamp(d / divisor, 2, 0.015 max(width, height))` with `d` the rms distance to the three nearest neighbours, px.
     NeighbourFraction {
-        /// Divisor of the distance.
+        /// Divisor of the distance; positive.
         divisor: f64,
     },
     /// `max(ln d, 2) + 1`: the authors' code.
@@ -75,7 +80,7 @@ pub enum ScaleMap {
     ReluPlusOne,
     /// `ln(1 + exp(raw)) + least` px.
     Softplus {
-        /// Least scale, px.
+        /// Least scale, px; positive.
         least: f64,
     },
     /// `exp(raw)` px.
@@ -121,8 +126,8 @@ pub enum ExtraGaussians {
     None,
     /// This many.
     Count(u32),
-    /// As many as bring the total to this, none if the annotations reach it.
-    UpToTotal(u32),
+    /// As many as there are annotations, and at least this many: so there are always more Gaussians than annotations (paper).
+    AtLeast(u32),
 }
 
 impl ExtraGaussians {
@@ -130,7 +135,7 @@ impl ExtraGaussians {
         match self {
             Self::None => 0,
             Self::Count(count) => count as usize,
-            Self::UpToTotal(total) => (total as usize).saturating_sub(annotations),
+            Self::AtLeast(count) => annotations.max(count as usize),
         }
     }
 }
@@ -159,9 +164,9 @@ pub enum ShapeReduce {
 /// bound.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
-    /// Factor of the loss.
+    /// Factor of the loss; 0 or more.
     pub weight: f64,
-    /// Largest aspect that costs nothing.
+    /// Largest aspect, long over short scale, that costs nothing; 1 or more.
     pub limit: f64,
     /// On scales or raw numbers.
     pub on: ShapeOn,
@@ -174,9 +179,9 @@ pub struct Shape {
 /// or painted out with the others, which leave no residual elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prior {
-    /// Tolerated deviation of the mean log scale from its start.
+    /// Tolerated deviation of the mean log scale from its start; 1e-6 or more.
     pub size: f64,
-    /// Tolerated log aspect.
+    /// Tolerated log aspect; 1e-6 or more.
     pub aspect: f64,
 }
 
@@ -188,20 +193,20 @@ pub enum Cleanup {
     None,
     /// Both scales become the shorter one where the aspect exceeds `limit`: the authors' code.
     ShrinkToShort {
-        /// Aspect that is left alone.
+        /// Largest aspect that is left alone; 1 or more.
         limit: f64,
     },
 }
 
-/// Who minimises.
+/// The optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Solver {
     /// Kingma and Ba's method, as the paper uses it.
     Adam {
-        /// Steps.
+        /// Steps; 0 leaves the Gaussians where they start.
         steps: u32,
-        /// Step size.
+        /// Step size, in the units of the raw numbers; positive.
         rate: f64,
     },
     /// Damped Gauss-Newton steps, one small system per Gaussian. Scales stay below a quarter of the image's longer side.
@@ -257,9 +262,9 @@ pub struct SplatOptions {
     pub prior: Option<Prior>,
     /// After the fit.
     pub cleanup: Cleanup,
-    /// Who minimises.
+    /// The optimizer.
     pub solver: Solver,
-    /// Squared Mahalanobis distance beyond which a Gaussian counts as zero.
+    /// Squared Mahalanobis distance beyond which a Gaussian counts as zero; positive.
     pub support: f64,
 }
 
@@ -271,10 +276,15 @@ impl Default for SplatOptions {
 }
 
 impl SplatOptions {
-    pub(crate) fn check(&self) -> Result<()> {
-        let positive = |name, value: f64| match value {
-            v if v.is_finite() && v > 0.0 => Ok(()),
-            _ => Err(Error::Option { name, value, why: "must be positive and finite" }),
+    /// Rejects what is out of its range, or leaves it in the float `F`: 1e-50 is 0 in `f32`.
+    pub(crate) fn check<F: Real>(&self) -> Result<()> {
+        let positive = |name, value: f64| match is_real::<F>(value) && F::cast_from_f64(value) > F::from_int(0) {
+            true => Ok(()),
+            false => Err(Error::Option { name, value, why: "must be positive and finite, in the device's float too" }),
+        };
+        let width = |name, value: f64| match value.is_finite() && value >= LEAST_WIDTH {
+            true => Ok(()),
+            false => Err(Error::Option { name, value, why: "must be at least 1e-6 and finite" }),
         };
         positive("support", self.support)?;
         if let InitialScale::NeighbourFraction { divisor } = self.initial_scale {
@@ -287,8 +297,8 @@ impl SplatOptions {
             positive("least scale", least)?;
         }
         if let Some(prior) = self.prior {
-            positive("size prior", prior.size)?;
-            positive("aspect prior", prior.aspect)?;
+            width("size prior", prior.size)?;
+            width("aspect prior", prior.aspect)?;
         }
         match self.solver {
             Solver::Adam { rate, .. } => positive("adam rate", rate)?,
@@ -303,13 +313,17 @@ impl SplatOptions {
             Cleanup::ShrinkToShort { limit } => [self.shape.limit, limit],
         };
         for value in limits {
-            if !(value.is_finite() && value >= 1.0) {
-                return Err(Error::Option { name: "aspect limit", value, why: "must be at least 1" });
+            if !(is_real::<F>(value) && value >= 1.0) {
+                let why = "must be at least 1 and finite, in the device's float too";
+                return Err(Error::Option { name: "aspect limit", value, why });
             }
         }
-        if !(self.shape.weight.is_finite() && self.shape.weight >= 0.0) {
-            let value = self.shape.weight;
-            return Err(Error::Option { name: "shape weight", value, why: "must not be negative" });
+        match self.shape.weight {
+            weight if is_real::<F>(weight) && weight >= 0.0 => {}
+            value => {
+                let why = "must be finite, in the device's float too, and not negative";
+                return Err(Error::Option { name: "shape weight", value, why });
+            }
         }
         Ok(())
     }

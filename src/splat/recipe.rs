@@ -132,7 +132,7 @@ impl<'a, R: Runtime, P: Precision> SplatRecipe<Inputs<'a, R, P>> {
     ///
     /// # Errors
     /// [`Error::Option`] for an option out of range, [`Error::OutOfRange`] for an annotation farther than 2^24 px from the
-    /// origin, [`Error::Device`] when the device failed.
+    /// origin, [`Error::Device`] when the device has no room for as much or failed.
     pub fn fit(self, device: &Device<R, P>) -> Result<Splat<R, P>> {
         let Self { options, data: Inputs { image, annotations, mut on_step, .. } } = self;
         let mut tell = |progress: Progress| on_step.as_mut().is_some_and(|call| call(progress).is_break());
@@ -148,9 +148,14 @@ fn fit_all<R: Runtime, P: Precision>(
     images: &[(&Image, &Annotations)],
     on_step: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Vec<Splat<R, P>>> {
-    options.check()?;
-    for (_, annotations) in images {
+    options.check::<P::Real>()?;
+    for (image, annotations) in images {
+        Grid::strided(image, 1).check_alone()?;
         check_reach(annotations.points().as_flattened())?;
+        // Before anything as large is made on the host.
+        let gaussians = annotations.len().saturating_add(options.extra_gaussians.count(annotations.len()));
+        let values = gaussians.saturating_mul(6 + usize::from(image.channels()));
+        device.check_room::<P::Real>("Gaussians", values)?;
     }
     fit::fit(device, options, images, on_step)
 }

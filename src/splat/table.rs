@@ -3,7 +3,7 @@
 use splatport_kernels::{Buffer, HostReal, Precision, cubecl::Runtime};
 
 use super::{LEAST_SCALE, REACH, Splat, check_reach, mixture};
-use crate::{Error, Profile, Result, io::GaussianTable};
+use crate::{Error, Profile, Result, error::check_device, io::GaussianTable};
 
 impl<R: Runtime, P: Precision> Splat<R, P> {
     /// Copies the parameters to the host.
@@ -17,8 +17,11 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// Copies the parameters of many splats on one device to the host, each splat's [`table`](Self::table), at the cost of one wait.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device failed.
+    /// [`Error::OtherDevice`] for splats of several devices, [`Error::Device`] when the device failed.
     pub fn tables(splats: &[&Self]) -> Result<Vec<GaussianTable>> {
+        if let Some((first, others)) = splats.split_first() {
+            others.iter().try_for_each(|splat| check_device("splat", &first.device, splat.device.client()))?;
+        }
         let parameters: Vec<_> = splats.iter().map(|splat| &splat.gaussians.parameters).collect();
         let rows = Buffer::read_all(&parameters)?;
         Ok(splats.iter().zip(rows).map(|(splat, rows)| splat.table_of(&rows)).collect())

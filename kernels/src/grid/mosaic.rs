@@ -56,8 +56,7 @@ impl<R: Runtime, F: Real> Mosaic<R, F> {
             ];
             totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
         }
-        // A cell holds up to three values and a tile a value per pixel and channel, all behind 32-bit indices.
-        let most = u64::from(u32::MAX) / 4;
+        let most = Cells::MOST as u64;
         if let Some(&count) = totals.iter().find(|&&total| total > most) {
             return Err(Error::TooLarge { what: "batch of grids", count, most });
         }

@@ -90,13 +90,15 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     /// The plan without entries below `tau / points` of their row's mass: a row loses at most `tau` of its mass.
     ///
     /// # Errors
-    /// [`crate::Error::TooLarge`], [`crate::Error::NoRoom`], [`crate::Error::Device`].
+    /// [`crate::Error::Count`], [`crate::Error::TooLarge`], [`crate::Error::NoRoom`], [`crate::Error::Device`].
     pub fn plan(
         &self,
         device: &Device<R, P>,
         solution: &Solution<R, P::Real>,
         tau: f64,
     ) -> Result<PlanRows<R, P::Real>> {
+        let most = self.images().iter().map(|(_, points)| *points).max().unwrap_or(0);
+        device.check_rounds("points of an image, twice over", 2 * most as u32)?;
         let cells = self.mosaic.total(Count::Cells);
         let (lengths, least) = (device.uninit(cells), device.uninit::<P::Real>(cells));
         let round = || self.round(&solution.state, [self.stages; 2]);

@@ -12,7 +12,7 @@ const SUPPORT: u64 = 30;
 const BAND: usize = 64;
 
 /// One in the sums: whole numbers, so that neither their order nor the bands change a bit. The quotients of levels are whole
-/// numbers of 2^-31, and a batch has fewer than 2^30 pixels.
+/// numbers of 2^-31, and a photo has fewer than 2^30 pixels ([`Cells::MOST`](splatport_kernels::Cells::MOST)).
 const ONE: f64 = (1u64 << 34) as f64;
 
 /// A sample of a photo.

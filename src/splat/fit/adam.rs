@@ -73,7 +73,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         let rule = Adam { rate, ..Adam::default() };
         let descent =
             Descent::new(self.device, &self.mosaic, (&raw, &start), &objectives, (sums, self.maps()), (rule, steps))?;
-        let gaussians = Gaussians { parameters: self.device.upload_f64(&start), channels: self.channels };
+        let parameters = self.device.try_upload_f64("Gaussians", &start)?;
+        let gaussians = Gaussians { parameters, channels: self.channels };
         self.run(&Steps { problem: self, descent, steps }, &gaussians, steps, (sums, FLOOR), on_step)
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Result, splat::Progress};
 
-/// The fit ends when a bunch of steps brought less than this share of the loss.
+/// The fit ends when a bunch of steps brought no more than this share of the loss: nothing, once there is none.
 const ENOUGH: f64 = 1e-4;
 /// Residuals below this count as this in the absolute penalty's slope and curvature: just under one 8-bit level.
 const FLOOR: f64 = 3e-3;
@@ -41,7 +41,7 @@ impl<R: Runtime, P: Precision> Stepper<R, P> for Steps<'_, R, P> {
     fn is_settled(&self, losses: &[f64]) -> bool {
         let Some(&last) = losses.last() else { return false };
         let before = losses.len().checked_sub(1 + Self::EVERY as usize).map(|at| losses[at]);
-        before.is_some_and(|before| before - last < ENOUGH * last)
+        before.is_some_and(|before| before - last <= ENOUGH * last)
     }
 
     fn finish(&self, state: &State<'_, R, P>) {
@@ -59,7 +59,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         steps: u32,
         on_step: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Vec<Fitted<R, P::Real>>> {
-        let gaussians = Gaussians { parameters: self.device.upload_f64(&self.start()), channels: self.channels };
+        let parameters = self.device.try_upload_f64("Gaussians", &self.start())?;
+        let gaussians = Gaussians { parameters, channels: self.channels };
         let sums = self.sums(true);
         let objectives: Vec<Objective> = self.parts.iter().map(|part| self.bounded_objective(part)).collect();
         let solver = GaussNewton::new(self.device, &gaussians, &self.mosaic, &objectives, sums, steps)?;

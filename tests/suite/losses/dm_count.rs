@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use splatport::Error;
-use splatport::losses::{DmCount, DmProfile, Epsilon, OtEntropy, Solver};
+use splatport::losses::{DmCount, DmProfile, Epsilon, OtEntropy, Solver, Unbalanced};
 use splatport::reference::dm_count::{count_and_variation, dots, published, published_gradient};
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, Solution, slope_by_density, uniform};
 
@@ -112,7 +112,7 @@ fn the_exact_profile_follows_from_its_potentials() {
     let entropies = prop_oneof![Just(OtEntropy::Shannon), Just(OtEntropy::RelativeKl)];
     let solvers = prop_oneof![Just(Solver::Newton), Just(Solver::Sinkhorn)];
     property("exact", 16, (scenes(1), entropies, solvers), |(scenes, entropy, solver), tally| {
-        let step = evaluate(&DmCount::new(DmProfile::Exact(*entropy)).solver(*solver), scenes);
+        let step = evaluate(&DmCount::new(DmProfile::Exact { entropy: *entropy, solver: *solver }), scenes);
         let images = scenes.len() as f64;
         let (values, gradients) = (step.values().expect("values"), gradients(scenes, &step));
         for (k, (scene, at)) in scenes.iter().zip(solutions(scenes, &step, |_| 10.0)).enumerate() {
@@ -169,11 +169,37 @@ fn images_do_not_know_of_each_other() {
     });
 }
 
+/// What annotations receive too much, in shares; and with the rounds of relaxed transport, in mass.
+#[test]
+fn residuals_are_what_is_received_less_what_is_due() {
+    once("residuals", |tally| {
+        let scenes = [scene(0.25, &[[9.0, 9.0], [30.0, 20.0]]), scene(0.5, &[[9.0, 9.0]])];
+        let steps = [
+            (evaluate(&DmCount::default(), &scenes), [0.5, 0.5, 1.0]),
+            (
+                Unbalanced::default()
+                    .on(device(), &bound(&scenes))
+                    .expect("a loss")
+                    .evaluate(&densities(&scenes))
+                    .expect("a step"),
+                [1.0; 3],
+            ),
+        ];
+        for (step, due) in steps {
+            let received = wide(step.transported().read().expect("masses"));
+            let wanted: Vec<f64> = received.iter().zip(due).map(|(received, due)| received - due).collect();
+            tally.equal("residuals", &step.residuals().expect("residuals"), &wanted);
+            tally.holds(wanted.iter().any(|r| r.abs() > 0.0), || "nothing to see".to_owned());
+        }
+    });
+}
+
 /// No annotation: the count alone. No mass: no slope of the transport, and finite numbers.
 #[test]
 fn nothing_to_carry_leaves_the_count() {
     once("nothing", |tally| {
-        for profile in [DmProfile::Reference, DmProfile::default(), DmProfile::Exact(OtEntropy::Shannon)] {
+        let shannon = DmProfile::Exact { entropy: OtEntropy::Shannon, solver: Solver::Newton };
+        for profile in [DmProfile::Reference, DmProfile::default(), shannon] {
             let none = evaluate(&DmCount::new(profile), &[scene(0.25, &[])]);
             tally.equal("value of no point", &none.value().expect("a value"), &3.75);
             tally.equal("slope of no point", &wide(none.gradient().read().expect("slopes")), &vec![1.0; 15]);
@@ -195,7 +221,7 @@ fn nothing_does_not_hold_up_a_batch() {
     once("empty among others", |tally| {
         let scenes = [scene(0.25, &[[9.0, 9.0], [30.0, 20.0]]), scene(0.0, &[[9.0, 9.0], [30.0, 20.0]])];
         for (solver, first) in [(Solver::Newton, 0), (Solver::Sinkhorn, 10)] {
-            let loss = DmCount::new(DmProfile::default()).solver(solver);
+            let loss = DmCount::new(DmProfile::Exact { entropy: OtEntropy::RelativeKl, solver });
             let step = evaluate(&loss, &scenes);
             let [full, empty] = [0, 1].map(|k| step.reports()[k]);
             tally.holds(full.converged && full.rounds > first, || format!("{solver:?}: {full:?}"));
@@ -231,5 +257,6 @@ fn bad_input_is_refused() {
             other => panic!("{value}: {other:?}"),
         }
     }
-    assert!(matches!(bound.evaluate(&device().filled(0.1, 14)), Err(Error::Device(_))));
+    let refused = bound.evaluate(&device().filled(0.1, 14)).map(|_| ());
+    assert!(matches!(refused, Err(Error::Length { what: "density", expected: 15, got: 14 })));
 }

@@ -3,8 +3,8 @@
 use std::slice::from_ref;
 
 use splatport::losses::{
-    Bayesian, DmCount, DmProfile, Epsilon, Generalized, GlProfile, Ground, HeatmapTransport, L2, OtEntropy, Scales,
-    Sinkhorn, Unbalanced, UotForm,
+    Bayesian, DmCount, DmProfile, Epsilon, Generalized, GlProfile, Ground, HeatmapTransport, L2, Scales, Sinkhorn,
+    Unbalanced, UotForm,
 };
 use splatport::reference::dm_count::count_and_variation;
 use splatport::reference::pseudo_density::{Painting, painted, squares};
@@ -57,7 +57,7 @@ fn balanced_transport() {
     let at = problem.converge(&[20.0], 20_000, TOLERANCE);
     checked("Sinkhorn", &step, problem.value(&at), &slope_by_density(&problem.slope(&at), &scene.density));
 
-    let loss = DmCount::new(DmProfile::Exact(OtEntropy::RelativeKl)).epsilon(Epsilon::Absolute(20.0));
+    let loss = DmCount::new(DmProfile::default()).epsilon(Epsilon::Absolute(20.0));
     let loss = loss.rounds(4000).tolerance(TOLERANCE);
     let step = loss.on(&device, &bound(from_ref(&scene))).expect("a loss").evaluate(&density).expect("a step");
     let dots = dm_count::dots_of(&scene, false);

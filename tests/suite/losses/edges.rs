@@ -29,7 +29,7 @@ fn losses(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<Loss>)> {
         ("heuristic", boxed(Bayesian::heuristic().on(on, &all))),
         ("published DM-Count", boxed(dm(DmProfile::Reference))),
         ("DM-Count", boxed(dm(DmProfile::default()))),
-        ("DM-Count, Shannon", boxed(dm(DmProfile::Exact(OtEntropy::Shannon)))),
+        ("DM-Count, Shannon", boxed(dm(DmProfile::Exact { entropy: OtEntropy::Shannon, solver: Solver::Newton }))),
         ("semi-dual", boxed(unbalanced(UotForm::SemiDual))),
         ("joint", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::Product)))),
         ("joint over mass", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::ProductOverMass)))),

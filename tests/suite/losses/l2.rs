@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use splatport::losses::{Border, L2, Reduction, Sampling, Scales};
+use splatport::losses::{Border, DmCount, Generalized, L2, Reduction, Sampling, Scales};
 use splatport::reference::grid::Grid as Lattice;
 use splatport::reference::pseudo_density::{Painting, painted, squares};
 use splatport::{Annotations, Error, Grid};
@@ -26,6 +26,32 @@ pub(super) fn lattice(scene: &Scene) -> Lattice<f64> {
 const SHARE: f64 = 16.0 * U;
 /// What lies beyond 6 standard deviations.
 const TAIL: f64 = 2e-9;
+
+/// More cells than one unit of software Vulkan can go through in a loop; the last of them counts.
+#[test]
+fn every_cell_of_a_large_grid_counts() {
+    let none = Annotations::new(vec![]).expect("points");
+    let grid = Grid::over(2100, 2000, 1);
+    let loss = L2::new(Scales::Fixed(8.0)).on(device(), &[(grid, &none)]).expect("a loss");
+    let mut density = vec![0.0_f32; grid.len()];
+    density[grid.len() - 1] = 3.0;
+    assert_eq!(loss.evaluate(&device().upload(&density)).expect("a step").value().expect("a value"), 9.0);
+}
+
+/// Factors that the device's float cannot hold.
+#[test]
+fn factors_are_checked_as_they_are_rounded() {
+    let one = [scene(0.25, &[[9.0, 9.0]])];
+    for factor in [1e39, f64::NAN, f64::INFINITY] {
+        let why = format!("is {factor}: must be finite, in the device's float too");
+        let l2 = L2::new(Scales::Fixed(8.0)).weight(factor).on(device(), &bound(&one)).expect_err("a factor");
+        assert_eq!(l2.to_string(), format!("option `weight` {why}"));
+        let dm = DmCount::default().weights(0.1, factor).on(device(), &bound(&one)).expect_err("a factor");
+        assert_eq!(dm.to_string(), format!("option `variation weight` {why}"));
+        let general = Generalized::default().tau(factor).on(device(), &bound(&one)).expect_err("a factor");
+        assert_eq!(general.to_string(), format!("option `tau` {why}"));
+    }
+}
 
 /// Pseudo-densities of every kind, one annotation after the other, against integrals by quadrature. Measured: 0.11 of the tolerance.
 #[test]
@@ -154,5 +180,6 @@ fn bad_input_is_refused() {
     let far = [scene(0.25, &[[9.0, 1e9]])];
     assert!(matches!(loss.on(device(), &bound(&far)).map(|_| ()), Err(Error::OutOfRange { index: 0, .. })));
     let loss = on(&loss, &good);
-    assert!(matches!(loss.evaluate(&device().filled(0.1, 14)).map(|_| ()), Err(Error::Device(_))));
+    let refused = loss.evaluate(&device().filled(0.1, 14)).map(|_| ());
+    assert!(matches!(refused, Err(Error::Length { what: "density", expected: 15, got: 14 })));
 }

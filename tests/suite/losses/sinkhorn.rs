@@ -1,7 +1,8 @@
 use proptest::prelude::*;
-use splatport::Error;
+use splatport::kernels::Shape;
 use splatport::losses::{Coordinates, Epsilon, Ground, Marginals, Sinkhorn, Solver};
 use splatport::reference::sinkhorn::{Form, Marginal, Problem, slope_by_density, uniform};
+use splatport::{Annotations, Error, Grid};
 
 use super::{Scene, bound, by_image, densities, gradients, roundings, scene, scenes, solutions};
 use crate::device::sinkhorn::{half_error, size};
@@ -113,13 +114,31 @@ fn stiff_marginals_are_balanced_ones() {
     });
 }
 
+/// A row of a plan goes through all points twice: software Vulkan would end the second time early, without a word.
+#[test]
+fn plans_of_too_many_points_are_refused() {
+    if device().shape() != Shape::Gathered {
+        println!("no test: this device ends no loop early");
+        return;
+    }
+    let many = Annotations::new(vec![[9.0, 9.0]; 40_000]).expect("points");
+    let loss = Sinkhorn::default().annealing(None).rounds(1).on(device(), &[(Grid::over(16, 16, 8), &many)]);
+    let step = loss.expect("a loss").evaluate(&device().filled(0.25, 4)).expect("a step");
+    let error = step.plan(1e-3).map(|_| ()).expect_err("too many points").to_string();
+    assert!(error.contains("points of an image, twice over") && error.contains("80000"), "{error}");
+}
+
 #[test]
 fn bad_input_is_refused() {
     let good = [scene(0.25, &[[9.0, 9.0]]), scene(0.0, &[[9.0, 9.0]])];
     let loss = Sinkhorn::default();
     let refused = loss.on(device(), &bound(&good)).expect("a loss").evaluate(&densities(&good)).map(|_| ());
     assert!(matches!(refused, Err(Error::OutOfRange { index: 1, .. })), "{refused:?}");
-    for factor in [0.0, 1.0, -0.5, f64::NAN] {
+    // Newton's method takes the factor that it is given, too.
+    let newton = loss.clone().marginals(Marginals::Balanced(Solver::Newton));
+    let rounds = |annealing| evaluate(&newton.clone().annealing(annealing), &good[..1]).reports()[0].rounds;
+    assert!(rounds(Some(0.9)) > rounds(Some(0.5)));
+    for (loss, factor) in [&loss, &newton].into_iter().flat_map(|loss| [0.0, 1.0, 7.0, f64::NAN].map(|f| (loss, f))) {
         let refused = loss.clone().annealing(Some(factor)).on(device(), &bound(&good)).map(|_| ());
         assert!(matches!(refused, Err(Error::Option { name: "annealing", .. })), "{factor}");
     }

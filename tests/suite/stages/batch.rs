@@ -109,7 +109,7 @@ fn options_do_not_tie_images_together() {
         scene(24, [50, 20], 1, 9, true),
     ];
     let [adam, newton] = SOLVERS;
-    let extra = ExtraGaussians::UpToTotal(9);
+    let extra = ExtraGaussians::AtLeast(9);
     let prior = Some(Prior { size: 0.3, aspect: 0.5 });
     for (name, options) in [
         ("free means", options!(solver(newton).extra_gaussians(extra))),

@@ -3,7 +3,7 @@
 use splatport::{
     Annotations, GaussianTable, Grid, Image,
     kernel::{Background, CutOff, ScaleClip},
-    splat::{BackgroundImage, ExtraGaussians, InitialScale, Solver},
+    splat::{BackgroundImage, End, ExtraGaussians, InitialScale, Solver},
     train::{FreeDensity, Trainer},
 };
 
@@ -80,6 +80,10 @@ fn flat_photos() {
             for solver in SOLVERS {
                 runs(&format!("flat {level} {background:?}"), &image, &annotations, background, solver);
             }
+            // Nothing is left to gain, whether an error remains or none does.
+            let recipe = Splat::of(&image, &annotations).background_image(background);
+            let splat = recipe.fit(device()).expect("a splat");
+            assert_eq!(splat.report().end, End::Settled, "flat {level} {background:?}: {:?}", splat.report());
         }
     }
 }

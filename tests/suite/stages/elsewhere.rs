@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use splatport::{
-    Device, Error, Grid, Kernel, Wgpu, WgpuRuntime,
+    Device, Error, Grid, Kernel, View, Wgpu, WgpuRuntime,
+    losses::{L2, Scales, Sinkhorn},
+    splat::CropTarget,
     train::{FreeDensity, Trainer},
 };
 
@@ -47,6 +49,30 @@ fn what_is_elsewhere_is_refused() {
         message(Trainer::new(device(), &there, model()).epoch().err()),
         message(Trainer::new(device(), &loss, model()).epoch().err()),
     ];
+    let points = points(&[[9.0, 9.0]]);
+    let l2 = L2::new(Scales::Fixed(4.0)).on(device(), &[(grid, &points)]).expect("a loss");
+    let solved = Sinkhorn::default().on(device(), &[(grid, &points)]).expect("a loss");
+    let here = device().filled(0.1_f32, grid.len());
+    let view = View::of(splat.size());
+    let own = kernel::splat();
+    let [densities, potentials] = [grid.len(), 1].map(|len| [other().filled(0.1_f32, len)]);
+    let losses = [
+        message(l2.evaluate(&density).err()),
+        message(l2.evaluate_all(&densities).err()),
+        message(solved.evaluate(&density).err()),
+        message(solved.evaluate_all(&densities).err()),
+        message(solved.evaluate_from(&here, &potentials[0]).err()),
+        message(loss.evaluate_all(&densities).err()),
+    ];
+    let what = ["density", "density", "density", "density", "potentials", "density"];
+    let expected = what.map(|what| format!("{what} is not on the device {}", device().name()));
+    all_equal(&std::array::from_fn::<_, 6, _>(|at| (losses[at].clone(), expected[at].as_str())));
+    let splats = [
+        message(Splat::through_all(&[(&own, view), (&splat, view)], CropTarget::default()).err()),
+        message(Splat::tables(&[&own, &splat]).err()),
+    ];
+    let expected = format!("splat is not on the device {}", device().name());
+    all_equal(&std::array::from_fn::<_, 2, _>(|at| (splats[at].clone(), expected.as_str())));
     let what = ["splat", "splat", "density", "density", "array of values", "loss", "loss", "parameter of the model"];
     let expected = what.map(|what| format!("{what} is not on the device {}", device().name()));
     all_equal(&std::array::from_fn::<_, 8, _>(|at| (said[at].clone(), expected[at].as_str())));

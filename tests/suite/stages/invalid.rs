@@ -3,9 +3,11 @@
 use splatport::{
     Error, GaussianTable, Grid, Image,
     kernel::{Background, CutOff, ScaleClip},
-    kernels::{self, target::Target},
+    kernels::{self, Cells, target::Target},
+    losses::{DmCount, DmProfile},
     splat::{
-        BackgroundImage, Cleanup, Compositing, InitialScale, Prior, ScaleMap, Shape, ShapeOn, ShapeReduce, Solver,
+        BackgroundImage, Cleanup, Compositing, ExtraGaussians, InitialScale, Prior, ScaleMap, Shape, ShapeOn,
+        ShapeReduce, Solver, SplatOptions,
     },
 };
 
@@ -13,6 +15,8 @@ use super::{Splat, bits_of, blobs, device, noise, photo, points};
 
 const NOT_POSITIVE: [f64; 4] = [0.0, -1.5, f64::NAN, f64::INFINITY];
 const POSITIVE: &str = "must be positive and finite";
+const POSITIVE_THERE: &str = "must be positive and finite, in the device's float too";
+const WIDE: &str = "must be at least 1e-6 and finite";
 
 #[track_caller]
 fn same<T: std::fmt::Debug>(result: splatport::Result<T>, expected: &str) {
@@ -23,18 +27,26 @@ fn same<T: std::fmt::Debug>(result: splatport::Result<T>, expected: &str) {
 fn options_of_fits() {
     let (image, annotations) = blobs(16, 16, 1);
     let recipe = || Splat::of(&image, &annotations);
-    for v in NOT_POSITIVE {
+    // What is no such number on the device is refused as well.
+    for v in NOT_POSITIVE.into_iter().chain([1e-50, 1e39]) {
         let adam = Solver::Adam { steps: 5, rate: v };
         let cases = [
             (recipe().support(v), "support"),
             (recipe().initial_scale(InitialScale::NeighbourFraction { divisor: v }), "initial scale divisor"),
             (recipe().scale_map(ScaleMap::Softplus { least: v }), "least scale"),
-            (recipe().prior(Some(Prior { size: v, aspect: 1.0 })), "size prior"),
-            (recipe().prior(Some(Prior { size: 1.0, aspect: v })), "aspect prior"),
             (recipe().solver(adam), "adam rate"),
         ];
         for (recipe, name) in cases {
-            same(recipe.fit(device()), &format!("option `{name}` is {v}: {POSITIVE}"));
+            same(recipe.fit(device()), &format!("option `{name}` is {v}: {POSITIVE_THERE}"));
+        }
+        let splat = Splat::round(device(), &annotations, [16, 16], 2.0).expect("a splat");
+        let options = SplatOptions { support: v, ..SplatOptions::default() };
+        same(splat.over(&image, &options), &format!("option `support` is {v}: {POSITIVE_THERE}"));
+    }
+    for v in NOT_POSITIVE.into_iter().chain([1e-20]) {
+        for (size, aspect, name) in [(v, 1.0, "size prior"), (1.0, v, "aspect prior")] {
+            let recipe = recipe().prior(Some(Prior { size, aspect }));
+            same(recipe.fit(device()), &format!("option `{name}` is {v}: {WIDE}"));
         }
     }
     for scale in [0.0, -1.5, f64::NAN, f64::INFINITY, 1e-300, 1e300] {
@@ -42,8 +54,9 @@ fn options_of_fits() {
         same(recipe().initial_scale(InitialScale::Equal { scale }).fit(device()), &expected);
     }
     let shape = |weight, limit| Shape { weight, limit, on: ShapeOn::Activated, reduce: ShapeReduce::Max };
-    for limit in [0.999, 0.0, -2.0, f64::NAN, f64::INFINITY] {
-        let expected = format!("option `aspect limit` is {limit}: must be at least 1");
+    for limit in [0.999, 0.0, -2.0, 1e39, f64::NAN, f64::INFINITY] {
+        let expected =
+            format!("option `aspect limit` is {limit}: must be at least 1 and finite, in the device's float too");
         same(recipe().shape(shape(0.2, limit)).fit(device()), &expected);
         same(recipe().cleanup(Cleanup::ShrinkToShort { limit }).fit(device()), &expected);
     }
@@ -51,8 +64,9 @@ fn options_of_fits() {
         recipe().compositing(Compositing::AlphaOver).fit(device()),
         "alpha-over compositing and Gauss-Newton together (the first needs `Solver::Adam`) are not supported",
     );
-    for weight in [-0.2, f64::NAN] {
-        let expected = format!("option `shape weight` is {weight}: must not be negative");
+    for weight in [-0.2, 1e39, f64::NAN] {
+        let why = "must be finite, in the device's float too, and not negative";
+        let expected = format!("option `shape weight` is {weight}: {why}");
         same(recipe().shape(shape(weight, 1.5)).fit(device()), &expected);
     }
 }
@@ -119,6 +133,13 @@ fn gaussians_that_find_no_room() {
     let count = largest / 48 + 1;
     let splat = Splat::round(device(), &points(&vec![[4.0, 4.0]; count]), [8, 8], 1.0).expect("room");
     same(splat.kernel(Grid::over(8, 8, 8)).build(), &refused("whitened Gaussians", 48 * count));
+    // The fit says so before it makes anything of them; free ones count.
+    let image = photo(8, 8, 1, &[0.5; 64]);
+    let one = points(&[[4.0, 4.0]]);
+    let recipe = Splat::of(&image, &one).extra_gaussians(ExtraGaussians::Count(1 << 28));
+    same(recipe.fit(device()), &refused("Gaussians", 28 * ((1 << 28) + 1)));
+    let many = points(&vec![[4.0, 4.0]; largest / 28 + 1]);
+    same(Splat::of(&image, &many).fit(device()), &refused("Gaussians", 28 * many.len()));
     let array = vec![0.0_f32; largest / 4 + 1];
     let error = device().try_upload("mine", &array).expect_err("no room").to_string();
     assert_eq!(error, refused("mine", largest + 4));
@@ -184,10 +205,11 @@ fn grids() {
     same(build(whole.crop(41, 0, 20, 8)), "end of the crop, axis[0] is 61, outside 0..=60");
     same(build(whole.crop(0, 60, 8, 8)), "end of the crop, axis[1] is 68, outside 0..=44");
     same(build(whole.crop(u32::MAX, 0, u32::MAX, 8)), "end of the crop, axis[0] is 8589934590, outside 0..=60");
-    let error = build(Grid::over(u32::MAX, u32::MAX, 1)).expect_err("too many cells");
-    assert_eq!(
-        error.to_string(),
-        "grid: 18446744065119617025 elements are more than the 4294967294 that 32-bit indices allow"
+    same(build(Grid::over(u32::MAX, 44, 1)), "size of the grid's image, axis[0] is 4294967295, outside 60..=60");
+    let splat = Splat::round(device(), &points(&[[3.0, 4.0]]), [u32::MAX; 2], 4.0).expect("a splat");
+    same(
+        splat.kernel(Grid::over(u32::MAX, u32::MAX, 1)).build(),
+        "grid: 18446744065119617025 elements are more than the 1073741823 that 32-bit indices allow",
     );
 }
 
@@ -197,6 +219,32 @@ fn recipes_check_their_stride() {
     let recipe = splatport::recipe().solver(Solver::GaussNewton { steps: 0 }).kernel(0).loss();
     same(recipe.run(device(), &image, &annotations), "option `stride` is 0: must be at least 1");
     same(recipe.run_all(device(), &[]), "batch is empty");
+    // Before the fit, which would refuse the annotation.
+    let far = points(&[[1e300, 4.0]]);
+    let recipe = splatport::recipe().kernel(0);
+    same(recipe.run(device(), &image, &far), "option `stride` is 0: must be at least 1");
+    same(recipe.run_all(device(), &[(&image, &far)]), "option `stride` is 0: must be at least 1");
+    let recipe = splatport::recipe().kernel(4).tau(2.5);
+    same(recipe.run(device(), &image, &far), "option `tau` is 2.5: must lie between 0 and 1");
+}
+
+/// One photo above the most cells that 32-bit indices reach: refused for its size, which costs nothing to see.
+#[test]
+fn grids_of_too_many_cells() {
+    let points = points(&[[4.0, 4.0]]);
+    let scenes = [(Grid::over(40_000, 40_000, 1), &points)];
+    let error = DmCount::new(DmProfile::default()).on(device(), &scenes).expect_err("too many cells").to_string();
+    assert_eq!(error, "grid: 1600000000 elements are more than the 1073741823 that 32-bit indices allow");
+    let largest = device().client().properties().memory.max_page_size as usize;
+    let side = (largest / 4).isqrt() + 1;
+    if side * side <= Cells::MOST {
+        let scenes = [(Grid::over(side as u32, side as u32, 1), &points)];
+        let refused = DmCount::new(DmProfile::default()).on(device(), &scenes);
+        let bytes = 4 * side * side;
+        let expected =
+            format!("annotations of all cells takes {bytes} bytes, the device allows {largest} in one buffer");
+        same(refused, &expected);
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn fits_follow_the_table() {
         profile: Profile::Paper,
         background_image: BackgroundImage::None,
         opacity: Opacity::Learned,
-        extra_gaussians: ExtraGaussians::UpToTotal(256),
+        extra_gaussians: ExtraGaussians::AtLeast(256),
         solver: PAPERS_ADAM,
         ..recommended()
     };
@@ -102,7 +102,7 @@ fn each_runs_from_end_to_end() {
         let splat = Splat::of(&image, &annotations).profile(profile).solver(solver).fit(device()).expect("a splat");
         let report = splat.report();
         assert!(report.losses[report.losses.len() - 1] < 0.8 * report.losses[0], "{profile:?}: {:?}", report.losses);
-        assert_eq!(splat.len(), if profile == Profile::Paper { 256 } else { 10 });
+        assert_eq!(splat.len(), if profile == Profile::Paper { 10 + 256 } else { 10 });
         assert_eq!(splat.profile(), profile);
 
         let kernel = splat.kernel(Grid::strided(&image, 8)).build().expect("a kernel");
