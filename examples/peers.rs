@@ -10,7 +10,7 @@ use splatport::{
     Annotations, Device, Grid, HostReal, Precision, Runtime,
     losses::{
         Coordinates, DmCount, DmProfile, Epsilon, Generalized, GlProfile, Ground, L2, Marginals, OtEntropy,
-        ReferenceMeasure, Scales, Sinkhorn, TransportLoss, Unbalanced, UotForm,
+        ReferenceMeasure, Scales, Sinkhorn, Solver, TransportLoss, Unbalanced, UotForm,
     },
 };
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use splatport_kernels::Cells;
 
-use crate::{Error, Image, Result};
+use crate::{CsrTable, Error, Image, Result};
 
 /// Square cells of `stride` px over an image or over a crop of it; one entry of the density and one row of the kernel each.
 ///
@@ -79,10 +79,12 @@ impl Grid {
         self.cells().centre(index)
     }
 
-    /// The cells of a stored kernel, `[columns, rows]` from `corner` (px) on. The sizes of the crop and of its image are not
-    /// stored: they are taken to end with the last cells.
-    pub(crate) fn stored(corner: [f64; 2], stride: u32, cells: [u32; 2]) -> Result<Self> {
-        let mut grid = Self { image: [0; 2], corner: [0; 2], size: [0; 2], stride };
+    /// The cells of a stored kernel. Where the sizes of the crop and of its image are not stored, they are taken to end with the last
+    /// cells.
+    pub(crate) fn stored(table: &CsrTable) -> Result<Self> {
+        let (corner, cells) = ([table.left, table.top], [table.grid_width, table.grid_height]);
+        let CsrTable { stride, size, image, .. } = *table;
+        let mut grid = Self { image, corner: [0; 2], size, stride };
         for (axis, name) in ["left", "top"].into_iter().enumerate() {
             let (value, most) = (corner[axis], f64::from(u32::MAX));
             if value.fract() != 0.0 || !(0.0..=most).contains(&value) {
@@ -90,16 +92,22 @@ impl Grid {
             }
             let end = value + f64::from(cells[axis]) * f64::from(stride);
             grid.corner[axis] = value as u32;
-            // The last cell may reach over the edge of an image of the largest size.
-            grid.image[axis] = end.min(most) as u32;
-            grid.size[axis] = grid.image[axis] - grid.corner[axis];
+            if size == [0, 0] {
+                // The last cell may reach over the edge of an image of the largest size.
+                grid.size[axis] = end.min(most) as u32 - grid.corner[axis];
+            }
+            if image == [0, 0] {
+                grid.image[axis] = grid.corner[axis].saturating_add(grid.size[axis]);
+            }
             if stride > 0 && [grid.columns(), grid.rows()][axis] != cells[axis] {
-                return Err(Error::OutOfRange {
-                    what: "end of the grid, axis",
-                    index: axis,
-                    value: end,
-                    min: 0.0,
-                    max: most,
+                let (what, index, min) = ("end of the grid, axis", axis, 0.0);
+                return Err(match size {
+                    [0, 0] => Error::OutOfRange { what, index, value: end, min, max: most },
+                    _ => Error::Length {
+                        what: ["cells in a row of the stored size", "rows of cells of the stored size"][axis],
+                        expected: cells[axis] as usize,
+                        got: [grid.columns(), grid.rows()][axis] as usize,
+                    },
                 });
             }
         }

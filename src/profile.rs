@@ -40,7 +40,7 @@ pub enum Profile {
 
 impl Profile {
     /// What there is, for errors.
-    pub(crate) const NAMES: &str = "recommended, paper, reference";
+    const NAMES: &str = "recommended, paper, reference";
 
     /// Name as written in artefacts.
     pub fn name(self) -> &'static str {
@@ -54,6 +54,11 @@ impl Profile {
     /// The profile of this name.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Recommended, Self::Paper, Self::Reference].into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// The profile of a table, the default if the table names none.
+    pub(crate) fn stored(name: &str) -> Result<Self> {
+        if name.is_empty() { Ok(Self::default()) } else { name.parse() }
     }
 
     /// Options of the fit.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::format::{self, Entry, Values};
+use super::format::{self, Entry, Shaped, Values};
 use crate::error::{Error, Result, check_finite, check_length};
 
 /// A sparse matrix in compressed rows, and what it was built with: a file keeps every bit.
@@ -53,8 +53,10 @@ pub struct CsrTable {
     pub tau: f64,
     /// The largest mass that any row was seen to drop before its rest was scaled up to 1.
     pub worst_dropped: f64,
-    /// What no row can have dropped more than.
+    /// An upper bound on the mass that any row dropped; may be infinite.
     pub bound: f64,
+    /// An upper bound on what storing moved any one weight by, 0 to 1.
+    pub storage: f64,
     /// The profile the kernel was built with.
     pub profile: String,
     /// The side of a cell, px.
@@ -67,6 +69,10 @@ pub struct CsrTable {
     pub grid_width: u32,
     /// The cells of a column of the grid.
     pub grid_height: u32,
+    /// Width and height of what the cells cover, px: the image, or a crop of it. `[0, 0]` stands for what ends with the last cells.
+    pub size: [u32; 2],
+    /// Width and height of the image that the cells lie on, px. `[0, 0]` stands for one that ends with what they cover.
+    pub image: [u32; 2],
     /// What the file was made from, in words of its writer; empty if nothing was said, and then not in the file.
     pub origin: String,
 }
@@ -90,12 +96,15 @@ impl CsrTable {
             Entry::one("tau", &self.tau),
             Entry::one("worst_dropped", &self.worst_dropped),
             Entry::one("bound", &self.bound),
+            Entry::one("storage", &self.storage),
             Entry::one("profile", &self.profile[..]),
             Entry::one("stride", &self.stride),
             Entry::one("left", &self.left),
             Entry::one("top", &self.top),
             Entry::one("grid_width", &self.grid_width),
             Entry::one("grid_height", &self.grid_height),
+            Entry::array("size", &[2], &self.size[..]),
+            Entry::array("image", &[2], &self.image[..]),
         ];
         arrays.extend(format::origin(&self.origin));
         format::write(path.as_ref(), arrays)
@@ -124,12 +133,15 @@ impl CsrTable {
             tau: input.f64("tau")?,
             worst_dropped: input.f64("worst_dropped")?,
             bound: input.f64("bound")?,
+            storage: input.f64("storage")?,
             profile: input.text("profile")?,
             stride: input.u32("stride")?,
             left: input.f64("left")?,
             top: input.f64("top")?,
             grid_width: input.u32("grid_width")?,
             grid_height: input.u32("grid_height")?,
+            size: pair(input.u32s("size", &[Some(2)])?),
+            image: pair(input.u32s("image", &[Some(2)])?),
             origin: input.origin()?,
         };
         table.check().map_err(|error| error.within(path))?;
@@ -150,6 +162,7 @@ impl CsrTable {
             ("tau", self.tau),
             ("worst_dropped", self.worst_dropped),
             ("bound", self.bound),
+            ("storage", self.storage),
             ("left", self.left),
             ("top", self.top),
         ];
@@ -175,6 +188,10 @@ impl CsrTable {
         }
         Ok(())
     }
+}
+
+fn pair(array: Shaped<u32>) -> [u32; 2] {
+    [array.values[0], array.values[1]]
 }
 
 fn outside(what: &'static str, index: usize, value: u32, min: f64, max: f64) -> Error {

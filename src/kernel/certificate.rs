@@ -9,10 +9,11 @@ use splatport_kernels::{
 use super::Kernel;
 use crate::Result;
 
-/// What a kernel left out.
+/// What a kernel left out, and what storing it moved.
 ///
-/// That is what a row's error comes from beside rounding: of the posterior itself, and where weights have 16 bits of each of them, by at
-/// most 2^-11 of it and 2^-25 in `f16`, 2^-8 of it in `bf16`, 1/65535 in [`Fixed`](crate::Fixed).
+/// A row has three sources of error: what was dropped, bounded by [`tau`](Self::tau) and more closely by [`bound`](Self::bound); the
+/// rounding of its weights to the type that stores them, bounded by [`storage`](Self::storage); and the rounding of the posterior
+/// itself, computed in `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Certificate {
     /// Tolerated L1 error of a row.
@@ -22,6 +23,9 @@ pub struct Certificate {
     /// Largest mass that any row can have dropped, with what was excluded unseen by a bound. A row's L1 error is twice its
     /// dropped mass: `2 bound <= tau`, up to the rounding of a sum of as many numbers as there are annotations.
     pub bound: f64,
+    /// Upper bound on what storing moved any one weight by: 2^-23 in `f32`, 2^-10 in `f16` and 2^-7 in `bf16`, each times the weight (below
+    /// 2^-14, `f16` adds up to 2^-25); 1/65535, whatever the weight, in [`Fixed`](crate::Fixed).
+    pub storage: f64,
     /// Stored weights, the background's aside.
     pub entries: usize,
     /// Device memory of the kernel, in both orders.
@@ -36,6 +40,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
             tau: self.tau,
             worst_dropped: largest(|dropped| dropped.worst),
             bound: largest(|dropped| dropped.bound),
+            storage: self.storage,
             entries: self.entries.columns.len(),
             bytes: self.entries.bytes(),
         }
@@ -50,7 +55,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         let parts = self.entries.parts(&self.device)?;
         let certificate = |(part, dropped): (_, &Dropped)| {
             let Part { entries, bytes } = part;
-            Certificate { tau: self.tau, worst_dropped: dropped.worst, bound: dropped.bound, entries, bytes }
+            let Dropped { worst, bound } = *dropped;
+            Certificate { tau: self.tau, worst_dropped: worst, bound, storage: self.storage, entries, bytes }
         };
         Ok(parts.into_iter().zip(&self.entries.dropped).map(certificate).collect())
     }

@@ -59,6 +59,8 @@ pub struct Kernel<R: Runtime, P: Precision = Single> {
     /// Annotations and cells of every image.
     parts: Vec<(usize, Grid)>,
     tau: f64,
+    /// What storing moved any one weight by at most.
+    storage: f64,
     profile: Profile,
     /// None for a kernel from a table.
     options: Option<KernelOptions>,

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Device, Error as DeviceError, Mosaic, Precision,
+    Device, Error as DeviceError, Mosaic, Precision, Storage,
     correspondence::{self, Room},
     cubecl::Runtime,
     gaussian,
@@ -180,6 +180,7 @@ pub(super) fn build<R: Runtime, P: Precision>(
         }),
         parts: images.iter().map(|(splat, grid)| (splat.annotations(), *grid)).collect(),
         tau: options.tau,
+        storage: P::Weight::error(1.0),
         profile: options.profile,
         options: Some(options),
         room,

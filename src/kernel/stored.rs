@@ -69,6 +69,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
             origin: None,
             parts: vec![(annotations, grid)],
             tau: table.tau,
+            storage: table.storage + rows.moved,
             profile,
             options: None,
             room: Room::default(),
@@ -110,8 +111,8 @@ struct Checked {
 
 fn check(table: &CsrTable) -> Result<Checked> {
     table.check()?;
-    let profile = table.profile.parse()?;
-    let grid = Grid::stored([table.left, table.top], table.stride, [table.grid_width, table.grid_height])?;
+    let profile = Profile::stored(&table.profile)?;
+    let grid = Grid::stored(table)?;
     let annotations = table.cols.checked_sub(1).ok_or(Error::Empty { what: "columns" })?;
     let (count, most) = (annotations as u64, u64::from(u32::MAX - 1));
     if count > most {
@@ -133,6 +134,9 @@ fn check_certificate(table: &CsrTable) -> Result<()> {
     }
     if !(0.0..=table.bound).contains(&table.worst_dropped) {
         return outside("worst_dropped", table.worst_dropped, table.bound);
+    }
+    if !(0.0..=1.0).contains(&table.storage) {
+        return outside("storage", table.storage, 1.0);
     }
     Ok(())
 }
@@ -168,11 +172,14 @@ struct Rows<W> {
     columns: Vec<u32>,
     weights: Vec<W>,
     background: Vec<W>,
+    /// What rounding to `W` moved any weight by at most.
+    moved: f64,
 }
 
 impl<W: Storage> Rows<W> {
     fn of(table: &CsrTable, annotations: u32) -> Self {
-        let mut rows = Self { starts: vec![0], columns: Vec::new(), weights: Vec::new(), background: Vec::new() };
+        let (columns, weights, background) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rows = Self { starts: vec![0], columns, weights, background, moved: 0.0 };
         for ends in table.indptr.windows(2) {
             let (mut row, mut background) = (Vec::new(), 0.0);
             for index in ends[0] as usize..ends[1] as usize {
@@ -186,6 +193,8 @@ impl<W: Storage> Rows<W> {
             }
             row.push(background);
             let mut rounded = W::rounded(&row);
+            let moved = rounded.iter().zip(&row).map(|(stored, weight)| (stored.value() - weight).abs());
+            rows.moved = moved.fold(rows.moved, f64::max);
             rows.background.extend(rounded.pop());
             rows.weights.extend(rounded);
             rows.starts.push(rows.columns.len() as u32);

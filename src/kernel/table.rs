@@ -44,11 +44,13 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         let mut tables = Vec::with_capacity(self.parts.len());
         for (&(annotations, grid), &dropped) in self.parts.iter().zip(&self.entries.dropped) {
             let mut table = self.empty_table(annotations, grid, dropped);
+            let mut moved = 0.0_f64;
             for (at, behind) in (row..).zip(&background[row..row + grid.len()]) {
                 let entries = starts[at] as usize..starts[at + 1] as usize;
                 let names = columns[entries.clone()].iter().map(|name| name - column);
-                add_row(&mut table, names.zip(&weights[entries]), behind);
+                moved = moved.max(add_row(&mut table, names.zip(&weights[entries]), behind));
             }
+            table.storage += moved;
             row += grid.len();
             column += annotations as u32;
             tables.push(table);
@@ -65,22 +67,35 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
             tau: self.tau,
             worst_dropped: dropped.worst,
             bound: dropped.bound,
+            storage: self.storage,
             profile: self.profile.name().to_owned(),
             stride: grid.stride(),
             left: f64::from(grid.corner()[0]),
             top: f64::from(grid.corner()[1]),
             grid_width: grid.columns(),
             grid_height: grid.rows(),
+            size: grid.size(),
+            image: grid.image(),
             ..CsrTable::default()
         }
     }
 }
 
-/// Adds a row of annotations and weights, and the background behind them.
-fn add_row<'a, W: Storage + 'a>(table: &mut CsrTable, entries: impl Iterator<Item = (u32, &'a W)>, background: &W) {
+/// Adds a row of annotations and weights, and the background behind them; gives what rounding moved a weight by at most.
+fn add_row<'a, W: Storage + 'a>(
+    table: &mut CsrTable,
+    entries: impl Iterator<Item = (u32, &'a W)>,
+    background: &W,
+) -> f64 {
+    let mut moved = 0.0_f64;
+    let mut rounded = |weight: &W| {
+        let stored = weight.value() as f32;
+        moved = moved.max((weight.value() - f64::from(stored)).abs());
+        stored
+    };
     let first = table.indices.len();
     for (name, weight) in entries {
-        let weight = weight.value() as f32;
+        let weight = rounded(weight);
         // Of a mixture, entries of one annotation follow one another.
         match table.indices[first..].last() {
             Some(&last) if last == name => *table.data.last_mut().expect("as many as indices") += weight,
@@ -92,7 +107,8 @@ fn add_row<'a, W: Storage + 'a>(table: &mut CsrTable, entries: impl Iterator<Ite
     }
     if background.value() > 0.0 {
         table.indices.push(table.cols as u32 - 1);
-        table.data.push(background.value() as f32);
+        table.data.push(rounded(background));
     }
     table.indptr.push(table.data.len() as u32);
+    moved
 }

@@ -67,11 +67,7 @@ impl GaussianTable {
         if !self.shares.is_empty() {
             mixture::check_complete(&self.shares, self.means.len() - self.free as usize)?;
         }
-        let unknown = || Error::Unknown { what: "profile", name: self.profile.clone(), known: Profile::NAMES };
-        match self.profile.as_str() {
-            "" => Ok(Profile::default()),
-            name => Profile::named(name).ok_or_else(unknown),
-        }
+        Profile::stored(&self.profile)
     }
 }
 

@@ -60,7 +60,7 @@ fn a_missing_array_is_named() {
     let gaussian_arrays = "means scales rotations colors opacities free size profile version \
                            share_annotations share_gaussians share_weights";
     let csr_arrays = "format shape indptr indices data tau worst_dropped bound profile stride left \
-                      top grid_width grid_height version";
+                      top grid_width grid_height size image storage version";
     for (source, arrays, open) in [(gaussian, gaussian_arrays, open_gaussians), (csr, csr_arrays, open_kernel)] {
         let count = ZipArchive::new(File::open(&source).unwrap()).unwrap().len();
         assert_eq!(arrays.split(' ').count(), count);

@@ -42,12 +42,15 @@ pub fn kernel() -> CsrTable {
         tau: 1e-6,
         worst_dropped: 0.1 + 0.2,
         bound: f64::INFINITY,
+        storage: 1e-3,
         profile: "paper".into(),
         stride: 8,
         left: -0.0,
         top: 0.25,
         grid_width: 2,
         grid_height: 2,
+        size: [15, 16],
+        image: [99, 1 << 30],
         origin: "".into(),
     }
 }
@@ -140,16 +143,19 @@ fn any_kernel() -> impl Strategy<Value = CsrTable> {
     let numbers = || proptest::array::uniform5(proptest::num::f64::NORMAL | proptest::num::f64::ZERO);
     (0..5_u32, 0..4_u32, 0..5_u32)
         .prop_flat_map(move |(width, height, cols)| {
-            (Just((width, height, cols)), rows((width * height) as usize, cols), numbers(), any::<u32>())
+            let sizes = any::<[[u32; 2]; 2]>();
+            (Just((width, height, cols)), rows((width * height) as usize, cols), numbers(), any::<u32>(), sizes)
         })
-        .prop_map(|((width, height, cols), rows, [tau, worst_dropped, bound, left, top], stride)| {
+        .prop_map(|((width, height, cols), rows, [tau, worst_dropped, bound, left, top], stride, sizes)| {
             let mut table = CsrTable { rows: rows.len(), cols: cols as usize, indptr: vec![0], ..Default::default() };
             for row in rows {
                 table.indices.extend(row.iter().map(|entry| entry.0));
                 table.data.extend(row.iter().map(|entry| entry.1));
                 table.indptr.push(table.data.len() as u32);
             }
-            CsrTable { tau, worst_dropped, bound, left, top, stride, grid_width: width, grid_height: height, ..table }
+            let [size, image] = sizes;
+            let table = CsrTable { size, image, grid_width: width, grid_height: height, ..table };
+            CsrTable { tau, worst_dropped, bound, storage: tau, left, top, stride, ..table }
         })
 }
 
@@ -197,6 +203,7 @@ fn tables_that_do_not_fit_together_are_rejected() {
         (csr(|t| t.data[2] = f32::NAN), "data[2] is NaN, not a finite number"),
         (csr(|t| t.tau = f64::INFINITY), "tau[0] is inf, not a finite number"),
         (csr(|t| t.bound = f64::NAN), "bound[0] is NaN, not a finite number"),
+        (csr(|t| t.storage = f64::INFINITY), "storage[0] is inf, not a finite number"),
     ]);
     assert!(!path.exists());
 }

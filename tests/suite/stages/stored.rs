@@ -1,7 +1,8 @@
 //! Stored kernels back on a device: the same bits, and nothing that is not a kernel.
 
 use splatport::{
-    BFloat, Buffer, CsrTable, Device, Double, Error, GaussianTable, Grid, Half, Kernel, Precision, Single, Splat,
+    BFloat, Buffer, CsrTable, Device, Double, Error, Fixed, GaussianTable, Grid, Half, Kernel, Precision, Single,
+    Splat,
     kernel::{Background, CutOff},
     kernels::{Shape, cubecl::prelude::CubeElement},
     reference::{gaussian::Gaussian, loss::l1},
@@ -63,8 +64,7 @@ fn same<P: Precision>(test: &str, built: Kernel<R, P>) {
         assert!(bytes <= certificate.bytes, "more slots than tiles");
         assert_eq!((stored.annotations(), stored.profile()), (built.annotations(), built.profile()));
         assert_eq!(stored.options(), None);
-        let shape = |grid: Grid| (grid.corner(), grid.stride(), grid.columns(), grid.rows());
-        assert_eq!(shape(stored.grid()), shape(built.grid()));
+        assert_eq!(stored.grid(), built.grid());
         assert_eq!(stored.owners().expect("owners"), built.owners().expect("owners"));
     }
     let expected = step(built, 0.0);
@@ -109,6 +109,33 @@ fn precisions_keep_every_bit() {
     check(Half, true);
     check(BFloat, true);
     check(Double, false);
+}
+
+/// The certificate's word on storing, against the same kernel in the widest type that the device has; and what another type
+/// moves when a table is put back counts as well.
+#[test]
+fn storing_moves_no_weight_by_more_than_certified() {
+    fn check<P: Precision>(precision: P, exact: &CsrTable) {
+        let Ok(device) = device().with_precision(precision) else { return };
+        let set: Vec<Gaussian<f64>> = super::gaussians_of(&kernel::splat().table().expect("a table"));
+        let built = splat(&device, &set).kernel(Grid::over(150, 90, 2)).build().expect("a kernel");
+        let bound = built.certificate().storage;
+        let (exact_rows, rows) = (kernel::rows(exact), kernel::rows(&built.table().expect("a table")));
+        let moved = exact_rows.iter().flatten().zip(rows.iter().flatten()).map(|(a, b)| (a - b).abs());
+        let moved = moved.fold(0.0, f64::max);
+        // Both posteriors are computed alike, in single precision, which the widest type holds as it is.
+        assert!(moved <= bound, "{}: {moved} of {bound}", P::NAME);
+        assert!(P::NAME == Single::NAME || moved >= bound / 16.0, "{}: {bound} says nothing of {moved}", P::NAME);
+        let again = Kernel::from_table(&device, exact).expect("a kernel").certificate().storage;
+        assert!(again <= exact.storage + bound && again >= exact.storage, "{}: {again}", P::NAME);
+    }
+    let set: Vec<Gaussian<f64>> = super::gaussians_of(&kernel::splat().table().expect("a table"));
+    let exact = splat(device(), &set).kernel(Grid::over(150, 90, 2)).build().expect("a kernel");
+    let exact = exact.table().expect("a table");
+    check(Single, &exact);
+    check(Half, &exact);
+    check(BFloat, &exact);
+    check(Fixed, &exact);
 }
 
 #[test]
@@ -224,6 +251,10 @@ fn what_is_no_kernel_is_rejected() {
         (from(|t| t.tau = -0.1), "option `tau` is -0.1: must be 0 or more and below 1"),
         (from(|t| t.bound = -1.0), "bound[0] is -1, outside 0..=inf"),
         (from(|t| t.worst_dropped = 0.1), "worst_dropped[0] is 0.1, outside 0..=0"),
+        (from(|t| t.storage = -0.5), "storage[0] is -0.5, outside 0..=1"),
+        (from(|t| t.size = [30, 8]), "cells in a row of the stored size: expected 2 values, got 4"),
+        (from(|t| t.size = [16, 9]), "rows of cells of the stored size: expected 1 values, got 2"),
+        (from(|t| t.image = [16, 7]), "end of the crop, axis[1] is 8, outside 0..=7"),
         (from(|t| t.stride = 0), "option `stride` is 0: must be at least 1"),
         (from(|t| t.left = 0.5), &whole("left", "0.5")),
         (from(|t| t.top = -1.0), &whole("top", "-1")),
