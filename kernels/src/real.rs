@@ -69,6 +69,13 @@ impl Storage for u16 {
     }
 }
 
+/// Whether a number is none of NaN and the infinities. (A difference from itself, which is 0 for no others, is 0 for all once a driver
+/// has simplified it, as Mesa's does.)
+#[cube]
+pub(crate) fn is_finite<F: Real>(x: F) -> bool {
+    x.abs() <= F::max_value()
+}
+
 /// A stored weight as a number to compute with.
 #[cube]
 pub(crate) fn weight_of<F: Real, W: Storage>(stored: W) -> F {

@@ -16,7 +16,7 @@ use crate::{
     listed::Ellipses,
     moments::{Sums, total},
     penalty::{bundle_sum, image_sum},
-    real::{Quad, Real},
+    real::{Quad, Real, is_finite},
     softplus::{sigmoid, softplus_of},
 };
 
@@ -230,8 +230,7 @@ fn move_one<F: Real>(
     let mut finite = true;
     #[unroll]
     for k in 0..stride {
-        // NaN and infinities are the only numbers whose difference from themselves is not zero.
-        finite = finite && by[k] - by[k] == F::new(0.0);
+        finite = finite && is_finite::<F>(by[k]);
     }
     let mut aspect = memory.aspects[(old + gaussian) as usize];
     if finite {

@@ -8,7 +8,7 @@ use super::{
     solve::solve,
     system::Block,
 };
-use crate::real::Real;
+use crate::real::{Real, is_finite};
 
 /// Solves the Gaussian's system and writes the next target and trial; `point` becomes the trial. False when the solution is
 /// not finite: the Gaussian then stays.
@@ -32,7 +32,7 @@ pub(super) fn next_trial<F: Real>(
     let mut target = Array::<F>::new(size);
     #[unroll]
     for k in 0..size {
-        good = good && solution[k] - solution[k] == F::new(0.0);
+        good = good && is_finite::<F>(solution[k]);
         target[k] = point[k] + solution[k];
     }
     if good {

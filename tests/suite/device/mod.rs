@@ -25,6 +25,7 @@ pub mod plan;
 pub mod precision;
 mod rasterize;
 mod reduce;
+mod repairs;
 mod scan;
 pub mod sinkhorn;
 mod softplus;
