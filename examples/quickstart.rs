@@ -36,7 +36,10 @@ fn main() -> Result<()> {
     let device = splatport::Cuda::device(0)?;
     #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
     let device = splatport::Wgpu::best()?;
-    run(&device, &folder)
+    let start = Instant::now();
+    run(&device, &folder)?;
+    println!("in all {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
 }
 
 fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &Path) -> Result<()> {

@@ -79,7 +79,7 @@ pub enum Error {
         /// What is empty.
         what: &'static str,
     },
-    /// Something that a value was made without, and that what was asked of it needs.
+    /// The operation needs something that this value was made without.
     #[error("{what} is missing: {remedy}")]
     Missing {
         /// What is missing.
@@ -137,7 +137,7 @@ pub enum Error {
         /// What it must be.
         why: &'static str,
     },
-    /// A name that stands for one of a few things stands for none.
+    /// A name is not among the known ones.
     #[error("{what} `{name}` is not one of {known}")]
     Unknown {
         /// What the name is of.

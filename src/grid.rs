@@ -29,7 +29,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Cells of `stride` px over the whole image.
+    /// Cells of `stride` px over the whole image. A stride of 0 and a grid without cells are refused by what takes the grid.
     pub fn strided(image: &Image, stride: u32) -> Self {
         Self::over(image.width(), image.height(), stride)
     }
@@ -39,7 +39,8 @@ impl Grid {
         Self { image: [width, height], corner: [0, 0], size: [width, height], stride }
     }
 
-    /// The cells of a crop: `width x height` px whose first corner is pixel (`left`, `top`).
+    /// The cells of a crop: `width x height` px whose first corner is pixel (`left`, `top`) of the whole image, whatever this grid
+    /// covers. A crop that ends outside the image is refused by what takes the grid.
     pub fn crop(self, left: u32, top: u32, width: u32, height: u32) -> Self {
         Self { corner: [left, top], size: [width, height], ..self }
     }

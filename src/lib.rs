@@ -32,13 +32,31 @@
 //! Many images go together: [`SplatRecipe::fit_all`] fits them in shared launches, [`Kernel::of_all`] builds their kernels,
 //! [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized, [`Splat::through_all`] those of a batch.
 //!
-//! Where things are: [`splat`], [`kernel`] and [`loss`] hold the stages with their options, [`train`] the trainer, [`draw`] the
-//! pictures, [`evaluation`] the scores of a density, [`losses`] the losses that it is compared with, [`kernels`] the device operations one by one, for code that wants
-//! them without the stages. [`Profile`] names three complete sets of options. Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given.
-//! The features `reference` and `proptest` add the f64 oracle and the strategies that the library is tested with.
-//! The feature `data` adds data sets in folders, synthetic crowds and figures, and augmentation, all on the host. The feature
-//! `burn` makes every loss a differentiable operation on Burn tensors, and adds networks and their trainer. The feature `hdf5` reads
-//! and writes the Gaussians of the authors' code.
+//! # Where things are
+//!
+//! | in | what |
+//! |---|---|
+//! | the root | inputs ([`Image`], [`Annotations`], [`Grid`], [`View`]), stages and their recipes, [`Device`]s and [`Precision`]s, tables for files ([`GaussianTable`], [`CsrTable`], [`DensityTable`]), [`Error`] |
+//! | [`splat`], [`kernel`], [`mod@loss`] | options and reports of the three stages; [`Profile`] names three complete sets of options |
+//! | [`train`] | the trainer and its `DensityModel` |
+//! | [`losses`] | the losses that the method is compared with |
+//! | [`evaluation`] | scores of a density: counts, peaks, joints |
+//! | [`draw`] | pictures |
+//! | [`kernels`] | the device operations one by one, for code that wants them without the stages; may change with every version |
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `vulkan` (default) | Vulkan through SPIR-V; implies `wgpu` |
+//! | `wgpu` | Vulkan through WGSL, which more drivers take |
+//! | `cuda` | CUDA: builds without a toolkit, needs the driver and NVRTC at run time |
+//! | `data` | data sets in folders, synthetic crowds and figures, augmentation; all on the host |
+//! | `burn` | every loss as a differentiable operation on Burn tensors, networks and their trainer |
+//! | `hdf5` | the Gaussians of the authors' code, read and written |
+//! | `reference`, `proptest` | the f64 oracle, and the strategies that the library is tested with (these need the oracle) |
+//! | `cli` | the command line `splatport` |
+//!
+//! Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given. Devices, buffers and stages can be
+//! sent to other threads and shared with them.
 //!
 //! One coordinate rule: x right, y down, px, **the centre of the top-left pixel is (0.5, 0.5)**. One column rule: the background
 //! is the last.
@@ -68,6 +86,8 @@ pub mod train;
 mod view;
 
 pub use splatport_kernels as kernels;
+
+// Devices.
 #[cfg(feature = "vulkan")]
 pub use splatport_kernels::Vulkan;
 pub use splatport_kernels::{
@@ -78,17 +98,26 @@ pub use splatport_kernels::{Cuda, CudaRuntime};
 #[cfg(feature = "wgpu")]
 pub use splatport_kernels::{Wgpu, WgpuRuntime};
 
+// Inputs.
 pub use crate::{
     annotations::{Annotations, Column},
-    error::{Error, Result},
     grid::Grid,
     image::{Image, Pixels},
-    io::{CsrTable, DensityTable, GaussianTable, Table, VERSION, write_whole},
+    profile::Profile,
+    view::View,
+};
+
+// Stages.
+pub use crate::{
     kernel::{Certificate, Kernel, KernelRecipe},
     loss::{Discrepancy, Loss, LossRecipe, Step},
-    profile::Profile,
     splat::{Splat, SplatRecipe},
-    view::View,
+};
+
+// Files and errors.
+pub use crate::{
+    error::{Error, Result},
+    io::{CsrTable, DensityTable, GaussianTable, Table, VERSION, write_whole},
 };
 
 /// Starts the chain `Splat -> Kernel -> Loss` as a value that needs neither device nor image; see [`LossRecipe`].

@@ -20,11 +20,11 @@ use crate::{
 };
 
 /// The Gaussian Spatial Transport loss of one image (paper, Eq. 6), on a device:
-/// `L(z) = sum_n weight_n D((K' z)_n, t_n) + factor <z, c>`.
+/// `L(z) = sum_n weight_n D((K' z)_n, t_n) + lambda <z, c>`.
 ///
 /// The sum runs over the annotations (target 1) and the background (target 0); `D` is the absolute difference unless another
-/// [`Discrepancy`] is chosen. The second term, off by default, is the transport cost `W(diag(z) K)` with the squared distance
-/// between cell and annotation (paper, Eq. 2).
+/// [`Discrepancy`] is chosen. The second term, off by default, is the transport cost `W(diag(z) K)`: `c_i` is what carrying
+/// a unit of mass from cell `i` costs by the squared distance between cell and annotation (paper, Eq. 2).
 ///
 /// On a kernel of many images ([`Kernel::of_all`]) a density holds the cells of all, one image behind the other, and the loss
 /// is the mean over the images. Cloning shares the memory.
@@ -249,13 +249,12 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         &self.evaluation.gradient
     }
 
-    /// Mass that each annotation got, on the device, `[annotations + 1]`, background last.
+    /// Mass that each annotation got, on the device, `[columns]` of the [kernel](Kernel::columns).
     pub fn transported(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.mass
     }
 
-    /// What each annotation got too much, negative where it got too little: transported mass less target, `[annotations + 1]`,
-    /// background last.
+    /// What each annotation got too much, negative where it got too little: transported mass less target, `[columns]`.
     ///
     /// # Errors
     /// [`Error::Device`] when a launch failed.
@@ -347,7 +346,7 @@ impl LossRecipe {
     /// Fits, builds and returns the loss of one image.
     ///
     /// # Errors
-    /// As [`crate::SplatRecipe::fit`] and [`KernelRecipe::build`]; [`Error::Option`] for a weight or a discrepancy that is none.
+    /// As [`crate::SplatRecipe::fit`] and [`KernelRecipe::build`]; [`Error::Option`] for an invalid weight or discrepancy.
     pub fn run<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,

@@ -122,7 +122,7 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     /// One pass over the images and one step of the parameters.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when the loss is no number, [`Error::Option`] when the rate is none that is positive,
+    /// [`Error::NotFinite`] when the loss is no number, [`Error::Option`] when the rate is not positive and finite,
     /// [`Error::OutOfRange`] when no more epochs can be counted: the parameters are left as they were. [`Error::OtherDevice`] when
     /// the loss or a parameter is not on the trainer's device; [`Error::Device`], and the model's own.
     pub fn epoch(&mut self) -> Result<Epoch> {

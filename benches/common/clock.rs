@@ -6,9 +6,8 @@
 //! later is silently missing (the lists of tiles, which read their totals back, come out at 0.2 of 76 ms). So only
 //! [`Group::launches`] uses it, for operations of few launches and nothing else.
 //!
-//! **Wall time** is taken around many calls and one `device.wait()` at their end; uploads come before. [`Group::stage`] and
-//! [`Group::rounds`] use it for operations that read back: there the host's part is part of what a user waits for. It is
-//! also what [`Clock::of`] falls back to where `profile` has no timestamps (CUDA in CubeCL 0.10: it waits for the device
+//! **Wall time** is taken around many calls and one `device.wait()` at their end; uploads come before. [`Group::stage`] uses
+//! it for operations that read back: there the host's part is part of what a user waits for. It is also what [`Clock::of`] falls back to where `profile` has no timestamps (CUDA in CubeCL 0.10: it waits for the device
 //! before and after and takes the wall time of that, which adds a wait to every call) or where they fail a check.
 
 use std::{
@@ -121,31 +120,6 @@ impl<'a> Group<'a> {
         self.group.bench_function(BenchmarkId::new(name, size), |bencher| {
             wall(device, 1, &operation);
             bencher.iter_custom(|calls| wall(device, calls, &operation));
-        });
-    }
-
-    /// Steps that change a state, numbered from 0 and timed in whole rounds of `length`: what is done once in some steps
-    /// has its share. Every round has a new state, made untimed.
-    pub fn rounds<S>(
-        &mut self,
-        name: &str,
-        size: impl fmt::Display,
-        length: u32,
-        start: impl Fn() -> S,
-        step: impl Fn(&mut S, u32),
-    ) {
-        let device = &self.device;
-        let round = || {
-            let mut state = start();
-            timed(device, || (0..length).for_each(|at| step(&mut state, at)))
-        };
-        self.group.bench_function(BenchmarkId::new(name, size), |bencher| {
-            round();
-            bencher.iter_custom(|steps| {
-                let rounds = steps.div_ceil(u64::from(length));
-                let total: Duration = (0..rounds).map(|_| round()).sum();
-                total.mul_f64(steps as f64 / (rounds * u64::from(length)) as f64)
-            });
         });
     }
 

@@ -66,7 +66,7 @@ pub struct Crowd {
 }
 
 impl Default for Crowd {
-    /// 1024 x 768 px, like ShanghaiTech part B, heads from 4 px, of which 15 % are seen, clicked with 8 % noise.
+    /// 1024 x 768 px, like ShanghaiTech part B, heads from 4 px, annotated where at least 15 % of a head is visible, clicked with 8 % noise.
     fn default() -> Self {
         let law = CountLaw::SHANGHAITECH_B;
         Self { size: [1024, 768], law, least_head: 4.0, least_visible: 0.15, click_noise: 0.08 }

@@ -10,7 +10,7 @@ pub struct Sample {
     /// Its points.
     pub annotations: Annotations,
     /// True scales, px, `[n, 2]`: a quarter of the object's width and height, the standard deviations of the ellipse that fills
-    /// that box. Such an object ends at two standard deviations.
+    /// that box. Such an object ends at two standard deviations; the baselines of [`losses`](crate::losses) take a sixth, which is 4/6 of these.
     pub scales: Option<Vec<[f64; 2]>>,
 }
 

@@ -68,8 +68,8 @@ pub struct Kernel<R: Runtime, P: Precision = Single> {
 }
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Builds the kernels of many images together, in one set of launches but for one for every eight images, which packs their
-    /// Gaussians; each has the bits that it has alone.
+    /// Builds the kernels of many images together, in shared launches and one more for every eight images, which packs their
+    /// Gaussians. Each is bit-identical to the kernel of its image alone.
     ///
     /// # Errors
     /// [`Error::Empty`] for no image, [`Error::OtherDevice`] for a splat on another device; as [`KernelRecipe::build`].
@@ -77,9 +77,9 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         recipe::build(device, images, options, Room::default())
     }
 
-    /// Builds the kernel anew for other splats or grids (the next batch's crops), with the same options and with what is known
-    /// of the memory that it takes: only what needs more than the last time, and a quarter, is built twice. Read back are the sizes and
-    /// what rows dropped, at once. Memory is allocated anew, from what the device's allocator has kept of the last.
+    /// Builds the kernel anew for other splats or grids (the next batch's crops), with the same options. What is known of the last one's
+    /// size spares a second pass, unless the new one needs over a quarter more. One read-back returns the sizes and what rows
+    /// dropped. Memory comes from what the device's allocator has kept of the last kernel.
     ///
     /// # Errors
     /// As [`Kernel::of_all`], and [`Error::Missing`] for a kernel from a table, whose options are not known; the kernel is then as
@@ -118,6 +118,11 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         self.options.as_ref()
     }
 
+    /// Number of columns: each image's annotations and its background, which is the last of them.
+    pub fn columns(&self) -> usize {
+        self.annotations() + self.parts.len()
+    }
+
     /// The device that holds it.
     pub fn device(&self) -> &Device<R, P> {
         &self.device
@@ -128,7 +133,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         &self.entries
     }
 
-    /// `K' z`: the mass of `density` (`[cells]`) that each annotation gets, `[annotations + 1]`, background last.
+    /// `K' z`: the mass of `density` (`[cells]`) that each column gets, `[columns]`.
     ///
     /// # Errors
     /// [`Error::Length`] when `density` has not one value per cell, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
@@ -137,12 +142,12 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         Ok(transport::push_forward(&self.device, &self.entries, density)?)
     }
 
-    /// `K v`: values on the annotations (`[annotations + 1]`, background last) carried back to the cells, `[cells]`.
+    /// `K v`: values on the columns (`[columns]`) carried back to the cells, `[cells]`.
     ///
     /// # Errors
     /// [`Error::Length`] when `values` has not one value per column, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
     pub fn pull_back(&self, values: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
-        check_array("array of values", &self.device, self.annotations() + self.parts.len(), values)?;
+        check_array("array of values", &self.device, self.columns(), values)?;
         Ok(transport::pull_back(&self.device, &self.entries, values)?)
     }
 
@@ -151,7 +156,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         check_array("density", &self.device, self.cells(), density)
     }
 
-    /// Who owns each cell; ties go to the background, then to the lowest index.
+    /// Who owns each cell; ties go to the background, then to the lowest index. Annotations are numbered over all images: the second
+    /// image's follow the first's.
     ///
     /// # Errors
     /// [`crate::Error::Device`].

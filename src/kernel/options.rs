@@ -22,7 +22,7 @@ pub enum CutOff {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Background {
-    /// To the annotations all the same.
+    /// There is no background: every cell belongs to annotations.
     None,
     /// Softly to the background (paper, Eq. 11).
     Soft {

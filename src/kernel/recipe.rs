@@ -30,7 +30,7 @@ use crate::{
 ///
 /// let image = Image::from_u8(32, 32, 1, vec![0; 32 * 32])?;
 /// let points = Annotations::new(vec![[10.0, 12.0]])?;
-/// let recipe = splatport::recipe().kernel(4).profile(Profile::Paper).tau(1e-4);
+/// let recipe = splatport::recipe().profile(Profile::Paper).kernel(4).tau(1e-4);
 /// assert_eq!(recipe.options().tau, 1e-4);
 ///
 /// let kernel = recipe.run(&Vulkan::best()?, &image, &points)?;
@@ -188,7 +188,8 @@ pub(super) fn build<R: Runtime, P: Precision>(
 }
 
 impl<D> KernelRecipe<D> {
-    /// Replaces all options by those of a profile.
+    /// Replaces all of the kernel's options by those of a profile. The fit keeps its own: a recipe that follows one profile throughout
+    /// begins with [`SplatRecipe::profile`].
     pub fn profile(mut self, profile: Profile) -> Self {
         self.options = profile.kernel();
         self
@@ -217,7 +218,7 @@ impl<D> KernelRecipe<D> {
         self
     }
 
-    /// Largest L1 error of a row due to what is not stored, in 0..1. Default: 0.001.
+    /// Largest L1 error of a row due to what is not stored, above 0 and below 1. Default: 0.001.
     pub fn tau(mut self, tau: f64) -> Self {
         self.options.tau = tau;
         self

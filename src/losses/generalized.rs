@@ -108,7 +108,7 @@ impl Generalized {
         coordinates: Coordinates => costs.coordinates;
         /// Strength of the entropy. Default: 0.01.
         epsilon: Epsilon => costs.epsilon;
-        /// Price of mass that stays or is missing, in the unit of the costs. Default: 0.5.
+        /// Price of mass that stays or is missing, in the unit of the costs, 1e-9 to 1e9. Default: 0.5.
         rho: f64 => rho;
         /// Weight of what the plan misses on either side. Default: 0.1.
         tau: f64 => tau;

@@ -26,7 +26,7 @@ pub enum Scales {
         most: f64,
     },
     /// The true ones along x and y, px, for the annotations of all images, image after image. The sides of a box over 6 end the
-    /// object at three standard deviations.
+    /// object at three standard deviations; a data set's `Sample::scales` are over 4, at two.
     True(Vec<[f64; 2]>),
 }
 

@@ -23,15 +23,15 @@ pub enum Ground {
     Distance,
     /// `exp(distance / eta) - 1`.
     Exponential {
-        /// In the unit of the distances.
+        /// In the unit of the distances, 1e-3 to 1e9.
         eta: f64,
     },
     /// The same with `eta = base + growth (y + y') / 2`: `y`, `y'` are how far down cell and annotation lie, 0 at the grid's upper
     /// edge. What is nearer to the camera is larger.
     Perspective {
-        /// In the unit of the distances.
+        /// In the unit of the distances, 1e-9 to 1e9.
         base: f64,
-        /// No unit.
+        /// No unit, -1e9 to 1e9; `eta` must be 1e-3 or more everywhere.
         growth: f64,
     },
 }
@@ -46,7 +46,7 @@ pub enum Coordinates {
     LongerSide,
 }
 
-/// Strength of the entropy.
+/// Strength of the entropy; 1e-9 to 1e9 in the unit of the costs, once it is one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Epsilon {
@@ -54,7 +54,7 @@ pub enum Epsilon {
     Absolute(f64),
     /// Of each image's largest cost.
     RelativeMax(f64),
-    /// Of each image's mean cost over all pairs of a cell and an annotation.
+    /// Of each image's mean cost over all pairs of a cell and an annotation: a pass over these on the host.
     RelativeMean(f64),
 }
 

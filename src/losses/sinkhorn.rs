@@ -24,7 +24,7 @@ pub enum Marginals {
     Balanced(Solver),
     /// Each pays `rho` times its Kullback-Leibler divergence from the density, and from 1 per annotation.
     Relaxed {
-        /// In the unit of the costs.
+        /// In the unit of the costs, 1e-9 to 1e9.
         rho: f64,
     },
 }
@@ -95,7 +95,8 @@ impl Sinkhorn {
     ///
     /// # Errors
     /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
-    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin, [`crate::Error::Device`].
+    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin or for which `eta` is below 0.001 somewhere on
+    /// the grid, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,

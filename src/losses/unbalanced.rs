@@ -80,7 +80,7 @@ impl Unbalanced {
     super::setters! {
         /// Default: semi-dual.
         form: UotForm => form;
-        /// Price of mass that stays or is missing, in the unit of the costs. Default: 1.
+        /// Price of mass that stays or is missing, in the unit of the costs, 1e-9 to 1e9. Default: 1.
         rho: f64 => rho;
         /// Strength of the entropy. Default: 0.01.
         epsilon: Epsilon => costs.epsilon;
@@ -98,7 +98,8 @@ impl Unbalanced {
     ///
     /// # Errors
     /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
-    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin, [`crate::Error::Device`].
+    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin or for which `eta` is below 0.001 somewhere on
+    /// the grid, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,

@@ -112,7 +112,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row; coordinates reach to 2^24 px, scales
-    /// from 2^-20 px, opacities from 0 to 1. [`Error::Unknown`] for a profile that is none; a table that names none has the
+    /// from 2^-20 px, opacities from 0 to 1. [`Error::Unknown`] for an unknown profile; a table that names none has the
     /// recommended one. [`Error::Device`] when the device has no room for as many.
     pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
         let profile = table.profile_of_splat()?;
@@ -183,8 +183,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         &self.gaussians
     }
 
-    /// Gives Gaussians from a table the photo that they were fitted to back, for their
-    /// [`reconstruction`](Self::reconstruction): what they are drawn over is made of it again, as the `options` of their fit say.
+    /// Reattaches the photo, so that a splat from a table can be rendered by [`reconstruction`](Self::reconstruction): what it is drawn
+    /// over is made of the photo again, as the `options` of the fit say.
     ///
     /// # Errors
     /// [`Error::Length`] when the photo has another size or number of channels than the splat, [`Error::Option`] for an option out
@@ -222,7 +222,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// lowest index.
     ///
     /// # Errors
-    /// [`Error::Option`] for a grid that is none, [`Error::Device`] when `count` is not within 1..=32, the device has no room for as
+    /// [`Error::Option`] for an invalid grid, [`Error::Device`] when `count` is not within 1..=32, the device has no room for as
     /// many neighbours, or it failed.
     pub fn nearest(&self, grid: Grid, count: u32) -> Result<Nearest<R, P::Real>> {
         grid.check_alone()?;

@@ -14,7 +14,7 @@ pub enum ScaleMap {
 /// How a raw number becomes a rotation, rad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RotationMap {
-    /// `pi sigmoid::<F>(raw)`: the authors' code; cannot wrap.
+    /// `pi sigmoid(raw)`: the authors' code; cannot wrap.
     PiSigmoid,
     /// The number itself.
     Free,
@@ -23,7 +23,7 @@ pub enum RotationMap {
 /// How a raw number becomes a color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ColorMap {
-    /// `sigmoid::<F>(raw)`, in 0..1.
+    /// `sigmoid(raw)`, in 0..1.
     Sigmoid,
     /// `tanh(raw)`, in -1..1: the difference of an object from what surrounds it.
     Tanh,

@@ -78,3 +78,16 @@ fn what_is_elsewhere_is_refused() {
     all_equal(&std::array::from_fn::<_, 8, _>(|at| (said[at].clone(), expected[at].as_str())));
     assert!(Trainer::new(other(), &there, model()).epoch().is_ok());
 }
+
+/// Everything on a device can be sent to other threads and shared with them.
+#[test]
+fn stages_can_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Device<WgpuRuntime>>();
+    shared::<splatport::Buffer<WgpuRuntime, f32>>();
+    shared::<splatport::Splat<WgpuRuntime>>();
+    shared::<Kernel<WgpuRuntime>>();
+    shared::<splatport::Loss<WgpuRuntime>>();
+    shared::<splatport::losses::TransportLoss<WgpuRuntime>>();
+    shared::<splatport::losses::L2Loss<WgpuRuntime>>();
+}
