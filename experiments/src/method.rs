@@ -181,6 +181,14 @@ impl Method {
         Self::new(name, Kind::Plan(plan))
     }
 
+    /// The same with so many steps of a fit at most.
+    pub fn fitted_in(mut self, steps: u32) -> Self {
+        if let Kind::Plan(Plan { gaussians: Gaussians::Fitted(options), .. }) = &mut self.kind {
+            options.solver = options.solver.at_most(steps);
+        }
+        self
+    }
+
     /// What is done once.
     pub fn prepare<R: CubeRuntime>(&self, device: &Device<R>, task: &Task) -> anyhow::Result<Prepared<R>> {
         let splat = |sample: &Sample, gaussians| -> anyhow::Result<_> {
