@@ -16,11 +16,12 @@ pub struct Kept<'a> {
     pub folder: &'a Path,
     /// What the files of other work differ in.
     pub name: String,
-    /// All that decides what comes out and is not in the name: the program itself, the device, options, files of weights.
+    /// All that decides what comes out and is not in the name: the program itself, the device, options, files of
+    /// weights.
     ///
-    /// What was kept is used again by the same program only, to the last bit ([`digest`]): another build may compute something else,
-    /// and a table of two builds compares them instead of what its rows say. So an interrupted run goes on where it was until the
-    /// program is compiled anew from something else.
+    /// What was kept is used again by the same program only, to the last bit ([`digest`]): another build may compute
+    /// something else, and a table of two builds compares them instead of what its rows say. So an interrupted run goes
+    /// on where it was until the program is compiled anew from something else.
     pub made_by: &'a str,
 }
 
@@ -42,7 +43,8 @@ impl Kept<'_> {
         }
     }
 
-    /// The outcome that is kept, a row or several, if the same made it; else that of `make` if it is wanted, which is kept; else none.
+    /// The outcome that is kept, a row or several, if the same made it; else that of `make` if it is wanted, which is
+    /// kept; else none.
     ///
     /// # Errors
     /// If it is wanted, for an outcome or a checkpoint that something else left; those of `make`.

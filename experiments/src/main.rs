@@ -36,46 +36,48 @@ use crate::{
     task::{Crops, Kind},
 };
 
-/// Trains a network with every loss of an experiment, and scores it on photos that it has not seen. Only `ownership` trains nothing.
+/// Trains a network with every loss of an experiment, and scores it on photos that it has not seen. Only `ownership`
+/// trains nothing.
 ///
-/// Runs that are finished are not repeated, a run that was interrupted goes on from its last checkpoint. Experiments that have a method in
-/// common share its runs. What another build of this program made is refused, since it may not compute the same.
+/// Runs that are finished are not repeated, a run that was interrupted goes on from its last checkpoint. Experiments
+/// that have a method in common share its runs. What another build of this program made is refused, since it may not
+/// compute the same.
 #[derive(Debug, Parser)]
 struct Arguments {
     experiment: Experiment,
-    /// A few steps with one seed, on nuclei unless tasks are named; of `ownership` one photo of a task: whether it runs, not what comes
-    /// out.
+    /// To see whether it runs, not what comes out: a few steps with one seed, on nuclei unless tasks are named; for
+    /// `ownership` one photo of a task.
     #[arg(long, conflicts_with_all = ["steps", "seeds"])]
     quick: bool,
-    /// The paper's settings where nothing else is said: VGG-19, one crop of 512 px a step, of whole photos that are resized, mirrored and
-    /// grey at random.
+    /// The paper's settings where no option says otherwise: VGG-19, one crop of 512 px a step, from whole photos that
+    /// are resized, mirrored and made grey at random.
     #[arg(long)]
     full: bool,
     /// Folder of checkpoints, measurements, tables, plots and pictures.
     #[arg(long, default_value = "target/experiments")]
     out: PathBuf,
-    /// Only these kinds of photos; nuclei, trees and crowds by default, for `ownership` all.
+    /// Only these kinds of photos. [default: nuclei, trees and crowds; for `ownership` all]
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<Kind>,
-    /// Only these of the experiment's methods; all by default. What is kept of the others stays in the table.
+    /// Only these methods of the experiment; what is kept of the others stays in the table. [default: all]
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
-    /// What learns to count. [default: small]
+    /// Network that learns to count. [default: small; with `--full` vgg19]
     #[arg(long, value_enum)]
     network: Option<Choice>,
-    /// Trunk of a VGG network, with torchvision's names; random numbers without.
+    /// File of a VGG network's trunk, with torchvision's names; without it the trunk starts from random numbers.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// Side of a crop, px: a multiple of 8. [default: 128]
+    /// Side of a crop, px: a multiple of 8. [default: 128; with `--full` 512]
     #[arg(long)]
     crop: Option<u32>,
-    /// Crops in a step. [default: 4]
+    /// Crops in a step. [default: 4; with `--full` 1]
     #[arg(long)]
     batch: Option<usize>,
     /// Steps of a run. [default: 400]
     #[arg(long)]
     steps: Option<u64>,
-    /// Seeds of a method, for `ownership` of drawn crowds: 1, 2, ... up to this number.
+    /// Number of seeds, from 1 on: a method runs once with each; for `ownership` a crowd is drawn by each.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
 }
@@ -174,7 +176,7 @@ impl Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Experiment {
-    /// The losses that the paper compares.
+    /// The losses that the paper compares, as published and with the divergence of Poisson counts.
     Losses,
     /// What the parts of the plan are worth: fitted, fixed and true scales, with background and without.
     Plans,

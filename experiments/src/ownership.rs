@@ -1,4 +1,5 @@
-//! Which plan gives cells to the objects that they belong to: fitted Gaussians, fixed and true scales, balanced transport.
+//! Which plan gives cells to the objects that they belong to: fitted Gaussians, fixed and true scales, balanced
+//! transport.
 
 mod means;
 mod truth;
@@ -31,8 +32,8 @@ pub enum Plan {
     /// Gaussians with the covariances of the true objects.
     True,
     Fitted(SplatOptions),
-    /// Balanced transport from a uniform density in cells of this side, px; a pixel has the owner of its cell. It knows no background, so
-    /// no cut-off.
+    /// Balanced transport from a uniform density in cells of this side, px; a pixel has the owner of its cell. It knows
+    /// no background, so no cut-off.
     Transport(u32),
 }
 

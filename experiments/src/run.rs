@@ -52,8 +52,8 @@ impl Run<'_> {
         Ok(folder.join("history.tfevents"))
     }
 
-    /// The network after all steps, from the last checkpoint if there is one, and the seconds that a step took. `step` makes a step and
-    /// gives its loss, `measure` gives errors on what was held back.
+    /// The network after all steps, from the last checkpoint if there is one, and the seconds that a step took. `step`
+    /// makes a step and gives its loss, `measure` gives errors on what was held back.
     pub fn trained<N: Network>(
         &self,
         start: N,

@@ -20,8 +20,8 @@ pub trait Row: Serialize {
     fn values(&self) -> Vec<f64>;
 }
 
-/// Writes all rows as `<name>.csv` and draws them as `<name>.svg`; gives mean and standard deviation over the seeds of each method as
-/// text.
+/// Writes all rows as `<name>.csv` and draws them as `<name>.svg`; gives mean and standard deviation over the seeds of
+/// each method as text.
 pub fn write<T: Row>(rows: &[T], folder: &Path, name: &str) -> anyhow::Result<String> {
     kept::write(&folder.join(format!("{name}.csv")), rows)?;
     kept::write_text(&folder.join(format!("{name}.svg")), &plot(rows)?)?;

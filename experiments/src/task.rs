@@ -11,8 +11,8 @@ use splatport::{
 /// Photos with points, of objects of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// Nuclei of a time lapse, two frames to learn from and two later ones to count on: what options may be chosen on. All five for
-    /// `ownership`.
+    /// Nuclei of a time lapse, two frames to learn from and two later ones to count on: what options may be chosen on.
+    /// All five for `ownership`.
     Scratch,
     /// The left half of one photo of cell nuclei to learn from, the right half to count on. The whole for `ownership`.
     Nuclei,
@@ -75,8 +75,8 @@ impl Kind {
                 (vec![left.clone()], vec![left], vec![right], plain, [128; 2])
             }
             Self::Trees => {
-                // Crowns are 21 px wide in the first photo, 38 and 36 px in the others. It is cut because what is resized is the
-                // whole of a sample.
+                // Crowns are 21 px wide in the first photo, 38 and 36 px in the others. It is cut because what is
+                // resized is the whole of a sample.
                 let whole = open("trees_yell_528000_half.jpg")?;
                 let train = if crops.full { vec![whole] } else { whole.tiles([256, 256])? };
                 let (validate, test) = (open("trees_yell_541000.jpg")?, open("trees_osbs_029.png")?);

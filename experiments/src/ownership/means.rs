@@ -30,8 +30,8 @@ impl Mean<'_> {
     }
 }
 
-/// Writes all rows as `ownership.csv`, means and standard deviations over the photos of every set as `means.csv`, and these by cut-off
-/// as `<set>.svg`; gives the best of every plan and all cut-offs as text.
+/// Writes all rows as `ownership.csv`, means and standard deviations over the photos of every set as `means.csv`, and
+/// these by cut-off as `<set>.svg`; gives the best of every plan and all cut-offs as text.
 pub fn write(rows: &[Outcome], folder: &Path) -> anyhow::Result<String> {
     let means = means(rows);
     kept::write(&folder.join("ownership.csv"), rows)?;

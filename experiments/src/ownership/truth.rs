@@ -21,8 +21,9 @@ pub struct Photo {
     pub truth: Vec<Option<u32>>,
 }
 
-/// The photos of a kind: the shipped ones with the masks beside them or with ellipses in their boxes, or a crowd for each seed from 1.
-/// One cell a pixel, of large photos every second pixel; every fourth where it is only whether it runs.
+/// The photos of a kind: the shipped ones with the masks beside them or with ellipses in their boxes, or a crowd for
+/// each seed from 1. One cell a pixel, of large photos every second pixel; every fourth where it is only whether it
+/// runs.
 pub fn photos(kind: Kind, seeds: u64, quick: bool) -> impl Iterator<Item = anyhow::Result<Photo>> {
     let (shipped, crowds): (&[_], _) = match kind {
         Kind::Nuclei => (&[("nuclei", "nuclei_dsb2018.png")], 0),
