@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
@@ -84,6 +83,8 @@ fn killed_and_resumed() {
     // Nor what another program made, be it that nothing but a byte at its end is different.
     #[cfg(target_os = "linux")]
     {
+        use std::io::Write as _;
+
         let program = whole.join("program");
         fs::copy(PROGRAM, &program).expect("copy");
         fs::OpenOptions::new().append(true).open(&program).and_then(|mut file| file.write_all(b"x")).expect("append");
