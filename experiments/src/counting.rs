@@ -56,20 +56,17 @@ impl Row for Outcome {
 pub struct Counting<'a, R: CubeRuntime> {
     pub prepared: &'a Prepared<R>,
     pub task: &'a Task,
-    pub run: Run<'a>,
+    pub run: &'a Run<'a>,
     /// Crops in a step.
     pub batch: usize,
 }
 
 impl<R: CubeRuntime> Counting<'_, R> {
-    /// What is kept of this run, or what training it gives.
+    /// What training gives.
     pub fn outcome<N: Network>(&self, start: impl Fn() -> anyhow::Result<N>) -> anyhow::Result<Outcome> {
-        let run = &self.run;
-        run.outcome(|| {
-            let start = run.started(start)?;
-            let (network, seconds) = run.trained(start, |learner| self.step(learner), |n| self.count_errors(n))?;
-            self.score(&network, seconds)
-        })
+        let start = self.run.started(start)?;
+        let (network, seconds) = self.run.trained(start, |learner| self.step(learner), |n| self.count_errors(n))?;
+        self.score(&network, seconds)
     }
 
     /// One step on random crops; gives the loss.
@@ -106,7 +103,7 @@ impl<R: CubeRuntime> Counting<'_, R> {
             if index == 0 {
                 let points: Vec<_> = sample.annotations.points().iter().map(|p| p.map(|v| v as f32)).collect();
                 let picture = draw::signed(grid.columns(), grid.rows(), &density, STRIDE, &points)?;
-                draw::beside(&[&sample.image, &picture])?.save(self.run.file("png"))?;
+                draw::beside(&[&sample.image, &picture])?.save(self.run.kept.file("png"))?;
             }
         }
         let CountErrors { mae, rmse } = self.count_errors(network)?;

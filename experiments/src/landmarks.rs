@@ -4,7 +4,7 @@ use burn_core::{module::AutodiffModule, tensor::Tensor};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use splatport::{
-    Annotations, Device, GaussianTable, Grid, Image, Kernel, Profile, Single, Splat,
+    Annotations, Device, Discrepancy, GaussianTable, Grid, Image, Kernel, Profile, Single, Splat,
     burn::{
         CubeRuntime,
         networks::{STRIDE, SmallDensity, image_tensor},
@@ -13,6 +13,7 @@ use splatport::{
     data::{Figures, JOINTS},
     draw,
     evaluation::{CountErrors, pck, peaks},
+    kernel::KernelOptions,
     losses::{Demanders, DensityLoss, HeatmapTransport, L2, Scales},
 };
 
@@ -66,10 +67,38 @@ fn grid() -> Grid {
     Grid::over(FIGURES.size[0], FIGURES.size[1], STRIDE)
 }
 
-pub const METHODS: [&str; 4] = ["heatmaps", "hdm-style", "round", "gst"];
+/// What figures are learned with.
+#[derive(Debug, Clone)]
+pub enum Method {
+    Heatmaps(L2),
+    Transport(HeatmapTransport),
+    /// A kernel from Gaussians of this scale, px, or from fitted ones.
+    Plan(Option<f64>, KernelOptions, Discrepancy),
+}
+
+/// With their names.
+pub fn methods() -> [(&'static str, Method); 4] {
+    let plan = |scale| Method::Plan(scale, Profile::Recommended.kernel(), POISSON);
+    [
+        ("heatmaps", Method::Heatmaps(L2::new(Scales::Fixed(SIGMA)))),
+        // The joint as the only demander: that plan has a closed form.
+        ("hdm-style", Method::Transport(HeatmapTransport::default().demanders(Demanders::Joint))),
+        ("round", plan(Some(SIGMA))),
+        ("gst", plan(None)),
+    ]
+}
+
+/// What decides the outcome beside the method, as text.
+pub fn settings(count: u64) -> String {
+    format!(
+        "{count} figures to learn from, {BATCH} a step, {FIGURES:?}, fitted with {:?}",
+        splatport::recipe().options()
+    )
+}
 
 /// What is learned from, with what a method does once.
 pub struct Landmarks<R: CubeRuntime> {
+    method: Method,
     device: Device<R>,
     train: Vec<Posed>,
     test: Vec<Posed>,
@@ -79,76 +108,69 @@ pub struct Landmarks<R: CubeRuntime> {
 
 impl<R: CubeRuntime> Landmarks<R> {
     /// `count` figures to learn from, as many others to be scored on.
-    pub fn prepare(device: &Device<R>, method: &str, count: u64) -> anyhow::Result<Self> {
+    pub fn prepare(device: &Device<R>, method: &Method, count: u64) -> anyhow::Result<Self> {
         let train = (1..=count).map(Posed::drawn).collect::<anyhow::Result<Vec<_>>>()?;
         let test = (count + 1..=2 * count).map(Posed::drawn).collect::<anyhow::Result<Vec<_>>>()?;
         let splats = match method {
-            "gst" => {
+            Method::Plan(None, ..) => {
                 // All joints of a figure together, so that each explains its own part of the picture.
                 let images: Vec<_> = train.iter().map(|posed| (&posed.image, &posed.annotations)).collect();
                 let fitted = splatport::recipe().fit_all(device, &images)?;
                 let pairs = train.iter().zip(&fitted);
                 pairs.map(|(posed, splat)| one_by_one(device, posed, splat)).collect::<anyhow::Result<_>>()?
             }
-            "round" => {
+            Method::Plan(Some(scale), ..) => {
                 let round = |joint: &Joint| {
                     let points = Annotations::new(joint.iter().copied().collect::<Vec<_>>())?;
-                    Splat::round(device, &points, FIGURES.size, SIGMA)
+                    Splat::round(device, &points, FIGURES.size, *scale)
                 };
                 let of_figure = |posed: &Posed| posed.joints.iter().map(round).collect::<splatport::Result<Vec<_>>>();
                 train.iter().map(of_figure).collect::<splatport::Result<_>>()?
             }
-            _ => Vec::new(),
+            Method::Heatmaps(_) | Method::Transport(_) => Vec::new(),
         };
-        Ok(Self { device: device.clone(), train, test, splats })
+        Ok(Self { method: method.clone(), device: device.clone(), train, test, splats })
     }
 
     /// The loss of these figures: an image of it is a channel.
-    fn loss(&self, method: &str, figures: &[usize]) -> anyhow::Result<Box<dyn DensityLoss<R, Single>>> {
+    fn loss(&self, figures: &[usize]) -> anyhow::Result<Box<dyn DensityLoss<R, Single>>> {
         let grid = grid();
-        Ok(match method {
-            "heatmaps" => {
+        Ok(match &self.method {
+            Method::Heatmaps(loss) => {
                 let joints = figures.iter().flat_map(|&figure| self.train[figure].joints);
                 let points = joints.map(|joint| Annotations::new(joint.into_iter().collect::<Vec<_>>()));
                 let points = points.collect::<splatport::Result<Vec<_>>>()?;
                 let scenes: Vec<_> = points.iter().map(|points| (grid, points)).collect();
-                Box::new(L2::new(Scales::Fixed(SIGMA)).on(&self.device, &scenes)?)
+                Box::new(loss.on(&self.device, &scenes)?)
             }
-            "hdm-style" => {
+            Method::Transport(loss) => {
                 let poses: Vec<_> = figures.iter().map(|&f| (grid, self.train[f].joints.as_slice())).collect();
-                // The joint as the only demander: that plan has a closed form.
-                Box::new(HeatmapTransport::default().demanders(Demanders::Joint).on(&self.device, &poses)?)
+                Box::new(loss.on(&self.device, &poses)?)
             }
-            _ => {
+            Method::Plan(_, options, discrepancy) => {
                 let images = figures.iter().flat_map(|&figure| &self.splats[figure]);
                 let images: Vec<_> = images.map(|splat| (splat, grid)).collect();
-                let kernel = Kernel::of_all(&self.device, &images, Profile::Recommended.kernel())?;
-                Box::new(kernel.loss().discrepancy(POISSON)?)
+                let kernel = Kernel::of_all(&self.device, &images, *options)?;
+                Box::new(kernel.loss().discrepancy(*discrepancy)?)
             }
         })
     }
 
-    /// What is kept of a run, or what training gives.
+    /// What training gives.
     pub fn outcome(&self, run: &Run<'_>) -> anyhow::Result<Outcome> {
-        run.outcome(|| {
-            let start =
-                run.started(|| Ok(SmallDensity::<Learning>::with_channels(JOINTS.len(), &Default::default())))?;
-            let (network, seconds_a_step) = run.trained(
-                start,
-                |learner| self.step(run.method, learner),
-                |network| Ok(distances(&self.located(network)?)),
-            )?;
-            self.score(run, &network, seconds_a_step)
-        })
+        let start = run.started(|| Ok(SmallDensity::<Learning>::with_channels(JOINTS.len(), &Default::default())))?;
+        let (network, seconds_a_step) =
+            run.trained(start, |learner| self.step(learner), |network| Ok(distances(&self.located(network)?)))?;
+        self.score(run, &network, seconds_a_step)
     }
 
-    fn step(&self, method: &str, learner: &mut Learner<SmallDensity<Learning>>) -> anyhow::Result<f64> {
+    fn step(&self, learner: &mut Learner<SmallDensity<Learning>>) -> anyhow::Result<f64> {
         let mut rng = learner.rng();
         let figures: Vec<_> = (0..BATCH).map(|_| rng.random_range(0..self.train.len())).collect();
         let images =
             figures.iter().map(|&figure| image_tensor::<Learning>(&self.train[figure].image, &Default::default()));
         let images = Tensor::cat(images.collect(), 0);
-        Ok(learner.step(&[images], self.loss(method, &figures)?.as_ref())?)
+        Ok(learner.step(&[images], self.loss(&figures)?.as_ref())?)
     }
 
     /// Predicted place, true place and radius of every joint that is in a picture.
@@ -178,7 +200,8 @@ impl<R: CubeRuntime> Landmarks<R> {
         let first = &self.test[0];
         let seen = first.joints.iter().flatten().count();
         let points: Vec<_> = places[..seen].iter().map(|place| place.map(|v| v as f32)).collect();
-        draw::ellipses(&first.image, &points, &vec![[2.0; 2]; seen], &vec![0.0; seen], 1.0)?.save(run.file("png"))?;
+        draw::ellipses(&first.image, &points, &vec![[2.0; 2]; seen], &vec![0.0; seen], 1.0)?
+            .save(run.kept.file("png"))?;
         Ok(Outcome {
             method: run.method.to_owned(),
             seed: run.seed,

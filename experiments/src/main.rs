@@ -1,11 +1,14 @@
-//! One network, many losses: what each of them teaches.
+//! One network, many losses: what each of them teaches. And which plans are right, before anything is learned.
 //!
 //! `cargo run --release -p splatport-experiments -- losses`; EXPERIMENTS.md says what came out.
 
 mod counting;
+mod kept;
 mod landmarks;
 mod method;
 mod network;
+mod ownership;
+mod plot;
 mod run;
 mod table;
 mod task;
@@ -14,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use serde::{Serialize, de::DeserializeOwned};
 use splatport::{
     Device,
     burn::{
@@ -24,6 +28,7 @@ use splatport::{
 
 use crate::{
     counting::Counting,
+    kept::Kept,
     landmarks::Landmarks,
     method::Method,
     network::{Choice, Network, vgg},
@@ -31,45 +36,48 @@ use crate::{
     task::{Crops, Kind},
 };
 
-/// Trains a network with every loss of an experiment, and scores it on photos that it has not seen.
+/// Trains a network with every loss of an experiment, and scores it on photos that it has not seen. Only `ownership`
+/// trains nothing.
 ///
-/// Runs that are finished are not repeated, a run that was interrupted goes on from its last checkpoint. Losses that several
-/// experiments have are shared.
+/// Runs that are finished are not repeated, a run that was interrupted goes on from its last checkpoint. Experiments
+/// that have a method in common share its runs. What another build of this program made is refused, since it may not
+/// compute the same.
 #[derive(Debug, Parser)]
 struct Arguments {
     experiment: Experiment,
-    /// A few steps with one seed, on nuclei unless tasks are named: whether it runs, not what comes out.
+    /// To see whether it runs, not what comes out: a few steps with one seed, on nuclei unless tasks are named; for
+    /// `ownership` one photo of a task.
     #[arg(long, conflicts_with_all = ["steps", "seeds"])]
     quick: bool,
-    /// The paper's settings where nothing else is said: VGG-19, one crop of 512 px a step, of whole photos that are resized, mirrored and
-    /// grey at random.
+    /// The paper's settings where no option says otherwise: VGG-19, one crop of 512 px a step, from whole photos that
+    /// are resized, mirrored and made grey at random.
     #[arg(long)]
     full: bool,
     /// Folder of checkpoints, measurements, tables, plots and pictures.
     #[arg(long, default_value = "target/experiments")]
     out: PathBuf,
-    /// Only these kinds of photos to count on; nuclei, trees and crowds by default.
+    /// Only these kinds of photos. [default: nuclei, trees and crowds; for `ownership` all]
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<Kind>,
-    /// Only these losses; all of the experiment by default. What is kept of the others stays in the table.
+    /// Only these methods of the experiment; what is kept of the others stays in the table. [default: all]
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
-    /// What learns to count. [default: small]
+    /// Network that learns to count. [default: small; with `--full` vgg19]
     #[arg(long, value_enum)]
     network: Option<Choice>,
-    /// Trunk of a VGG network, with torchvision's names; random numbers without.
+    /// File of a VGG network's trunk, with torchvision's names; without it the trunk starts from random numbers.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// Side of a crop, px: a multiple of 8. [default: 128]
+    /// Side of a crop, px: a multiple of 8. [default: 128; with `--full` 512]
     #[arg(long)]
     crop: Option<u32>,
-    /// Crops in a step. [default: 4]
+    /// Crops in a step. [default: 4; with `--full` 1]
     #[arg(long)]
     batch: Option<usize>,
-    /// Steps of a run.
-    #[arg(long, default_value_t = 400)]
-    steps: u64,
-    /// Seeds of a method: 1, 2, ...
+    /// Steps of a run. [default: 400]
+    #[arg(long)]
+    steps: Option<u64>,
+    /// Number of seeds, from 1 on: a method runs once with each; for `ownership` a crowd is drawn by each.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
 }
@@ -87,23 +95,70 @@ impl Arguments {
         self.batch.unwrap_or(if self.full { 1 } else { 4 })
     }
 
+    fn length(&self) -> Length {
+        if self.quick { Length { steps: 6, epoch: 3 } } else { Length { steps: self.steps.unwrap_or(400), epoch: 50 } }
+    }
+
+    fn seeds(&self) -> u64 {
+        if self.quick { 1 } else { self.seeds }
+    }
+
+    fn tasks(&self) -> &[Kind] {
+        match (&self.tasks[..], self.quick, self.experiment) {
+            ([], true, _) => &[Kind::Nuclei],
+            ([], false, Experiment::Ownership) => Kind::value_variants(),
+            ([], false, _) => &Kind::COMPARED,
+            (named, ..) => named,
+        }
+    }
+
+    /// The folder of a part of the results, which is made if it is not there.
+    fn folder(&self, parts: &[&str]) -> anyhow::Result<PathBuf> {
+        let mut folder = if self.quick { self.out.join("quick") } else { self.out.clone() };
+        folder.extend(parts);
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        Ok(folder)
+    }
+
+    /// Whether this method was asked for.
+    fn is_chosen(&self, name: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == name)
+    }
+
+    /// Methods that an experiment does not have are an error.
+    fn check_methods(&self, known: &[&str]) -> anyhow::Result<()> {
+        match self.methods.iter().find(|wanted| !known.contains(&wanted.as_str())) {
+            Some(unknown) => anyhow::bail!("no method {unknown} in this experiment: it has {}", known.join(", ")),
+            None => Ok(()),
+        }
+    }
+
     /// What was asked for and has no meaning here is an error: nobody should believe that it was done.
     fn check(&self) -> anyhow::Result<()> {
         let refuse = |given: bool, name: &str, why: &str| match given {
             true => Err(anyhow::anyhow!("--{name}: {why}")),
             false => Ok(()),
         };
-        if self.experiment == Experiment::Landmarks {
-            let why = "landmarks are learned by the small network from drawn figures";
-            for (given, name) in [
-                (!self.tasks.is_empty(), "tasks"),
-                (self.full, "full"),
-                (self.network.is_some(), "network"),
-                (self.crop.is_some(), "crop"),
-                (self.batch.is_some(), "batch"),
-            ] {
-                refuse(given, name, why)?;
+        let given = [
+            (!self.tasks.is_empty(), "tasks"),
+            (self.steps.is_some(), "steps"),
+            (self.full, "full"),
+            (self.network.is_some(), "network"),
+            (self.crop.is_some(), "crop"),
+            (self.batch.is_some(), "batch"),
+        ];
+        let (without_meaning, why) = match self.experiment {
+            Experiment::Landmarks => (
+                &["tasks", "full", "network", "crop", "batch"][..],
+                "landmarks are learned by the small network from drawn figures",
+            ),
+            Experiment::Ownership => {
+                (&["steps", "full", "network", "crop", "batch"][..], "ownership trains no network")
             }
+            _ => (&[][..], ""),
+        };
+        for (is_given, name) in given {
+            refuse(is_given && without_meaning.contains(&name), name, why)?;
         }
         let vgg = matches!(self.network(), Choice::Vgg16 | Choice::Vgg19);
         refuse(self.weights.is_some() && !vgg, "weights", "only VGG networks have a trunk")?;
@@ -112,7 +167,7 @@ impl Arguments {
             "crop",
             "must be a multiple of 8 above 0",
         )?;
-        for (value, name) in [(self.batch() as u64, "batch"), (self.steps, "steps"), (self.seeds, "seeds")] {
+        for (value, name) in [(self.batch() as u64, "batch"), (self.length().steps, "steps"), (self.seeds, "seeds")] {
             refuse(value == 0, name, "must be above 0")?;
         }
         Ok(())
@@ -121,7 +176,7 @@ impl Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Experiment {
-    /// The losses that the paper compares.
+    /// The losses that the paper compares, as published and with the divergence of Poisson counts.
     Losses,
     /// What the parts of the plan are worth: fitted, fixed and true scales, with background and without.
     Plans,
@@ -131,138 +186,158 @@ enum Experiment {
     CutOffs,
     /// Joints of drawn figures, one channel each.
     Landmarks,
+    /// Which plan gives cells to the objects that they belong to, by masks, boxes and what was drawn.
+    Ownership,
 }
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = Arguments::parse();
+    let arguments = Arguments::parse();
     arguments.check()?;
-    let mut length = Length { steps: arguments.steps, epoch: 50 };
-    if arguments.tasks.is_empty() {
-        arguments.tasks = if arguments.quick { vec![Kind::Nuclei] } else { Kind::COMPARED.into() };
-    }
-    if arguments.quick {
-        length = Length { steps: 6, epoch: 3 };
-        arguments.seeds = 1;
-        arguments.out = arguments.out.join("quick");
-    }
     #[cfg(not(feature = "cuda"))]
     let device = splatport::Vulkan::best()?;
     #[cfg(feature = "cuda")]
     let device = splatport::Cuda::device(0)?;
-    let network = if cfg!(feature = "cuda") { "the same" } else { "the CPU" };
-    println!("losses on {}, network on {network}", device.name());
+    println!("{}, networks on {}", device.name(), if cfg!(feature = "cuda") { "the same" } else { "the CPU" });
+    let program = kept::digest(&std::env::current_exe()?)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let made_by = format!("splatport {version}, program of {program}\non {}\n", device.name());
 
-    let methods = match arguments.experiment {
-        Experiment::Losses => method::losses(),
-        Experiment::Plans => method::plans(),
-        Experiment::Discrepancies => method::discrepancies(),
-        Experiment::CutOffs => method::cut_offs(),
-        Experiment::Landmarks => return landmarks(&device, length, &arguments),
-    };
-    let chosen = chosen(&methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>(), &arguments.methods)?;
-    let methods: Vec<_> = methods.iter().map(|method| (method, chosen.contains(&method.name))).collect();
-    let (place, weights) = (Default::default(), arguments.weights.as_deref());
-    match arguments.network() {
-        Choice::Small => counting(&device, &methods, length, &arguments, || Ok(SmallDensity::new(&place))),
-        Choice::Transformer => counting(&device, &methods, length, &arguments, || Ok(TransformerDensity::new(&place))),
-        Choice::Vgg16 => counting(&device, &methods, length, &arguments, || vgg(VggDepth::Sixteen, weights)),
-        Choice::Vgg19 => counting(&device, &methods, length, &arguments, || vgg(VggDepth::Nineteen, weights)),
+    let runner = Runner { device, arguments: &arguments, made_by };
+    match arguments.experiment {
+        Experiment::Losses => runner.trained(method::losses()),
+        Experiment::Plans => runner.trained(method::plans()),
+        Experiment::Discrepancies => runner.trained(method::discrepancies()),
+        Experiment::CutOffs => runner.trained(method::cut_offs()),
+        Experiment::Landmarks => runner.landmarks(),
+        Experiment::Ownership => runner.ownership(),
     }
 }
 
-/// Those of these names, all without any.
-fn chosen(known: &[&str], names: &[String]) -> anyhow::Result<Vec<String>> {
-    if let Some(unknown) = names.iter().find(|wanted| !known.contains(&wanted.as_str())) {
-        anyhow::bail!("no method {unknown} in this experiment: it has {}", known.join(", "));
-    }
-    let wanted = |name: &&&str| names.is_empty() || names.iter().any(|wanted| wanted == **name);
-    Ok(known.iter().filter(wanted).map(|name| (*name).to_owned()).collect())
+/// What the experiments have in common.
+struct Runner<'a, R: CubeRuntime> {
+    device: Device<R>,
+    arguments: &'a Arguments,
+    /// Program and device.
+    made_by: String,
 }
 
-/// Makes the runs of the methods that are marked, and a table of them and of what is kept of the others.
-fn counting<N: Network, R: CubeRuntime>(
-    device: &Device<R>,
-    methods: &[(&Method, bool)],
-    length: Length,
-    arguments: &Arguments,
-    start: impl Fn() -> anyhow::Result<N>,
-) -> anyhow::Result<()> {
-    for kind in &arguments.tasks {
-        let task = kind.task(arguments.crops())?;
-        let network = arguments.network().to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
-        // Runs of other settings have another folder each; what they are says `made_by`.
-        let mut folder = arguments.out.clone();
-        if arguments.full {
-            folder.push("full");
+impl<R: CubeRuntime> Runner<'_, R> {
+    /// Trains the network that was asked for.
+    fn trained(&self, mut methods: Vec<Method>) -> anyhow::Result<()> {
+        self.arguments.check_methods(&methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>())?;
+        if self.arguments.quick {
+            methods = methods.into_iter().map(|method| method.fitted_in(3)).collect();
         }
-        if arguments.network() != Choice::Small {
-            folder.push(&network);
+        let (place, weights) = (Default::default(), self.arguments.weights.as_deref());
+        match self.arguments.network() {
+            Choice::Small => self.counting(&methods, || Ok(SmallDensity::new(&place))),
+            Choice::Transformer => self.counting(&methods, || Ok(TransformerDensity::new(&place))),
+            Choice::Vgg16 => self.counting(&methods, || vgg(VggDepth::Sixteen, weights)),
+            Choice::Vgg19 => self.counting(&methods, || vgg(VggDepth::Nineteen, weights)),
         }
-        folder.push(&task.name);
-        create(&folder)?;
-        let mut outcomes = Vec::new();
-        for (method, is_chosen) in methods {
-            let made_by = format!(
-                "splatport {}\nlosses on {}\n{network} network, weights {:?}, {} crops a step, {:?}\n{method:?}\n",
-                env!("CARGO_PKG_VERSION"),
-                device.name(),
-                arguments.weights,
-                arguments.batch(),
-                task.augmentation
-            );
-            let run = |seed| Run { method: &method.name, seed, length, folder: &folder, made_by: &made_by };
-            // Fitted when the first run needs it.
-            let mut prepared = None;
-            for seed in 1..=arguments.seeds {
-                let run = run(seed);
-                if let Some(outcome) = run.kept()? {
-                    outcomes.push(outcome);
-                } else if *is_chosen {
-                    let prepared = match &mut prepared {
-                        Some(prepared) => prepared,
-                        none => none.insert(method.prepare(device, &task)?),
-                    };
-                    let counting = Counting { prepared, task: &task, run, batch: arguments.batch() };
-                    outcomes.push(counting.outcome(&start)?);
-                }
+    }
+
+    fn counting<N: Network>(&self, methods: &[Method], start: impl Fn() -> anyhow::Result<N>) -> anyhow::Result<()> {
+        let arguments = self.arguments;
+        let network = name(arguments.network());
+        let weights = match &arguments.weights {
+            Some(file) => format!("a trunk of {}", kept::digest(file)?),
+            None => "random numbers".to_owned(),
+        };
+        for kind in arguments.tasks() {
+            let task = kind.task(arguments.crops())?;
+            // Runs of other settings have another folder each; what they are says `made_by`.
+            let full = arguments.full.then_some("full");
+            let large = (arguments.network() != Choice::Small).then_some(network.as_str());
+            let parts: Vec<_> = full.into_iter().chain(large).chain([task.name.as_str()]).collect();
+            let folder = arguments.folder(&parts)?;
+            let mut outcomes = Vec::new();
+            for method in methods {
+                let made_by = format!(
+                    "{}{network} network from {weights}, {} crops a step, {:?}\n{method:?}\n",
+                    self.made_by,
+                    arguments.batch(),
+                    task.augmentation
+                );
+                let prepare = || method.prepare(&self.device, &task);
+                outcomes.extend(self.outcomes(&method.name, &folder, &made_by, prepare, |prepared, run| {
+                    Counting { prepared, task: &task, run, batch: arguments.batch() }.outcome(&start)
+                })?);
             }
+            let table = table::write(&outcomes, &folder, &name(arguments.experiment))?;
+            println!("{}: peaks within {:.1} px\n{table}", task.name, task.radius);
         }
-        let name = arguments.experiment.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
-        println!("{}: peaks within {:.1} px\n{}", task.name, task.radius, table::write(&outcomes, &folder, &name)?);
+        Ok(())
     }
-    Ok(())
-}
 
-fn landmarks<R: CubeRuntime>(device: &Device<R>, length: Length, arguments: &Arguments) -> anyhow::Result<()> {
-    let folder = arguments.out.join("figures");
-    create(&folder)?;
-    let mut outcomes = Vec::new();
-    let chosen = chosen(&landmarks::METHODS, &arguments.methods)?;
-    for method in landmarks::METHODS {
-        let count = if arguments.quick { 4 } else { 64 };
-        let made_by = format!(
-            "splatport {}\nlosses on {}\n{count} figures to learn from\n",
-            env!("CARGO_PKG_VERSION"),
-            device.name()
-        );
+    fn landmarks(&self) -> anyhow::Result<()> {
+        let methods = landmarks::methods();
+        self.arguments.check_methods(&methods.each_ref().map(|(name, _)| *name))?;
+        let folder = self.arguments.folder(&["figures"])?;
+        let count = if self.arguments.quick { 4 } else { 64 };
+        let mut outcomes = Vec::new();
+        for (name, method) in &methods {
+            let made_by = format!("{}{}\n{method:?}\n", self.made_by, landmarks::settings(count));
+            let prepare = || Landmarks::prepare(&self.device, method, count);
+            outcomes.extend(self.outcomes(name, &folder, &made_by, prepare, Landmarks::outcome)?);
+        }
+        println!("{}", table::write(&outcomes, &folder, "landmarks")?);
+        Ok(())
+    }
+
+    /// Of a method with every seed: what its runs come to if it is chosen, else what is kept of them.
+    fn outcomes<P, O: Serialize + DeserializeOwned>(
+        &self,
+        method: &str,
+        folder: &Path,
+        made_by: &str,
+        prepare: impl Fn() -> anyhow::Result<P>,
+        make: impl Fn(&P, &Run<'_>) -> anyhow::Result<O>,
+    ) -> anyhow::Result<Vec<O>> {
+        let length = self.arguments.length();
+        let mut outcomes = Vec::new();
+        // Made when the first run needs it.
         let mut prepared = None;
-        for seed in 1..=arguments.seeds {
-            let run = Run { method, seed, length, folder: &folder, made_by: &made_by };
-            if let Some(outcome) = run.kept()? {
-                outcomes.push(outcome);
-            } else if chosen.iter().any(|name| name == method) {
+        for seed in 1..=self.arguments.seeds() {
+            let kept = Kept { folder, name: format!("{method}-{}-{seed}", length.steps), made_by };
+            let run = Run { method, seed, length, kept };
+            outcomes.extend(run.kept.outcome_or(self.arguments.is_chosen(method), || {
                 let prepared = match &mut prepared {
                     Some(prepared) => prepared,
-                    none => none.insert(Landmarks::prepare(device, method, count)?),
+                    none => none.insert(prepare()?),
                 };
-                outcomes.push(prepared.outcome(&run)?);
-            }
+                Ok(vec![make(prepared, &run)?])
+            })?);
         }
+        Ok(outcomes)
     }
-    println!("{}", table::write(&outcomes, &folder, "landmarks")?);
-    Ok(())
+
+    fn ownership(&self) -> anyhow::Result<()> {
+        let quick = self.arguments.quick;
+        let plans = ownership::plans(quick);
+        self.arguments.check_methods(&plans.iter().map(|(name, _)| *name).collect::<Vec<_>>())?;
+        let at_most = if quick { 1 } else { usize::MAX };
+        for kind in self.arguments.tasks() {
+            let folder = self.arguments.folder(&["ownership", &name(*kind)])?;
+            let mut outcomes = Vec::new();
+            for photo in ownership::photos(*kind, self.arguments.seeds(), quick).take(at_most) {
+                let photo = photo?;
+                let of_plan = |plan: &str| folder.join(format!("{}-{plan}.png", photo.name));
+                for (name, plan) in &plans {
+                    let made_by = format!("{}{plan:?} on {:?}\n", self.made_by, photo.grid);
+                    let kept = Kept { folder: &folder, name: format!("{}-{name}", photo.name), made_by: &made_by };
+                    let make = || photo.outcome(&self.device, (name, *plan), &of_plan(name));
+                    outcomes.extend(kept.outcome_or(self.arguments.is_chosen(name), make)?);
+                }
+                photo.overview(of_plan)?.save(folder.join(format!("{}.png", photo.name)))?;
+            }
+            println!("{}", ownership::write(&outcomes, &folder)?);
+        }
+        Ok(())
+    }
 }
 
-fn create(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())
+/// As the command line has it.
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -50,8 +50,8 @@ enum Gaussians {
 
 const SIGMA: f64 = 8.0;
 
-/// Bayesian loss's published constant, for a photo whose shorter side is 512 px: background and annotation weigh the same at
-/// `sqrt(512)` px from it.
+/// Bayesian loss's published constant, for a photo whose shorter side is 512 px: background and annotation weigh the
+/// same at `sqrt(512)` px from it.
 const BAYESIAN: Background = Background::Reciprocal { kappa: 1.0, side: Some(512.0) };
 
 /// The divergence of Poisson counts: why not the paper's L1 says EXPERIMENTS.md.
@@ -80,8 +80,8 @@ fn without_background(plan: Plan) -> Plan {
     Plan { kernel: KernelOptions { background: Background::None, ..plan.kernel }, ..plan }
 }
 
-/// An experiment: its methods. Those that compare transported mass with targets stand here with L1, as published, and with the
-/// divergence of Poisson counts, so that neither the plan nor the discrepancy gets the credit of the other.
+/// An experiment: its methods. Those that compare transported mass with targets stand here with L1, as published, and
+/// with the divergence of Poisson counts, so that neither the plan nor the discrepancy gets the credit of the other.
 pub fn losses() -> Vec<Method> {
     let heuristic = Plan { gaussians: Gaussians::Round, ..without_background(gst()) };
     let (paper, reference) = (of_profile(Profile::Paper), of_profile(Profile::Reference));
@@ -179,6 +179,14 @@ impl Method {
 
     fn plan(name: &str, plan: Plan) -> Self {
         Self::new(name, Kind::Plan(plan))
+    }
+
+    /// The same with so many steps of a fit at most.
+    pub fn fitted_in(mut self, steps: u32) -> Self {
+        if let Kind::Plan(Plan { gaussians: Gaussians::Fitted(options), .. }) = &mut self.kind {
+            options.solver = options.solver.at_most(steps);
+        }
+        self
     }
 
     /// What is done once.

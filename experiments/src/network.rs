@@ -7,7 +7,8 @@ use burn_core::module::AutodiffModule;
 use clap::ValueEnum;
 use splatport::burn::networks::{DensityNetwork, SmallDensity, TransformerDensity, VggDensity, VggDepth, VggTrunk};
 
-/// Where networks compute: on the GPU of the losses with CUDA, else on the CPU, since a software driver would be slower.
+/// Where networks compute: on the GPU of the losses with CUDA, else on the CPU, since a software driver would be
+/// slower.
 #[cfg(feature = "cuda")]
 type Computing = burn_cubecl::CubeBackend<splatport::CudaRuntime, f32, i32, u8>;
 #[cfg(not(feature = "cuda"))]

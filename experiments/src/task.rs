@@ -1,6 +1,6 @@
 //! What is learned from, and what is counted on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use splatport::{
@@ -12,12 +12,13 @@ use splatport::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// Nuclei of a time lapse, two frames to learn from and two later ones to count on: what options may be chosen on.
+    /// All five for `ownership`.
     Scratch,
-    /// The left half of one photo of cell nuclei to learn from, the right half to count on.
+    /// The left half of one photo of cell nuclei to learn from, the right half to count on. The whole for `ownership`.
     Nuclei,
     /// Aerial photos of three forests: one to learn from, one to choose the least mass of a peak, one to count on.
     Trees,
-    /// Drawn crowds, eight to learn from, eight others to count on.
+    /// Drawn crowds, eight to learn from, eight others to count on. As many as seeds for `ownership`.
     Crowds,
 }
 
@@ -74,8 +75,8 @@ impl Kind {
                 (vec![left.clone()], vec![left], vec![right], plain, [128; 2])
             }
             Self::Trees => {
-                // Crowns are 21 px wide in the first photo, 38 and 36 px in the others. It is cut because what is resized is the
-                // whole of a sample.
+                // Crowns are 21 px wide in the first photo, 38 and 36 px in the others. It is cut because what is
+                // resized is the whole of a sample.
                 let whole = open("trees_yell_528000_half.jpg")?;
                 let train = if crops.full { vec![whole] } else { whole.tiles([256, 256])? };
                 let (validate, test) = (open("trees_yell_541000.jpg")?, open("trees_osbs_029.png")?);
@@ -91,12 +92,12 @@ impl Kind {
         let radii = test.iter().flat_map(|sample| sample.scales.iter().flatten().map(|[a, b]| 2.0 * (a * b).sqrt()));
         let radii: Vec<f64> = radii.collect();
         let radius = (radii.iter().sum::<f64>() / radii.len().max(1) as f64).max(8.0);
-        let name = self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-        Ok(Task { name, train, validate, test, augmentation, tile, radius })
+        Ok(Task { name: crate::name(self), train, validate, test, augmentation, tile, radius })
     }
 }
 
-const CROWD: Crowd = {
+/// Crowds with large heads.
+pub const CROWD: Crowd = {
     let law = CountLaw { median: 60.0, spread: 0.4, range: [30, 150], empty: 0.0 };
     Crowd { size: [512, 384], law, least_head: 8.0, least_visible: 0.15, click_noise: 0.08 }
 };
@@ -105,8 +106,14 @@ fn crowd(seed: u64) -> splatport::Result<Sample> {
     Ok(CROWD.scene(seed)?.sample)
 }
 
-fn open(name: &str) -> splatport::Result<Sample> {
-    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data").join(name);
+/// The file of a shipped photo.
+pub fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data").join(name)
+}
+
+/// A shipped photo with its points.
+pub fn open(name: &str) -> splatport::Result<Sample> {
+    let photo = shipped(name);
     let points = photo.with_file_name(format!("{}_points.csv", photo.file_stem().unwrap_or_default().display()));
     Ok(Sample::new(Image::open(photo)?, Annotations::from_csv(points)?))
 }

@@ -8,8 +8,14 @@ use std::{
     time::Duration,
 };
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_splatport-experiments");
+
 fn quick(arguments: &[&str], out: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_splatport-experiments"));
+    quick_by(PROGRAM.as_ref(), arguments, out)
+}
+
+fn quick_by(program: &Path, arguments: &[&str], out: &Path) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).args(["--quick", "--out"]).arg(out).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -74,6 +80,18 @@ fn killed_and_resumed() {
     assert_eq!(table(killed.join("quick/nuclei/losses.csv")), rows);
     let other = said(quick(&["losses", "--methods", "gst", "--batch", "2"], &killed)).expect_err("another batch");
     assert!(other.contains("gst-6-1 was made by") && other.contains("4 crops a step"), "{other}");
+    // Nor what another program made, be it that nothing but a byte at its end is different.
+    #[cfg(target_os = "linux")]
+    {
+        use std::io::Write as _;
+
+        let program = whole.join("program");
+        fs::copy(PROGRAM, &program).expect("copy");
+        fs::OpenOptions::new().append(true).open(&program).and_then(|mut file| file.write_all(b"x")).expect("append");
+        let other = said(quick_by(&program, &["losses", "--methods", "gst"], &killed)).expect_err("another program");
+        let bytes = format!("program of {} bytes", fs::metadata(PROGRAM).expect("program").len());
+        assert!(other.contains("gst-6-1 was made by") && other.contains(&bytes), "{other}");
+    }
     fs::remove_dir_all(whole).and(fs::remove_dir_all(killed)).expect("clean");
 }
 
@@ -88,9 +106,12 @@ fn full_settings() {
     let rows = table(folder.join("losses.csv"));
     assert!(rows.len() == 2 && all_finite(&rows, 3), "{rows:?}");
     let made_by = fs::read_to_string(folder.join("gst-6-1.made-by.txt")).expect("file");
-    for part in
-        ["small network", "1 crops a step", "resize: [0.75, 1.25], crop: 64, flip: 0.5, grey: 0.12", "Recommended"]
-    {
+    for part in [
+        "CRC-32",
+        "small network from random numbers, 1 crops a step",
+        "resize: [0.75, 1.25], crop: 64, flip: 0.5, grey: 0.12",
+        "Recommended",
+    ] {
         assert!(made_by.contains(part), "{part}: {made_by}");
     }
     fs::remove_dir_all(out).expect("clean");
@@ -101,6 +122,7 @@ fn arguments_without_a_meaning_are_refused() {
     for (arguments, part) in [
         (&["landmarks", "--network", "vgg16"][..], "--network: landmarks"),
         (&["landmarks", "--tasks", "trees"], "--tasks: landmarks"),
+        (&["ownership", "--batch", "2"], "--batch: ownership"),
         (&["losses", "--steps", "7"], "--steps"),
         (&["losses", "--seeds", "2"], "--seeds"),
         (&["losses", "--crop", "100"], "--crop: must be a multiple of 8"),
@@ -113,19 +135,79 @@ fn arguments_without_a_meaning_are_refused() {
     }
 }
 
-/// Experiments that share a method share its run; of another number of steps there is another.
+/// Every method of every experiment that counts. Experiments that share a method share its run.
 #[test]
-fn other_experiments() {
-    let out = folder("others");
-    let plans = ["plans", "--methods", "gst,true", "--tasks", "trees"];
-    let parts = ["discrepancies", "--methods", "gst", "--tasks", "trees"];
-    let cut_offs = ["cut-offs", "--methods", "gst", "--tasks", "trees"];
-    for (arguments, count) in [(&plans[..], 3), (&parts, 2), (&cut_offs, 2)] {
-        assert!(quick(arguments, &out).status().expect("run").success(), "{arguments:?}");
-        let rows = table(out.join("quick/trees").join(arguments[0]).with_extension("csv"));
-        assert_eq!(rows.len(), count, "{rows:?}");
-        assert!(all_finite(&rows, 3));
+fn every_method() {
+    let out = folder("every");
+    let mut gst = Vec::new();
+    for (experiment, count) in [("losses", 16), ("plans", 7), ("discrepancies", 12), ("cut-offs", 14)] {
+        let arguments = [experiment, "--tasks", "scratch", "--crop", "64", "--batch", "1"];
+        said(quick(&arguments, &out)).unwrap_or_else(|error| panic!("{experiment}: {error}"));
+        let text = fs::read_to_string(out.join(format!("quick/scratch/{experiment}.csv"))).expect("table");
+        let rows: Vec<_> = text.lines().map(str::to_owned).collect();
+        assert_eq!(rows.len(), 1 + count, "{text}");
+        assert!(all_finite(&rows, 3), "{text}");
+        gst.extend(rows.into_iter().filter(|row| row.starts_with("scratch,gst,")));
     }
+    // To the time that it took.
+    assert!(gst.len() == 4 && gst.iter().all(|row| *row == gst[0]), "{gst:?}");
+    fs::remove_dir_all(out).expect("clean");
+}
+
+#[test]
+fn other_photos_and_another_network() {
+    let out = folder("others");
+    let small = ["--crop", "64", "--batch", "1"];
+    let photos = ["plans", "--methods", "true", "--tasks", "trees,crowds"];
+    let transformer = ["losses", "--methods", "l2", "--tasks", "scratch", "--network", "transformer"];
+    for (arguments, tables) in [
+        (&photos[..], &["trees/plans.csv", "crowds/plans.csv"][..]),
+        (&transformer, &["transformer/scratch/losses.csv"]),
+    ] {
+        said(quick(&[arguments, &small].concat(), &out)).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        for name in tables {
+            let rows = table(out.join("quick").join(name));
+            assert!(rows.len() == 2 && all_finite(&rows, 3), "{name}: {rows:?}");
+        }
+    }
+    fs::remove_dir_all(out).expect("clean");
+}
+
+/// Masks of eight and of sixteen bits, boxes, and what was drawn.
+#[test]
+fn ownership_of_every_plan() {
+    let out = folder("ownership");
+    let arguments = ["ownership", "--tasks", "nuclei,scratch,trees,crowds"];
+    said(quick(&arguments, &out)).expect("ownership");
+    let read =
+        |kind: &str, name: &str| fs::read_to_string(out.join("quick/ownership").join(kind).join(name)).expect("file");
+    let photos = [
+        ("nuclei", "nuclei", "nuclei_dsb2018"),
+        ("scratch", "scratch", "scratch_t00"),
+        ("trees", "trees-osbs", "trees_osbs_029"),
+        ("crowds", "crowds", "crowd_1"),
+    ];
+    for (kind, set, photo) in photos {
+        let (rows, means) = (read(kind, "ownership.csv"), read(kind, "means.csv"));
+        // Seven cut-offs of all plans but one.
+        assert_eq!((rows.lines().count(), means.lines().count()), (1 + 9 * 7 + 1, 1 + 9 * 7 + 1), "{rows}");
+        let iou = |row: &str| row.rsplit(',').next().expect("field").parse::<f64>().expect("number");
+        let best = rows.lines().skip(1).max_by(|a, b| iou(a).total_cmp(&iou(b))).expect("rows");
+        // An ellipse ends at two of its standard deviations.
+        assert!(best.starts_with(&format!("{set},{photo},true,2.0,")), "{rows}");
+        assert!(read(kind, &format!("{set}.svg")).contains("</svg>"));
+        let folder = out.join("quick/ownership").join(kind);
+        assert!(folder.join(photo).with_extension("png").exists(), "{photo}");
+    }
+
+    // Only what is missing is made again.
+    let tables = || photos.map(|(kind, ..)| (read(kind, "ownership.csv"), read(kind, "means.csv")));
+    let before = tables();
+    fs::remove_file(out.join("quick/ownership/crowds/crowd_1-sigma-4.outcome.csv")).expect("remove");
+    let again = said(quick(&arguments, &out)).expect("ownership");
+    let made: Vec<_> = again.lines().filter(|line| line.contains('[')).collect();
+    assert!(matches!(made[..], [line] if line.starts_with("crowd_1 ") && line.contains(" sigma-4 ")), "{again}");
+    assert_eq!(tables(), before);
     fs::remove_dir_all(out).expect("clean");
 }
 
@@ -136,6 +218,10 @@ fn landmarks_of_every_method() {
     let rows = table(out.join("quick/figures/landmarks.csv"));
     assert_eq!(rows.len(), 5, "{rows:?}");
     assert!(all_finite(&rows, 1));
+    let made_by = fs::read_to_string(out.join("quick/figures/hdm-style-6-1.made-by.txt")).expect("file");
+    for part in ["CRC-32", "4 figures to learn from, 4 a step", "size: [128, 160]", "Transport(HeatmapTransport"] {
+        assert!(made_by.contains(part), "{part}: {made_by}");
+    }
     fs::remove_dir_all(out).expect("clean");
 }
 

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::{Context, Result, bail};
-use splatport::{
-    GaussianTable, Grid, Image, Pixels,
-    data::{CountLaw, Crowd, Sample},
-    kernel::Owners,
-};
+use anyhow::{Context as _, bail};
+use splatport::{GaussianTable, Grid, Image, Pixels, data::Sample, kernel::Owners};
+
+use crate::task::{self, Kind};
 
 /// Photos with more pixels than this are scored at every second pixel.
 const LARGE: u32 = 600_000;
@@ -16,37 +14,68 @@ const LARGE: u32 = 600_000;
 pub struct Photo {
     pub name: String,
     /// What its results are averaged with.
-    pub set: String,
+    pub set: &'static str,
     pub sample: Sample,
     pub grid: Grid,
     /// Annotation that every cell's centre shows; none for the background.
     pub truth: Vec<Option<u32>>,
 }
 
+/// The photos of a kind: the shipped ones with the masks beside them or with ellipses in their boxes, or a crowd for
+/// each seed from 1. One cell a pixel, of large photos every second pixel; every fourth where it is only whether it
+/// runs.
+pub fn photos(kind: Kind, seeds: u64, quick: bool) -> impl Iterator<Item = anyhow::Result<Photo>> {
+    let (shipped, crowds): (&[_], _) = match kind {
+        Kind::Nuclei => (&[("nuclei", "nuclei_dsb2018.png")], 0),
+        Kind::Scratch => (&SCRATCH, 0),
+        Kind::Trees => (&TREES, 0),
+        Kind::Crowds => (&[], seeds),
+    };
+    shipped
+        .iter()
+        .map(move |(set, file)| Photo::shipped(set, file, quick))
+        .chain((1..=crowds).map(move |seed| Photo::crowd(seed, quick)))
+}
+
+const SCRATCH: [(&str, &str); 5] = [
+    ("scratch", "scratch_t00.png"),
+    ("scratch", "scratch_t01.png"),
+    ("scratch", "scratch_t02.png"),
+    ("scratch", "scratch_t03.png"),
+    ("scratch", "scratch_t04.png"),
+];
+
+const TREES: [(&str, &str); 3] = [
+    ("trees-osbs", "trees_osbs_029.png"),
+    ("trees-541000", "trees_yell_541000.jpg"),
+    ("trees-528000", "trees_yell_528000_half.jpg"),
+];
+
 impl Photo {
-    /// A photo of a data set; its truth is the mask beside it, or the ellipses in its boxes; none without either.
-    pub fn of(name: String, sample: Sample, folder: &Path) -> Result<Option<Self>> {
-        let mask = folder.join(format!("{name}_mask.png"));
+    fn shipped(set: &'static str, file: &str, quick: bool) -> anyhow::Result<Self> {
+        let (sample, path) = (task::open(file)?, task::shipped(file));
+        let name = path.file_stem().unwrap_or_default().display().to_string();
+        let mask = path.with_file_name(format!("{name}_mask.png"));
         let owners = match &sample.scales {
             _ if mask.is_file() => masked(&sample, &mask)?,
             Some(scales) => boxed(&sample, scales),
-            None => return Ok(None),
+            None => bail!("{}: neither a mask nor boxes", path.display()),
         };
-        let set = name.split("_t0").next().unwrap_or(&name).to_owned();
-        Ok(Some(Self::new(name, set, sample, owners)))
+        Ok(Self::new(name, set, sample, owners, quick))
     }
 
-    /// A synthetic crowd of large heads.
-    pub fn crowd(seed: u64) -> Result<Self> {
-        let law = CountLaw { median: 60.0, spread: 0.4, range: [30, 150], empty: 0.0 };
-        let crowd = Crowd { size: [512, 384], law, least_head: 8.0, ..Crowd::default() };
-        let scene = crowd.scene(seed)?;
-        Ok(Self::new(format!("crowd_{seed}"), "crowd".into(), scene.sample, scene.owners))
+    fn crowd(seed: u64, quick: bool) -> anyhow::Result<Self> {
+        let scene = task::CROWD.scene(seed)?;
+        Ok(Self::new(format!("crowd_{seed}"), "crowds", scene.sample, scene.owners, quick))
     }
 
-    fn new(name: String, set: String, sample: Sample, owners: Vec<Option<u32>>) -> Self {
+    fn new(name: String, set: &'static str, sample: Sample, owners: Vec<Option<u32>>, quick: bool) -> Self {
         let [width, height] = [sample.image.width(), sample.image.height()];
-        let stride = if width * height > LARGE { 2 } else { 1 };
+        let stride = match quick {
+            true => 4,
+            false if width * height > LARGE => 2,
+            false => 1,
+        };
         let grid = Grid::strided(&sample.image, stride);
         let pixel = |cell| {
             let [x, y] = grid.centre(cell).map(|v| v as u32);
@@ -57,7 +86,7 @@ impl Photo {
     }
 
     /// Mean IoU of what is owned with the true objects.
-    pub fn iou(&self, owners: &Owners) -> Result<f64> {
+    pub fn iou(&self, owners: &Owners) -> anyhow::Result<f64> {
         let labels: Vec<u32> = self.truth.iter().map(|owner| owner.unwrap_or(u32::MAX)).collect();
         let label_of: Vec<u32> = (0..self.sample.annotations.len() as u32).collect();
         owners.mean_iou(&labels, &label_of)?.context("no object has a cell")
@@ -92,7 +121,7 @@ fn shape(places: &[[f64; 2]]) -> [f64; 3] {
 }
 
 /// Owners from a picture of ids, of which the column `label` says whose they are.
-fn masked(sample: &Sample, mask: &Path) -> Result<Vec<Option<u32>>> {
+fn masked(sample: &Sample, mask: &Path) -> anyhow::Result<Vec<Option<u32>>> {
     let picture = Image::open(mask)?;
     let ids: Vec<u32> = match picture.pixels() {
         Pixels::U8(ids) => ids.iter().map(|&id| id.into()).collect(),
