@@ -43,8 +43,8 @@ pub struct Run {
     /// JOB_COMPLETION_INDEX (of JOB_COMPLETIONS); else everything.
     #[arg(long)]
     shard: Option<Shard>,
-    /// Replace results of another photo, recipe or version, and damaged ones, which otherwise are an error; what this command would
-    /// write is kept, so that it goes on too where it was.
+    /// Replace results of another photo, recipe or version, and damaged ones, which otherwise are an error: kernels too
+    /// where no --stride asks for any. What this command would write is kept, so that it goes on too where it was.
     #[arg(long)]
     force: bool,
     /// The format of the results.

@@ -8,7 +8,7 @@ use std::fmt::{self, Display};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use minijinja::{Environment, context};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use splatport::{CsrTable, Device, Image, Precision, Runtime, write_whole};
 use self::photo::{Cells, Photo};
 use crate::answer::Answer;
 use crate::authors::{self, authors};
-use crate::dataset::{Entry, Manifest, Outputs};
+use crate::dataset::{Entry, Manifest, OTHER_GAUSSIANS, Outputs, result};
 use crate::device::{DeviceArgs, Job};
 use crate::folder::has_ending;
 use crate::options::{FitArgs, TABLES, ending, points};
@@ -92,8 +92,9 @@ impl Job for Show<'_> {
         let photo = |entry: &Entry| -> Result<Photo> {
             let gaussians = result(results, &entry.id, Outputs::gaussians);
             let gaussians = gaussians.context("no results: `splatport run` makes them")?;
-            let cells = match result(results, &entry.id, Outputs::kernel) {
-                Some(path) => Cells::Stored(CsrTable::open(path)?),
+            let kernel = result(results, &entry.id, Outputs::kernel);
+            let cells = match kernel.as_ref().map(CsrTable::open).transpose()? {
+                Some(kernel) => Cells::Stored(kernel),
                 None => Cells::Built(report.stride),
             };
             stored(device, &manifest.locate(&entry.photo), &gaussians, &entry.id, cells)
@@ -102,12 +103,6 @@ impl Job for Show<'_> {
             |entry: &Entry| photo(entry).unwrap_or_else(|error| Photo::missing(&entry.id, format!("{error:#}")));
         Ok((shown.map(photo).collect(), manifest.entries.len()))
     }
-}
-
-/// A photo's file in a folder of results, if it is there.
-fn result(folder: &Path, id: &str, file: fn(&Outputs, &str) -> PathBuf) -> Option<PathBuf> {
-    let mut files = TABLES.iter().map(|ending| file(&Outputs { folder: folder.to_owned(), ending }, id));
-    files.find(|path| path.exists())
 }
 
 /// A photo whose Gaussians are in a file.
@@ -120,7 +115,16 @@ fn stored<R: Runtime, P: Precision>(
 ) -> Result<Photo> {
     let image = Image::open(photo)?;
     let table = authors::gaussians(path, &image)?;
-    let fit = Origin::read(&table.origin).and_then(|origin| origin.fit).unwrap_or_default();
+    let origin = Origin::read(&table.origin);
+    if let Cells::Stored(kernel) = &cells {
+        let own = match (Origin::read(&kernel.origin), &origin) {
+            (Some(kernel), Some(gaussians)) => kernel.belongs_to(gaussians),
+            // What another program says is compared as it is.
+            _ => kernel.origin == table.origin,
+        };
+        ensure!(own, "the kernel is {OTHER_GAUSSIANS}");
+    }
+    let fit = origin.and_then(|origin| origin.fit).unwrap_or_default();
     Photo::of(id, &image, &pictures::splat(device, &table, &image)?, &fit, cells)
 }
 
