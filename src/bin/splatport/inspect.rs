@@ -11,7 +11,7 @@ use splatport::{Annotations, CsrTable, DensityTable, GaussianTable, Image, Table
 
 use crate::answer::Answer;
 use crate::authors::PhotoArgs;
-use crate::options::size;
+use crate::options::{points, size};
 
 /// Tell what a file holds: a photo, points, Gaussians, a kernel or a density.
 #[derive(Args)]
@@ -54,7 +54,7 @@ fn read(path: &Path, of_authors: &PhotoArgs) -> Result<Content> {
             Ok(points) => Ok(annotations(&points)),
             Err(_) => density(&DensityTable::open(path)?),
         },
-        _ => Ok(annotations(&Annotations::open(path)?)),
+        _ => Ok(annotations(&points(path)?)),
     }
 }
 
