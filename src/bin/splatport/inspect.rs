@@ -41,6 +41,7 @@ impl Inspect {
 }
 
 fn read(path: &Path, of_authors: &PhotoArgs) -> Result<Content> {
+    of_authors.authors(path)?;
     let ending = path.extension().map(|ending| ending.to_ascii_lowercase()).unwrap_or_default();
     match ending.to_str() {
         Some("png" | "jpg" | "jpeg") => photo(Image::open(path)?),

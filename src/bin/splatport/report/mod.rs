@@ -20,7 +20,7 @@ use crate::authors::{self, authors};
 use crate::dataset::{Entry, Manifest, OTHER_GAUSSIANS, Outputs, result};
 use crate::device::{DeviceArgs, Job};
 use crate::folder::has_ending;
-use crate::options::{FitArgs, TABLES, ending, points};
+use crate::options::{FitArgs, TABLES, ending, points, wrong_usage};
 use crate::origin::Origin;
 use crate::pictures;
 
@@ -34,10 +34,10 @@ pub struct Report {
     #[arg(short, long, requires = "results", conflicts_with = "input")]
     manifest: Option<PathBuf>,
     /// The folder of the results, as `splatport run` wrote it.
-    #[arg(short, long)]
+    #[arg(short, long, requires = "manifest", conflicts_with = "input")]
     results: Option<PathBuf>,
     /// Photos of the data set that are shown at most, the first of the manifest.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, conflicts_with = "input")]
     most: usize,
     /// Where to write the page.
     #[arg(short, long, value_parser = ending(&["html"]))]
@@ -54,6 +54,9 @@ pub struct Report {
 impl Report {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
+        if self.fit.asked() && self.input.get(1).is_none_or(|path| is_stored(path)) {
+            return Err(wrong_usage("--profile and --steps are of a fit: these Gaussians are fitted already").into());
+        }
         let (photos, of) = self.device.clone().run(Show(&self))?;
         let mut environment = Environment::new();
         // The name's ending makes every value's text safe in HTML.
@@ -80,7 +83,7 @@ impl Job for Show<'_> {
         let (Some(manifest), Some(results)) = (&report.manifest, &report.results) else {
             let (photo, path) = (&report.input[0], &report.input[1]);
             let id = photo.file_stem().unwrap_or_default().to_string_lossy();
-            if authors(path) || has_ending(path, TABLES) {
+            if is_stored(path) {
                 return Ok((vec![stored(device, photo, path, &id, Cells::Built(report.stride))?], 1));
             }
             let (image, points) = (Image::open(photo)?, points(path)?);
@@ -103,6 +106,11 @@ impl Job for Show<'_> {
             |entry: &Entry| photo(entry).unwrap_or_else(|error| Photo::missing(&entry.id, format!("{error:#}")));
         Ok((shown.map(photo).collect(), manifest.entries.len()))
     }
+}
+
+/// Whether a file is of Gaussians, not of points.
+fn is_stored(path: &Path) -> bool {
+    authors(path) || has_ending(path, TABLES)
 }
 
 /// A photo whose Gaussians are in a file.
