@@ -20,8 +20,8 @@ const UNPACKED: u64 = 64 << 20;
 /// Cells and structures inside one another; the deepest known file of points has three.
 const NESTING: usize = 16;
 
-/// Cells, fields and names of fields in a file, all together: points need a handful. Each takes a tenth of a kilobyte in memory, and as
-/// little as a byte of what a file unpacks to.
+/// Cells, fields and names of fields in a file, all together: points need a handful. Each takes a tenth of a kilobyte
+/// in memory, and as little as a byte of what a file unpacks to.
 const PARTS: usize = 1 << 20;
 
 /// The longest name of a field with the zero at its end, bytes: MATLAB's.

@@ -36,8 +36,9 @@ pub(super) fn header(reader: impl Read) -> Result<NpyHeader, Reason> {
         .map_err(|error| format!("not a NumPy array: {}", first_line(&error.to_string())))
 }
 
-/// The bytes of a header that npyz can be given: npyz 0.9.1 takes memory for the length that a header claims, and py_literal 0.4.0 reads
-/// what is in a bracket twice, in a brace three times, so that time and stack grow without bounds with the depth.
+/// The bytes of a header that npyz can be given: npyz 0.9.1 takes memory for the length that a header claims, and
+/// py_literal 0.4.0 reads what is in a bracket twice, in a brace three times, so that time and stack grow without
+/// bounds with the depth.
 fn bounded(mut reader: impl Read) -> Result<Vec<u8>, Reason> {
     let mut bytes = Vec::new();
     let mut read = |bytes: &mut Vec<u8>, length: usize| {

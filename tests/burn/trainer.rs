@@ -58,10 +58,15 @@ macro_rules! train {
     }};
 }
 
-/// What a trainer's network makes of a photo.
-fn parameters<B: AutodiffBackend, M: DensityNetwork<B>, O>(trainer: &Trainer<M, O, LinearLrScheduler>) -> Vec<f64> {
+/// What a network makes of a photo.
+fn seen<B: AutodiffBackend>(network: &impl DensityNetwork<B>) -> Vec<f64> {
     let photo = Tensor::from_data(TensorData::new(numbers(3 * 32 * 48), [1, 3, 32, 48]), &Default::default());
-    trainer.network().density(photo).into_data().iter::<f64>().collect()
+    network.density(photo).into_data().iter::<f64>().collect()
+}
+
+/// What a trainer's network does.
+fn parameters<B: AutodiffBackend, M: DensityNetwork<B>, O>(trainer: &Trainer<M, O, LinearLrScheduler>) -> Vec<f64> {
+    seen(trainer.network())
 }
 
 /// A trainer that is thrown away two steps after its checkpoint, and another one, of another seed, that takes the checkpoint up.
@@ -344,6 +349,98 @@ fn nor_does_a_gradient() {
     refuses!(of(SmallDensity::<Same>::new(&Default::default()), 3), &broken, "gradients of step");
 }
 
+/// Epochs of two steps and these errors, until patience ends; the errors that were measured.
+fn epochs(trainer: &mut Of<SmallDensity<Cpu>>, loss: &Loss<R>, errors: &[f64]) -> Vec<f64> {
+    let mut measured = Vec::new();
+    for &mae in errors {
+        if trainer.is_over() {
+            break;
+        }
+        train!(trainer, loss, 2);
+        let (steps, rate) = (trainer.steps(), trainer.rate());
+        trainer.finish(Epoch { steps, rate, loss: 1.0, mae, rmse: 4.0 });
+        measured.push(mae);
+    }
+    measured
+}
+
+#[test]
+fn training_stops_early_and_keeps_the_best_network() {
+    let loss = crop(48, 32, &[[9.0, 9.5], [30.0, 20.0]]);
+    let errors = [3.0, 2.0, 2.5, 2.0, 1.0];
+    let start = small(3).patience(2);
+    assert_eq!(seen(start.best()), parameters(&start), "before the first epoch");
+    // To the best epoch and no further.
+    let mut best = start.clone();
+    epochs(&mut best, &loss, &errors[..2]);
+    let mut whole = start.clone();
+    assert_eq!(epochs(&mut whole, &loss, &errors), errors[..4], "an equal error is no better");
+    assert!(whole.is_over());
+    assert_eq!(seen(whole.best()), parameters(&best));
+    assert_ne!(parameters(&whole), parameters(&best));
+
+    // The same with an interruption behind the best epoch.
+    let mut first = start.clone();
+    epochs(&mut first, &loss, &errors[..3]);
+    let path = temporary("patient.safetensors", b"");
+    first.save(&path).expect("save");
+    let mut second = small(4).patience(2);
+    second.resume(&path, &Default::default()).expect("resume");
+    assert!(!second.is_over());
+    assert_eq!(seen(second.best()), parameters(&best));
+    assert_eq!(epochs(&mut second, &loss, &errors[3..]), errors[3..4]);
+    assert_eq!((seen(second.best()), parameters(&second)), (parameters(&best), parameters(&whole)));
+
+    // Whoever has no patience goes on with the network as it is; whoever asks for it too late is told.
+    let mut hasty = small(4);
+    hasty.resume(&path, &Default::default()).expect("resume");
+    assert_eq!((seen(hasty.best()), hasty.is_over()), (parameters(&first), false));
+    hasty.save(&path).expect("save");
+    let mut late = small(4).patience(2);
+    let error = late.resume(&path, &Default::default()).expect_err("no best network").to_string();
+    assert!(error.ends_with("patient.safetensors: array `best`: missing: the trainer had no patience"), "{error}");
+    assert_eq!(late.steps(), 0);
+}
+
+/// Without the check sum, which files of others lack, only the records themselves can be wrong.
+#[test]
+fn wrong_records_are_errors_or_sound() {
+    let loss = crop(48, 32, &[[9.0, 9.5]]);
+    let mut trainer = small(3).patience(1);
+    epochs(&mut trainer, &loss, &[1.0]);
+    let path = temporary("records.safetensors", b"");
+    trainer.save(&path).expect("save");
+    let mut whole = fs::read(&path).expect("file");
+    let sum = whole.windows(12).position(|text| text == b"__metadata__").expect("a check sum") - 1;
+    let length = whole[sum..].iter().position(|&byte| byte == b'}').expect("its end") + 2;
+    whole[sum..sum + length].fill(b' ');
+    fs::write(&path, &whole).expect("file");
+    small(4).resume(&path, &Default::default()).expect("no check sum");
+    let begin = 8 + u64::from_le_bytes(whole[..8].try_into().expect("eight bytes")) as usize;
+    // Names, lengths and types are told at the ends of the records, numbers in between; every byte of the ends has its
+    // turn.
+    let header = String::from_utf8_lossy(&whole[8..begin]).into_owned();
+    let ends = header.split("\"data_offsets\":[").skip(1).map(|text| text.split(',').next().expect("a place"));
+    let starts: Vec<usize> = ends.map(|text| begin + text.parse::<usize>().expect("a place")).collect();
+    let ends = starts.iter().flat_map(|&start| start..(start + 90).min(whole.len()));
+    let mut refused = 0;
+    for (n, at) in ends.chain((begin..whole.len()).step_by(997)).enumerate() {
+        let mut bytes = whole.clone();
+        bytes[at] = [bytes[at] ^ 1, 0xff, 0, bytes[at].wrapping_add(1)][n % 4];
+        fs::write(&path, &bytes).expect("file");
+        let mut other = small(4);
+        let before = parameters(&other);
+        if let Err(error) = other.resume(&path, &Default::default()) {
+            let text = error.to_string();
+            assert!(matches!(error, Error::Format { .. }), "{text}");
+            assert!(text.contains("records.safetensors") && !text.contains('\n'), "{text}");
+            assert_eq!((other.steps(), parameters(&other)), (0, before), "byte {at}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "every damaged file was read");
+}
+
 #[test]
 fn history_and_early_stop() {
     let mut trainer = small(3);
@@ -355,7 +452,7 @@ fn history_and_early_stop() {
     assert!(trainer.history().is_stale(2) && !trainer.history().is_stale(3));
 
     let path: PathBuf = temporary("history.csv", b"");
-    trainer.history().to_csv(&path).expect("csv");
+    trainer.history().save_csv(&path).expect("csv");
     let text = fs::read_to_string(&path).expect("file");
     assert_eq!(text.lines().take(2).collect::<Vec<_>>(), ["steps,rate,loss,mae,rmse", "0,0.5,1.0,3.0,4.0"]);
     assert_eq!(text.lines().count(), 5);
@@ -367,7 +464,7 @@ fn history_for_tensorboard() {
     let mut trainer = small(3);
     trainer.finish(Epoch { steps: 5, rate: 0.5, loss: 1.0, mae: 3.0, rmse: 4.0 });
     let path = temporary("run.tfevents", b"");
-    trainer.history().to_events(&path).expect("events");
+    trainer.history().save_events(&path).expect("events");
     let version = "0f000000000000006d532b091a0d627261696e2e4576656e743a32fc985129";
     let epoch = "3700000000000000e7e8ca5910052a330a0b0a0472617465150000003f0a0b0a046c6f7373150000803f0a0a0a036d6165150000\
                  40400a0b0a04726d73651500008040050c5f94";
