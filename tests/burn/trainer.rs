@@ -1,6 +1,11 @@
 //! The trainer: interruption, damage, early stop, progress.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use burn_core as burn;
 use burn_core::{
@@ -18,6 +23,7 @@ use burn_optim::{
 };
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use rand::Rng;
+use serde_json::Value;
 use splatport::{
     Buffer, Device, Error, Loss, Single,
     burn::{
@@ -402,7 +408,31 @@ fn training_stops_early_and_keeps_the_best_network() {
     assert_eq!(late.steps(), 0);
 }
 
-/// Without the check sum, which files of others lack, only the records themselves can be wrong.
+/// The arrays of bytes of a checkpoint.
+fn parts(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(path).expect("file");
+    let (length, rest) = bytes.split_at(8);
+    let (header, data) = rest.split_at(u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize);
+    let header: BTreeMap<String, Value> = serde_json::from_slice(header).expect("a header");
+    let arrays = header.into_iter().filter(|(name, _)| name != "__metadata__");
+    let place = |array: &Value, end: usize| array["data_offsets"][end].as_u64().expect("a place") as usize;
+    arrays.map(|(name, array)| (name, data[place(&array, 0)..place(&array, 1)].to_vec())).collect()
+}
+
+/// Writes them without a check sum, which files of others lack: only the records themselves can be wrong.
+fn write_parts(path: &Path, parts: &BTreeMap<String, Vec<u8>>) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, bytes) in parts {
+        let place = [data.len(), data.len() + bytes.len()];
+        let array = serde_json::json!({"dtype": "U8", "shape": [bytes.len()], "data_offsets": place});
+        header.insert(name.clone(), array);
+        data.extend(bytes);
+    }
+    let header = Value::Object(header).to_string();
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat();
+    fs::write(path, bytes).expect("file");
+}
+
 #[test]
 fn wrong_records_are_errors_or_sound() {
     let loss = crop(48, 32, &[[9.0, 9.5]]);
@@ -410,35 +440,59 @@ fn wrong_records_are_errors_or_sound() {
     epochs(&mut trainer, &loss, &[1.0]);
     let path = temporary("records.safetensors", b"");
     trainer.save(&path).expect("save");
-    let mut whole = fs::read(&path).expect("file");
-    let sum = whole.windows(12).position(|text| text == b"__metadata__").expect("a check sum") - 1;
-    let length = whole[sum..].iter().position(|&byte| byte == b'}').expect("its end") + 2;
-    whole[sum..sum + length].fill(b' ');
-    fs::write(&path, &whole).expect("file");
+    let whole = parts(&path);
+    write_parts(&path, &whole);
     small(4).resume(&path, &Default::default()).expect("no check sum");
-    let begin = 8 + u64::from_le_bytes(whole[..8].try_into().expect("eight bytes")) as usize;
-    // Names, lengths and types are told at the ends of the records, numbers in between; every byte of the ends has its
-    // turn.
-    let header = String::from_utf8_lossy(&whole[8..begin]).into_owned();
-    let ends = header.split("\"data_offsets\":[").skip(1).map(|text| text.split(',').next().expect("a place"));
-    let starts: Vec<usize> = ends.map(|text| begin + text.parse::<usize>().expect("a place")).collect();
-    let ends = starts.iter().flat_map(|&start| start..(start + 90).min(whole.len()));
     let mut refused = 0;
-    for (n, at) in ends.chain((begin..whole.len()).step_by(997)).enumerate() {
-        let mut bytes = whole.clone();
-        bytes[at] = [bytes[at] ^ 1, 0xff, 0, bytes[at].wrapping_add(1)][n % 4];
-        fs::write(&path, &bytes).expect("file");
-        let mut other = small(4);
-        let before = parameters(&other);
-        if let Err(error) = other.resume(&path, &Default::default()) {
-            let text = error.to_string();
-            assert!(matches!(error, Error::Format { .. }), "{text}");
-            assert!(text.contains("records.safetensors") && !text.contains('\n'), "{text}");
-            assert_eq!((other.steps(), parameters(&other)), (0, before), "byte {at}");
-            refused += 1;
+    for (name, bytes) in &whole {
+        // Names, lengths and types are told at the beginning of a record, numbers behind it.
+        for (n, at) in (0..bytes.len().min(90)).chain((90..bytes.len()).step_by(997)).enumerate() {
+            let mut damaged = whole.clone();
+            let byte = &mut damaged.get_mut(name).expect("a part")[at];
+            *byte = [*byte ^ 1, 0xff, 0, byte.wrapping_add(1)][n % 4];
+            write_parts(&path, &damaged);
+            let mut other = small(4).patience(1);
+            let before = parameters(&other);
+            if let Err(error) = other.resume(&path, &Default::default()) {
+                let text = error.to_string();
+                assert!(matches!(error, Error::Format { .. }), "{text}");
+                assert!(text.contains("records.safetensors") && !text.contains('\n'), "{text}");
+                assert_eq!((other.steps(), parameters(&other)), (0, before), "byte {at} of {name}");
+                refused += 1;
+            }
         }
     }
     assert!(refused > 0, "every damaged file was read");
+}
+
+/// As many numbers as are wanted, of which one is the density's factor.
+#[derive(Module, Debug)]
+struct Several<B: Backend> {
+    factors: Vec<Scaled<B>>,
+}
+
+impl<B: Backend> DensityNetwork<B> for Several<B> {
+    fn density(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.factors[0].density(images)
+    }
+}
+
+/// Burn loads a list of one length into one of another by a panic.
+#[test]
+fn a_record_that_panics_is_an_error_of_the_file() {
+    let several = |count| of(Several { factors: vec![Scaled::<Cpu>::new(0.5, DType::F32); count] }, 3);
+    let (one, two) = (temporary("one-factor.safetensors", b""), temporary("two-factors.safetensors", b""));
+    several(1).save(&one).expect("save");
+    several(2).save(&two).expect("save");
+    // What says that it is of two factors has the record of one.
+    let mut mixed = parts(&two);
+    mixed.extend(parts(&one).into_iter().filter(|(name, _)| name == "network"));
+    write_parts(&two, &mixed);
+    let mut trainer = several(2);
+    let error = trainer.resume(&two, &Default::default()).expect_err("another length");
+    let expected = "two-factors.safetensors: array `network`: it cannot be loaded: standard error tells why";
+    assert!(matches!(error, Error::Format { .. }) && error.to_string().ends_with(expected), "{error}");
+    assert_eq!(trainer.network().factors.len(), 2);
 }
 
 #[test]
