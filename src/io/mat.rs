@@ -190,10 +190,11 @@ impl<'a> Bytes<'a> {
 
     /// Counts cells, fields or names.
     fn take(&self, count: usize) -> Result<(), Reason> {
-        match self.parts.get().checked_sub(count) {
-            Some(left) => Ok(self.parts.set(left)),
-            None => self.wrong(&format!("more than {PARTS} cells, fields and names in the file")),
-        }
+        let Some(left) = self.parts.get().checked_sub(count) else {
+            return self.wrong(&format!("more than {PARTS} cells, fields and names in the file"));
+        };
+        self.parts.set(left);
+        Ok(())
     }
 
     fn text(&mut self) -> Result<String, Reason> {
