@@ -9,6 +9,8 @@ use splatport_kernels::{
     cubecl::Runtime,
 };
 
+#[doc(hidden)]
+pub use checkpoint::check_checkpoint;
 pub use free_density::FreeDensity;
 
 use crate::{

@@ -7,8 +7,9 @@
 //! [`Group::launches`] uses it, for operations of few launches and nothing else.
 //!
 //! **Wall time** is taken around many calls and one `device.wait()` at their end; uploads come before. [`Group::stage`] uses
-//! it for operations that read back: there the host's part is part of what a user waits for. It is also what [`Clock::of`] falls back to where `profile` has no timestamps (CUDA in CubeCL 0.10: it waits for the device
-//! before and after and takes the wall time of that, which adds a wait to every call) or where they fail a check.
+//! it for operations that read back: there the host's part is part of what a user waits for. It is also what [`Clock::of`]
+//! falls back to where `profile` has no timestamps (CUDA in CubeCL 0.10: it waits for the device before and after and takes
+//! the wall time of that, which adds a wait to every call) or where they fail a check.
 
 use std::{
     fmt,

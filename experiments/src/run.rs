@@ -81,8 +81,8 @@ impl Run<'_> {
             let loss = sum / (end - first) as f64;
             let CountErrors { mae, rmse } = measure(learner.network())?;
             learner.finish(Epoch { steps: end, rate: learner.rate(), loss, mae, rmse });
-            learner.history().to_csv(self.kept.file("history.csv"))?;
-            learner.history().to_events(self.events()?)?;
+            learner.history().save_csv(self.kept.file("history.csv"))?;
+            learner.history().save_events(self.events()?)?;
             // Before the checkpoint: with a checkpoint there is always a time.
             kept::write(&self.kept.file("took.csv"), &[took])?;
             learner.save(self.kept.file("safetensors"))?;

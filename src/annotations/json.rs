@@ -8,6 +8,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{Annotations, Column};
 use crate::error::{Error, Result, check_length};
 
+/// The longest name of a keypoint, bytes: every joint of every person is told with its own.
+const LONGEST_NAME: usize = 256;
+
 /// What of COCO's `annotations/person_keypoints_*.json` is used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Coco {
@@ -51,6 +54,13 @@ impl Coco {
     /// Reads a file, its persons in the order of their photos.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file: Self = json(path)?;
+        for category in &file.categories {
+            if let Some(name) = category.keypoints.iter().find(|name| name.len() > LONGEST_NAME) {
+                let (id, length) = (category.id, name.len());
+                let reason = format!("the name of a keypoint takes {length} bytes, more than {LONGEST_NAME}");
+                return Err(Error::format(path, format!("category {id}: {reason}")));
+            }
+        }
         file.annotations.sort_by_key(|person| person.image_id);
         Ok(file)
     }

@@ -30,7 +30,7 @@ pub fn buffer<B: Backend, const D: usize, R: CubeRuntime, P: Precision>(
         return Ok(Buffer::from_handle(&shared.client, shared.handle, len)?);
     }
     let data = Tensor::<B, D>::from_primitive(TensorPrimitive::Float(primitive)).try_into_data().map_err(failed)?;
-    Ok(device.upload(&bytemuck::pod_collect_to_vec::<u8, P::Real>(data.as_bytes())))
+    Ok(device.try_upload("tensor", &bytemuck::pod_collect_to_vec::<u8, P::Real>(data.as_bytes()))?)
 }
 
 /// A tensor of the numbers of a buffer; the counterpart of [`buffer`](fn@buffer), which says when it copies: `B` is a backend without

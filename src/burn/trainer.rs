@@ -56,6 +56,9 @@ pub struct Trainer<M, O, S> {
     steps: u64,
     rate: f64,
     history: History,
+    patience: Option<usize>,
+    /// The network at the end of the best epoch, where there is a patience.
+    best: Option<M>,
     bar: ProgressBar,
 }
 
@@ -85,7 +88,29 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     /// A trainer that has not stepped yet; the schedule gives the learning rate of every step.
     pub fn new(network: M, optimizer: O, schedule: S, seed: u64) -> Self {
         let (history, bar) = (History::default(), ProgressBar::hidden());
-        Self { network, optimizer, schedule, seed, steps: 0, rate: 0.0, history, bar }
+        Self { network, optimizer, schedule, seed, steps: 0, rate: 0.0, history, patience: None, best: None, bar }
+    }
+
+    /// Early stop: training [is over](Self::is_over) after so many epochs, at least one, that were no better than one
+    /// before them, by their mean absolute error. The network of the best epoch is kept, here and in checkpoints, which
+    /// takes the room of one more.
+    ///
+    /// Asked for before the first epoch: what an earlier one's network was is not known any more.
+    #[must_use]
+    pub fn patience(self, epochs: usize) -> Self {
+        Self { patience: Some(epochs), ..self }
+    }
+
+    /// Whether the [patience](Self::patience) is at an end. It is the caller's loop that stops: a step is made all the
+    /// same.
+    pub fn is_over(&self) -> bool {
+        self.patience.is_some_and(|epochs| self.history.is_stale(epochs))
+    }
+
+    /// The network as it was at the end of the best epoch, the first of equal ones; as it is without
+    /// [patience](Self::patience) or before the first epoch's end.
+    pub fn best(&self) -> &M {
+        self.best.as_ref().unwrap_or(&self.network)
     }
 
     /// The network as it is.
@@ -115,8 +140,14 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     }
 
     /// Ends an epoch: what was measured becomes part of the history and of checkpoints.
-    pub fn finish(&mut self, epoch: Epoch) {
+    pub fn finish(&mut self, epoch: Epoch)
+    where
+        M: Clone,
+    {
         self.history.push(epoch);
+        if self.patience.is_some() && self.history.best() == Some(self.history.epochs().len() - 1) {
+            self.best = Some(self.network.clone());
+        }
     }
 
     /// Shows steps, the time that is left and the last step's loss on a bar, whose length is the number of steps that there will be;

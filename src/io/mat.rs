@@ -4,6 +4,7 @@
 //! a damaged structure twice for every level around it, and bounds neither the nesting nor what a compressed variable unpacks to.
 //! Format: "MAT-File Format", The MathWorks, chapter 1.
 
+use std::cell::Cell;
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
@@ -18,6 +19,13 @@ const UNPACKED: u64 = 64 << 20;
 
 /// Cells and structures inside one another; the deepest known file of points has three.
 const NESTING: usize = 16;
+
+/// Cells, fields and names of fields in a file, all together: points need a handful. Each takes a tenth of a kilobyte
+/// in memory, and as little as a byte of what a file unpacks to.
+const PARTS: usize = 1 << 20;
+
+/// The longest name of a field with the zero at its end, bytes: MATLAB's.
+const LONGEST_NAME: usize = 64;
 
 /// Types of elements.
 const MATRIX: u32 = 14;
@@ -42,7 +50,8 @@ pub(crate) enum Value {
 /// The variables of a file, in its order.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(String, Value)>, Reason> {
     let big = header(bytes)?;
-    let mut rest = Bytes { data: &bytes[HEADER..], at: HEADER, big };
+    let parts = &Cell::new(PARTS);
+    let mut rest = Bytes { data: &bytes[HEADER..], at: HEADER, big, parts };
     let (mut variables, mut room) = (Vec::new(), UNPACKED);
     while !rest.data.is_empty() {
         let at = rest.at;
@@ -50,7 +59,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(String, Value)>, Reason> {
         variables.push(match kind {
             COMPRESSED => {
                 let unpacked = unpack(body.data, &mut room).map_err(|reason| format!("byte {at}: {reason}"))?;
-                let mut inside = Bytes { data: &unpacked, at: 0, big };
+                let mut inside = Bytes { data: &unpacked, at: 0, big, parts };
                 inside.matrix(NESTING).map_err(|reason| format!("variable packed at byte {at}: {reason}"))?
             }
             MATRIX => body.variable(NESTING)?,
@@ -88,6 +97,8 @@ struct Bytes<'a> {
     /// Where they are, for errors.
     at: usize,
     big: bool,
+    /// How many more cells, fields and names there may be.
+    parts: &'a Cell<usize>,
 }
 
 impl<'a> Bytes<'a> {
@@ -112,7 +123,7 @@ impl<'a> Bytes<'a> {
         let Some(data) = body.filter(|_| small <= 4) else {
             return self.wrong(&format!("an element of {length} bytes does not fit"));
         };
-        let body = Bytes { data, at: self.at + start, big: self.big };
+        let body = Bytes { data, at: self.at + start, ..*self };
         let padded = if kind == COMPRESSED { length } else { length.next_multiple_of(8) };
         let used = if small == 0 { 8 + padded } else { 8 }.min(self.data.len());
         self.data = &self.data[used..];
@@ -173,7 +184,17 @@ impl<'a> Bytes<'a> {
         if count > self.data.len() / 8 {
             return self.wrong(&format!("{count} cells or fields do not fit"));
         }
+        self.take(count)?;
         (0..count).map(|_| Ok(self.matrix(nesting)?.1)).collect()
+    }
+
+    /// Counts cells, fields or names.
+    fn take(&self, count: usize) -> Result<(), Reason> {
+        let Some(left) = self.parts.get().checked_sub(count) else {
+            return self.wrong(&format!("more than {PARTS} cells, fields and names in the file"));
+        };
+        self.parts.set(left);
+        Ok(())
     }
 
     fn text(&mut self) -> Result<String, Reason> {
@@ -186,9 +207,10 @@ impl<'a> Bytes<'a> {
         let (_, length) = self.element()?;
         let length = length.word(0)? as usize;
         let (_, names) = self.element()?;
-        if length == 0 {
-            return names.wrong("names of fields without a length");
+        if length == 0 || length > LONGEST_NAME {
+            return names.wrong(&format!("names of fields of {length} bytes, not 1 to {LONGEST_NAME}"));
         }
+        names.take(names.data.len() / length)?;
         let text = |name: &[u8]| String::from_utf8_lossy(name).trim_end_matches('\0').to_owned();
         Ok(names.data.chunks_exact(length).map(text).collect())
     }

@@ -17,13 +17,53 @@ pub(crate) struct Array<'a> {
     data: &'a [u8],
 }
 
+/// What every file begins with.
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// The longest header, bytes: NumPy, too, reads none that is longer.
+const LONGEST_HEADER: usize = 10_000;
+
+/// The brackets that a header opens: of the dictionary and of the shape. Only records of fields have more.
+const BRACKETS: usize = 2;
+
 /// Reads a header, and no more than that.
 pub(super) fn header(reader: impl Read) -> Result<NpyHeader, Reason> {
+    let bytes = bounded(reader)?;
     // npyz 0.9.1 multiplies the shape unchecked, which panics in a debug build when a damaged
     // header claims more than 2^64 values.
-    catch_unwind(AssertUnwindSafe(|| NpyHeader::from_reader(reader)))
+    catch_unwind(AssertUnwindSafe(|| NpyHeader::from_reader(&bytes[..])))
         .map_err(|_| "not a NumPy array: the shape overflows".to_owned())?
         .map_err(|error| format!("not a NumPy array: {}", first_line(&error.to_string())))
+}
+
+/// The bytes of a header that npyz can be given: npyz 0.9.1 takes memory for the length that a header claims, and
+/// py_literal 0.4.0 reads what is in a bracket twice, in a brace three times, so that time and stack grow without
+/// bounds with the depth.
+fn bounded(mut reader: impl Read) -> Result<Vec<u8>, Reason> {
+    let mut bytes = Vec::new();
+    let mut read = |bytes: &mut Vec<u8>, length: usize| {
+        let read = reader.by_ref().take(length as u64).read_to_end(bytes);
+        read.map_err(|error| format!("not a NumPy array: {error}"))
+    };
+    read(&mut bytes, MAGIC.len() + 2)?;
+    // What is no header, or ends within one, npyz says itself.
+    if !bytes.starts_with(MAGIC) {
+        return Ok(bytes);
+    }
+    let start = bytes.len();
+    // Of two bytes in version 1, of four since.
+    let width = if bytes.get(MAGIC.len()) == Some(&1) { 2 } else { 4 };
+    read(&mut bytes, width)?;
+    let length = bytes[start..].iter().rev().fold(0, |length, &byte| length << 8 | byte as usize);
+    if length > LONGEST_HEADER {
+        return Err(format!("not a NumPy array: a header of {length} bytes, more than {LONGEST_HEADER}"));
+    }
+    let start = bytes.len();
+    read(&mut bytes, length)?;
+    match bytes[start..].iter().filter(|byte| matches!(byte, b'(' | b'[' | b'{')).count() {
+        0..=BRACKETS => Ok(bytes),
+        count => Err(format!("not an array of numbers or a text: its header opens {count} brackets")),
+    }
 }
 
 /// The bytes that the values of a header take.

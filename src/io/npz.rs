@@ -19,9 +19,6 @@ use super::format::{Axes, Entry, Input, Shaped, Values, matching, open_file};
 use super::npy::{self, Array, Reason};
 use crate::error::{Error, Result, Source};
 
-/// The longest header of version 1, with what stands before it, bytes. Only records of many fields have longer ones.
-const LONGEST_HEADER: u64 = 10 + 65_535;
-
 /// Writes a `.npz` file, whole or not at all.
 pub(super) fn write(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
     let bytes = packed(entries).map_err(|error| Error::write(path, error))?;
@@ -126,7 +123,7 @@ impl Npz {
             Err(ZipError::FileNotFound) => return Err("missing".to_owned()),
             Err(error) => return Err(error.to_string()),
         };
-        let header = npy::header(entry.by_ref().take(LONGEST_HEADER))?;
+        let header = npy::header(entry.by_ref())?;
         let shape = matching(header.shape(), expected)?;
         if header.order() == Order::Fortran && shape.len() > 1 {
             return Err("column-major order, expected row-major".to_owned());

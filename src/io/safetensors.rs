@@ -69,15 +69,20 @@ pub(crate) fn write_parts(path: &Path, parts: &[(&'static str, Vec<u8>)]) -> Res
     write_entries(path, &entries)
 }
 
-/// Reads arrays of bytes, and compares their check sum.
+/// Arrays of bytes, and a further one if it is there.
 #[cfg(feature = "burn")]
-pub(crate) fn read_parts<const N: usize>(path: &Path, names: [&str; N]) -> Result<[Vec<u8>; N]> {
+pub(crate) type Parts<const N: usize> = ([Vec<u8>; N], Option<Vec<u8>>);
+
+/// Reads arrays of bytes, and compares their check sum; the last of them only if it is there.
+#[cfg(feature = "burn")]
+pub(crate) fn read_parts<const N: usize>(path: &Path, names: [&str; N], further: &str) -> Result<Parts<N>> {
     let mut input = Safetensors::open(path)?;
     let mut parts = [const { Vec::new() }; N];
     for (part, name) in parts.iter_mut().zip(names) {
         *part = input.ascii(name)?;
     }
-    Ok(parts)
+    let further = input.has(further).then(|| input.ascii(further)).transpose()?;
+    Ok((parts, further))
 }
 
 fn tensor(entry: &Entry<'_>) -> Tensor {

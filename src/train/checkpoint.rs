@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use splatport_kernels::{HostReal, Precision, cubecl::Runtime};
+use splatport_kernels::{HostReal, Precision, Single, cubecl::Runtime};
 
-use super::{DensityModel, Parameter, Trainer};
+use super::{DensityModel, Trainer};
 use crate::{
     Error, Result,
     io::{
@@ -37,8 +37,47 @@ fn array<P: Precision>(file: &mut Safetensors, name: &str, length: usize, least:
 }
 
 /// Names of a parameter's three arrays.
-fn names<R: Runtime, P: Precision>(parameter: &Parameter<R, P>) -> [String; 3] {
-    [parameter.name.clone(), format!("adam.first.{}", parameter.name), format!("adam.second.{}", parameter.name)]
+fn names(parameter: &str) -> [String; 3] {
+    [parameter.to_owned(), format!("adam.first.{parameter}"), format!("adam.second.{parameter}")]
+}
+
+/// What a checkpoint holds.
+struct Saved<P: Precision> {
+    epochs: u32,
+    rate: f64,
+    /// Three for every parameter.
+    arrays: Vec<Vec<P::Real>>,
+}
+
+impl<P: Precision> Saved<P> {
+    /// Reads a file of parameters of these names and lengths.
+    fn read(path: &Path, parameters: &[(&str, usize)]) -> Result<Self> {
+        let mut file = Safetensors::open(path)?;
+        let epochs = file.u32s("epochs", &[Some(1)])?.values[0];
+        let rate = file.f64s("adam.rate", &[Some(1)])?.values[0];
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(file.wrong("adam.rate", &format!("[0] is {rate}")));
+        }
+        let wanted = 3 * parameters.len() + 2;
+        if file.len() != wanted {
+            return Err(Error::format(path, format!("expected {wanted} arrays, got {}", file.len())));
+        }
+        let mut arrays = Vec::with_capacity(3 * parameters.len());
+        for &(name, length) in parameters {
+            // Of the three only the mean of squares has a sign.
+            for (name, least) in names(name).into_iter().zip([f64::MIN, f64::MIN, 0.0]) {
+                arrays.push(array::<P>(&mut file, &name, length, least)?);
+            }
+        }
+        Ok(Self { epochs, rate, arrays })
+    }
+}
+
+/// Reads a checkpoint of parameters of these names and lengths without a device, as [`Trainer::resume`] does before it
+/// uploads.
+#[doc(hidden)]
+pub fn check_checkpoint(path: &Path, parameters: &[(&str, usize)]) -> Result<()> {
+    Saved::<Single>::read(path, parameters).map(|_| ())
 }
 
 impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
@@ -50,7 +89,7 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
         let mut arrays = Vec::new();
         for (parameter, state) in self.model.parameters().iter().zip(&self.states) {
             let buffers = [&parameter.values, &state.first, &state.second];
-            for (name, buffer) in names(parameter).into_iter().zip(buffers) {
+            for (name, buffer) in names(&parameter.name).into_iter().zip(buffers) {
                 arrays.push((name, buffer.read()?));
             }
         }
@@ -68,24 +107,10 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
     /// these can be, or the check sum that is not that of the arrays; the trainer is left as it was.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let mut file = Safetensors::open(path)?;
-        let epochs = file.u32s("epochs", &[Some(1)])?.values[0];
-        let rate = file.f64s("adam.rate", &[Some(1)])?.values[0];
-        if !(rate.is_finite() && rate > 0.0) {
-            return Err(file.wrong("adam.rate", &format!("[0] is {rate}")));
-        }
-        let wanted = 3 * self.states.len() + 2;
-        if file.len() != wanted {
-            return Err(Error::format(path, format!("expected {wanted} arrays, got {}", file.len())));
-        }
         let parameters = self.model.parameters();
-        let mut loaded = Vec::new();
-        for parameter in &parameters {
-            // Of the three only the mean of squares has a sign.
-            for (name, least) in names(parameter).into_iter().zip([f64::MIN, f64::MIN, 0.0]) {
-                loaded.push(self.device.upload(&array::<P>(&mut file, &name, parameter.values.len(), least)?));
-            }
-        }
+        let lengths: Vec<_> = parameters.iter().map(|one| (&one.name[..], one.values.len())).collect();
+        let Saved { epochs, rate, arrays } = Saved::<P>::read(path, &lengths)?;
+        let loaded: Vec<_> = arrays.iter().map(|values| self.device.upload(values)).collect();
         for ((parameter, state), arrays) in parameters.iter().zip(&self.states).zip(loaded.chunks_exact(3)) {
             for (to, from) in [&parameter.values, &state.first, &state.second].into_iter().zip(arrays) {
                 splatport_kernels::arithmetic::copy(&self.device, from, to)?;

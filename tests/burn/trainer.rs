@@ -1,6 +1,11 @@
 //! The trainer: interruption, damage, early stop, progress.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use burn_core as burn;
 use burn_core::{
@@ -18,6 +23,7 @@ use burn_optim::{
 };
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use rand::Rng;
+use serde_json::Value;
 use splatport::{
     Buffer, Device, Error, Loss, Single,
     burn::{
@@ -58,10 +64,15 @@ macro_rules! train {
     }};
 }
 
-/// What a trainer's network makes of a photo.
-fn parameters<B: AutodiffBackend, M: DensityNetwork<B>, O>(trainer: &Trainer<M, O, LinearLrScheduler>) -> Vec<f64> {
+/// What a network makes of a photo.
+fn seen<B: AutodiffBackend>(network: &impl DensityNetwork<B>) -> Vec<f64> {
     let photo = Tensor::from_data(TensorData::new(numbers(3 * 32 * 48), [1, 3, 32, 48]), &Default::default());
-    trainer.network().density(photo).into_data().iter::<f64>().collect()
+    network.density(photo).into_data().iter::<f64>().collect()
+}
+
+/// What a trainer's network does.
+fn parameters<B: AutodiffBackend, M: DensityNetwork<B>, O>(trainer: &Trainer<M, O, LinearLrScheduler>) -> Vec<f64> {
+    seen(trainer.network())
 }
 
 /// A trainer that is thrown away two steps after its checkpoint, and another one, of another seed, that takes the checkpoint up.
@@ -344,6 +355,146 @@ fn nor_does_a_gradient() {
     refuses!(of(SmallDensity::<Same>::new(&Default::default()), 3), &broken, "gradients of step");
 }
 
+/// Epochs of two steps and these errors, until patience ends; the errors that were measured.
+fn epochs(trainer: &mut Of<SmallDensity<Cpu>>, loss: &Loss<R>, errors: &[f64]) -> Vec<f64> {
+    let mut measured = Vec::new();
+    for &mae in errors {
+        if trainer.is_over() {
+            break;
+        }
+        train!(trainer, loss, 2);
+        let (steps, rate) = (trainer.steps(), trainer.rate());
+        trainer.finish(Epoch { steps, rate, loss: 1.0, mae, rmse: 4.0 });
+        measured.push(mae);
+    }
+    measured
+}
+
+#[test]
+fn training_stops_early_and_keeps_the_best_network() {
+    let loss = crop(48, 32, &[[9.0, 9.5], [30.0, 20.0]]);
+    let errors = [3.0, 2.0, 2.5, 2.0, 1.0];
+    let start = small(3).patience(2);
+    assert_eq!(seen(start.best()), parameters(&start), "before the first epoch");
+    // To the best epoch and no further.
+    let mut best = start.clone();
+    epochs(&mut best, &loss, &errors[..2]);
+    let mut whole = start.clone();
+    assert_eq!(epochs(&mut whole, &loss, &errors), errors[..4], "an equal error is no better");
+    assert!(whole.is_over());
+    assert_eq!(seen(whole.best()), parameters(&best));
+    assert_ne!(parameters(&whole), parameters(&best));
+
+    // The same with an interruption behind the best epoch.
+    let mut first = start.clone();
+    epochs(&mut first, &loss, &errors[..3]);
+    let path = temporary("patient.safetensors", b"");
+    first.save(&path).expect("save");
+    let mut second = small(4).patience(2);
+    second.resume(&path, &Default::default()).expect("resume");
+    assert!(!second.is_over());
+    assert_eq!(seen(second.best()), parameters(&best));
+    assert_eq!(epochs(&mut second, &loss, &errors[3..]), errors[3..4]);
+    assert_eq!((seen(second.best()), parameters(&second)), (parameters(&best), parameters(&whole)));
+
+    // Whoever has no patience goes on with the network as it is; whoever asks for it too late is told.
+    let mut hasty = small(4);
+    hasty.resume(&path, &Default::default()).expect("resume");
+    assert_eq!((seen(hasty.best()), hasty.is_over()), (parameters(&first), false));
+    hasty.save(&path).expect("save");
+    let mut late = small(4).patience(2);
+    let error = late.resume(&path, &Default::default()).expect_err("no best network").to_string();
+    assert!(error.ends_with("patient.safetensors: array `best`: missing: the trainer had no patience"), "{error}");
+    assert_eq!(late.steps(), 0);
+}
+
+/// The arrays of bytes of a checkpoint.
+fn parts(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(path).expect("file");
+    let (length, rest) = bytes.split_at(8);
+    let (header, data) = rest.split_at(u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize);
+    let header: BTreeMap<String, Value> = serde_json::from_slice(header).expect("a header");
+    let arrays = header.into_iter().filter(|(name, _)| name != "__metadata__");
+    let place = |array: &Value, end: usize| array["data_offsets"][end].as_u64().expect("a place") as usize;
+    arrays.map(|(name, array)| (name, data[place(&array, 0)..place(&array, 1)].to_vec())).collect()
+}
+
+/// Writes them without a check sum, which files of others lack: only the records themselves can be wrong.
+fn write_parts(path: &Path, parts: &BTreeMap<String, Vec<u8>>) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, bytes) in parts {
+        let place = [data.len(), data.len() + bytes.len()];
+        let array = serde_json::json!({"dtype": "U8", "shape": [bytes.len()], "data_offsets": place});
+        header.insert(name.clone(), array);
+        data.extend(bytes);
+    }
+    let header = Value::Object(header).to_string();
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat();
+    fs::write(path, bytes).expect("file");
+}
+
+#[test]
+fn wrong_records_are_errors_or_sound() {
+    let loss = crop(48, 32, &[[9.0, 9.5]]);
+    let mut trainer = small(3).patience(1);
+    epochs(&mut trainer, &loss, &[1.0]);
+    let path = temporary("records.safetensors", b"");
+    trainer.save(&path).expect("save");
+    let whole = parts(&path);
+    write_parts(&path, &whole);
+    small(4).resume(&path, &Default::default()).expect("no check sum");
+    let mut refused = 0;
+    for (name, bytes) in &whole {
+        // Names, lengths and types are told at the beginning of a record, numbers behind it.
+        for (n, at) in (0..bytes.len().min(90)).chain((90..bytes.len()).step_by(997)).enumerate() {
+            let mut damaged = whole.clone();
+            let byte = &mut damaged.get_mut(name).expect("a part")[at];
+            *byte = [*byte ^ 1, 0xff, 0, byte.wrapping_add(1)][n % 4];
+            write_parts(&path, &damaged);
+            let mut other = small(4).patience(1);
+            let before = parameters(&other);
+            if let Err(error) = other.resume(&path, &Default::default()) {
+                let text = error.to_string();
+                assert!(matches!(error, Error::Format { .. }), "{text}");
+                assert!(text.contains("records.safetensors") && !text.contains('\n'), "{text}");
+                assert_eq!((other.steps(), parameters(&other)), (0, before), "byte {at} of {name}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "every damaged file was read");
+}
+
+/// As many numbers as are wanted, of which one is the density's factor.
+#[derive(Module, Debug)]
+struct Several<B: Backend> {
+    factors: Vec<Scaled<B>>,
+}
+
+impl<B: Backend> DensityNetwork<B> for Several<B> {
+    fn density(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.factors[0].density(images)
+    }
+}
+
+/// Burn loads a list of one length into one of another by a panic.
+#[test]
+fn a_record_that_panics_is_an_error_of_the_file() {
+    let several = |count| of(Several { factors: vec![Scaled::<Cpu>::new(0.5, DType::F32); count] }, 3);
+    let (one, two) = (temporary("one-factor.safetensors", b""), temporary("two-factors.safetensors", b""));
+    several(1).save(&one).expect("save");
+    several(2).save(&two).expect("save");
+    // What says that it is of two factors has the record of one.
+    let mut mixed = parts(&two);
+    mixed.extend(parts(&one).into_iter().filter(|(name, _)| name == "network"));
+    write_parts(&two, &mixed);
+    let mut trainer = several(2);
+    let error = trainer.resume(&two, &Default::default()).expect_err("another length");
+    let expected = "two-factors.safetensors: array `network`: it cannot be loaded: standard error tells why";
+    assert!(matches!(error, Error::Format { .. }) && error.to_string().ends_with(expected), "{error}");
+    assert_eq!(trainer.network().factors.len(), 2);
+}
+
 #[test]
 fn history_and_early_stop() {
     let mut trainer = small(3);
@@ -355,7 +506,7 @@ fn history_and_early_stop() {
     assert!(trainer.history().is_stale(2) && !trainer.history().is_stale(3));
 
     let path: PathBuf = temporary("history.csv", b"");
-    trainer.history().to_csv(&path).expect("csv");
+    trainer.history().save_csv(&path).expect("csv");
     let text = fs::read_to_string(&path).expect("file");
     assert_eq!(text.lines().take(2).collect::<Vec<_>>(), ["steps,rate,loss,mae,rmse", "0,0.5,1.0,3.0,4.0"]);
     assert_eq!(text.lines().count(), 5);
@@ -367,7 +518,7 @@ fn history_for_tensorboard() {
     let mut trainer = small(3);
     trainer.finish(Epoch { steps: 5, rate: 0.5, loss: 1.0, mae: 3.0, rmse: 4.0 });
     let path = temporary("run.tfevents", b"");
-    trainer.history().to_events(&path).expect("events");
+    trainer.history().save_events(&path).expect("events");
     let version = "0f000000000000006d532b091a0d627261696e2e4576656e743a32fc985129";
     let epoch = "3700000000000000e7e8ca5910052a330a0b0a0472617465150000003f0a0b0a046c6f7373150000803f0a0a0a036d6165150000\
                  40400a0b0a04726d73651500008040050c5f94";

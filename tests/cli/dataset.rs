@@ -45,7 +45,7 @@ pub fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-fn start(folder: &Path, out: &str, further: &[&str]) -> Child {
+pub fn start(folder: &Path, out: &str, further: &[&str]) -> Child {
     let arguments = [&RUN[..], &["1", "--out", out], further].concat();
     let mut command = Command::new(env!("CARGO_BIN_EXE_splatport"));
     command.current_dir(folder).env("XDG_RUNTIME_DIR", folder).args(arguments);
@@ -253,6 +253,28 @@ fn a_bad_photo_does_not_stop_the_others() {
     }
     assert_eq!(records.values().filter(|record| record["status"] == "written").count(), 3);
     assert_eq!(results(&folder.join("out")).len(), 6);
+}
+
+/// A folder under a result's name, and a name that has no room for the result's ending: no other photo is the worse for
+/// it.
+#[cfg(unix)]
+#[test]
+fn a_result_that_cannot_be_written_does_not_stop_the_others() {
+    let folder = folder("unwritable");
+    let long = "n".repeat(248);
+    data_set(&folder, 4);
+    write_scene(&folder, &format!("photos/{long}"), &scene(48, 40, 3, 9));
+    answer(&folder, &["manifest", "photos", "-o", "m.jsonl"]);
+    fs::create_dir_all(folder.join("out/scene 1.gaussians.npz")).expect("a folder");
+    for further in [&[][..], &["--force"]] {
+        let output = run(&folder, &[&RUN[..], &["1", "--out", "out"], further].concat());
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        let records = report(&folder.join("out/report.jsonl"));
+        let error = |id: &str| records[id]["error"].as_str().unwrap_or_default();
+        assert!(error("scene 1").ends_with("is a directory"), "{}", error("scene 1"));
+        assert!(error(&long).contains("File name too long"), "{}", error(&long));
+        assert_eq!(records.values().filter(|record| record["status"] != "failed").count(), 3);
+    }
 }
 
 #[test]

@@ -73,6 +73,36 @@ fn a_write_that_fails_ends_a_run_that_goes_on_later() {
     answer(&folder, &["verify", "disk", "--manifest", "m.jsonl"]);
 }
 
+/// By the rights of a user: as root, to whom no folder is closed, the program runs as another.
+#[test]
+fn a_folder_that_is_closed_ends_a_run_before_it_begins() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder("closed");
+    fs::create_dir(folder.join("photos")).expect("a folder");
+    write_scene(&folder, "photos/0", &scene(24, 16, 2, 0));
+    answer(&folder, &["manifest", "photos", "-o", "m.jsonl"]);
+    fs::create_dir(folder.join("disk")).expect("a folder");
+    fs::set_permissions(folder.join("disk"), fs::Permissions::from_mode(0o555)).expect("an own folder");
+    let program = env!("CARGO_BIN_EXE_splatport");
+    let as_other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    let user: &[&str] = if fs::write(folder.join("disk/probe"), "").is_ok() { &as_other } else { &["env"] };
+    fs::remove_file(folder.join("disk/probe")).unwrap_or_default();
+    let command = |words: &[&str]| {
+        let mut command = Command::new(user[0]);
+        command.args(&user[1..]).args(words).current_dir(&folder).env("XDG_RUNTIME_DIR", &folder);
+        command.output()
+    };
+    if !command(&[program, "--version"]).is_ok_and(|output| output.status.success()) {
+        println!("not run: {user:?} cannot start the program");
+        return;
+    }
+    let output = command(&[&[program], &RUN[..]].concat()).expect("the program");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.ends_with("error: cannot write disk/report.jsonl: Permission denied (os error 13)\n"), "{told}");
+    assert_eq!(fs::read_dir(folder.join("disk")).expect("a folder").count(), 0);
+}
+
 const RUN: [&str; 9] = ["run", "--manifest", "m.jsonl", "--out", "disk", "--steps", "2", "--stride", "1"];
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::dataset::{RUN, data_set, results};
+use crate::dataset::{RUN, data_set, results, start};
 use crate::scene::{answer, folder, run};
 
 /// The lines of an answer that verifies, without their first word; the exit code must be that of some that failed.
@@ -44,6 +46,46 @@ fn a_folder_has_the_results_of_its_manifest_and_no_others() {
     assert!(told.len() == 1 && told[0].starts_with("out/scene 1.kernel.npz: not a .npz file: "), "{told:?}");
 }
 
+/// What lies beside Gaussians belongs to them: a kernel of others is refused, removed when they are replaced, and seen
+/// where it is.
+#[test]
+fn no_kernel_of_other_gaussians_stays_beside_new_ones() {
+    let folder = folder("anew");
+    data_set(&folder, 2);
+    let kernels = |folder: &Path| results(folder).keys().filter(|name| name.contains(".kernel.")).count();
+    let gaussians = ["run", "--manifest", "m.jsonl", "--steps", "3", "--out", "out"];
+    let other = [&gaussians[..], &["--profile", "reference"]].concat();
+    answer(&folder, &[&RUN[..], &["1000000", "--out", "out"]].concat());
+    let old = fs::read(folder.join("out/scene 0.kernel.npz")).expect("a kernel");
+    assert_eq!(answer(&folder, &gaussians)["kept"], 2);
+    assert_eq!(kernels(&folder.join("out")), 2, "kernels of these very Gaussians");
+    fs::remove_file(folder.join("out/scene 0.gaussians.npz")).expect("a file");
+    let refused = run(&folder, &other);
+    let told = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert_eq!((refused.status.code(), told.matches("--force replaces it").count()), (Some(3), 2), "{told}");
+    assert!(told.contains("out/scene 0.kernel.npz was made from another photo, recipe or version"), "{told}");
+    assert_eq!(answer(&folder, &[&other[..], &["--force"]].concat())["written"], 2);
+    assert_eq!((kernels(&folder.join("out")), results(&folder.join("out")).len()), (0, 2));
+    let all = ["out", "--manifest", "m.jsonl"];
+    assert_eq!(wrong(&folder, &all), [""; 0]);
+
+    // As an earlier version left it.
+    fs::write(folder.join("out/scene 0.kernel.npz"), old).expect("a file");
+    let of_others = "of another recipe, precision or version than the Gaussians beside it";
+    let told = wrong(&folder, &all);
+    assert!(told.len() == 2 && told[0].starts_with(&format!("out/scene 0.kernel.npz: {of_others}")), "{told:?}");
+    assert!(told[1].starts_with("scene 1: no kernel, though others have one"), "{told:?}");
+    let report = run(&folder, &["report", "-m", "m.jsonl", "-r", "out", "-o", "page.html"]);
+    let page = fs::read_to_string(folder.join("page.html")).expect("a page");
+    assert_eq!((report.status.code(), page.matches(of_others).count()), (Some(3), 2), "in the list and below it");
+
+    // In the other format too.
+    let moved = [&gaussians[..], &["--profile", "paper", "--format", "safetensors", "--force"]].concat();
+    assert_eq!(answer(&folder, &moved)["written"], 2);
+    assert_eq!(results(&folder.join("out")).len(), 0);
+    assert_eq!(wrong(&folder, &all), [""; 0]);
+}
+
 /// Gaussians of a photo that is gone from the manifest, and files of a process that may still write them.
 #[test]
 fn what_is_left_over_is_found_and_deleted() {
@@ -64,6 +106,25 @@ fn what_is_left_over_is_found_and_deleted() {
     assert_eq!(listed(&["--manifest", "m.jsonl", "--delete"]), foreign);
     assert!(folder.join("out/.splatport-7-0.tmp").exists() && !folder.join("out/Straße 7/3.kernel.npz").exists());
     assert_eq!(wrong(&folder, &["out", "--manifest", "m.jsonl"]), [""; 0]);
+}
+
+/// Otherwise the file would look like one that a killed run left.
+#[test]
+fn a_report_is_written_as_the_run_goes_on() {
+    let folder = folder("live");
+    data_set(&folder, 12);
+    let mut child = start(&folder, "out", &[]);
+    let unfinished = |path: &Path| path.extension().is_some_and(|ending| ending == "tmp");
+    let told = || {
+        let files = fs::read_dir(folder.join("out")).into_iter().flatten().map(|entry| entry.expect("an entry").path());
+        files.filter(|path| unfinished(path)).any(|path| fs::read(path).is_ok_and(|text| text.starts_with(b"{\"id\":")))
+    };
+    while !told() {
+        assert!(child.try_wait().expect("a process").is_none(), "nothing was told until the end");
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("a process");
+    child.wait().expect("an end");
 }
 
 /// A folder with a link to where it lies, and one with a link to results that are not its own.

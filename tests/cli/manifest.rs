@@ -6,7 +6,7 @@ use std::path::Path;
 use splatport::Annotations;
 
 use crate::dataset::{RUN, data_set};
-use crate::scene::{answer, failure, folder, scene};
+use crate::scene::{answer, failure, folder, run, scene};
 
 #[test]
 fn one_coco_file_gives_the_points_of_all_photos() {
@@ -45,6 +45,9 @@ fn one_coco_file_gives_the_points_of_all_photos() {
 
     write(&[person(7, "1,2,2,12,19.25,1")]);
     let expected = "error: points/a.csv is there and holds other points: give another --points\n";
+    assert_eq!(failure(&folder, &make), (1, expected.to_owned()));
+    // The photo has no persons any more.
+    write(&[person(4, "30,20,2,0,0,0")]);
     assert_eq!(failure(&folder, &make), (1, expected.to_owned()));
     write(&[person(7, "1,2,2,12")]);
     let expected = "error: k.json: annotation 9: 4 numbers for the 2 keypoints of its category\n";
@@ -105,9 +108,19 @@ fn wrong_manifests_are_refused() {
     }
     assert!(told("{\"id\": 1}").starts_with("error: m.jsonl: line 1: "));
     assert!(!folder.join("out").exists());
-    // Photos whose results would have one name.
+}
+
+#[test]
+fn of_photos_whose_results_would_have_one_name_the_first_is_taken() {
+    let folder = folder("one-name");
+    data_set(&folder, 2);
     fs::copy(folder.join("photos/scene 0.png"), folder.join("photos/scene 0.jpg")).expect("a file");
-    let (code, same) = failure(&folder, &["manifest", "photos", "-o", "m2.jsonl"]);
-    assert!(code == 1 && same.contains("the id `scene 0` comes twice"), "{same}");
-    assert!(!folder.join("m2.jsonl").exists());
+    let output = run(&folder, &["manifest", "photos", "-o", "m.jsonl", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), &told["photos"]), (Some(3), &2.into()), "{told}");
+    let expected =
+        "photos/scene 0.png: its results would have the name of those of photos/scene 0.jpg: give it another";
+    assert_eq!(told["failed"], serde_json::json!([expected]));
+    let lines = fs::read_to_string(folder.join("m.jsonl")).expect("a manifest");
+    assert_eq!((lines.lines().count(), lines.matches("photos/scene 0.jpg").count()), (2, 1));
 }

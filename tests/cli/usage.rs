@@ -11,7 +11,9 @@ fn wrong_usage_ends_with_2() {
     let folder = folder("usage");
     fs::create_dir_all(folder.join("out")).expect("a folder");
     let tau = "option `tau` is 2: must lie between 0 and 1";
-    let cases: [(&[&str], &str); 19] = [
+    let fitted = "--profile and --steps are of a fit: these Gaussians are fitted already";
+    let sized = "--photo goes with an .h5 file: a table knows its photo's size";
+    let cases: [(&[&str], &str); 34] = [
         (&[], "Usage: splatport"),
         (&["fit"], "unrecognized subcommand 'fit'"),
         (&["splat", "p.png", "p.csv", "-o", "g.txt"], "the name must end in .npz or .safetensors"),
@@ -19,6 +21,10 @@ fn wrong_usage_ends_with_2() {
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--device", "tpu"], "this program was built with "),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--device", "wgpu,wgpu"], "only `splatport run` takes several"),
         (&["run", "-m", "m.jsonl", "-o", "out", "--device", "wgpu,tpu"], "this program was built with "),
+        (&["bench", "--device", "wgpu:first"], "`first` is not the index of a device"),
+        (&["run", "-m", "m.jsonl", "-o", "out", "--threads", "0"], "0 is not in 1..=1024"),
+        (&["run", "-m", "m.jsonl", "-o", "out", "--threads", "100000"], "100000 is not in 1..=1024"),
+        (&["bench", "--points", "4294967295"], "4294967295 is not in 0..=1000000"),
         (&["splat", "p.png", "p.csv", "-o", "g.npz", "--precision", "quarter"], "[possible values: single, half"),
         // What would end the work only after a fit.
         (&["run", "-m", "m.jsonl", "-o", "out", "--stride", "0"], "0 is not in 1.."),
@@ -30,6 +36,21 @@ fn wrong_usage_ends_with_2() {
         (&["bench", "--stride", "0"], "0 is not in 1.."),
         (&["report", "p.png", "p.csv", "-o", "p.html", "--stride", "0"], "0 is not in 1.."),
         (&["manifest", ".", "-o", "m.jsonl", "--name", "points.csv"], "it must have {} where the photo's name goes"),
+        // What would be ignored.
+        (&["run", "-m", "m.jsonl", "-o", "out", "--tau", "0.1"], "--stride <STRIDE>"),
+        (
+            &["report", "p.png", "p.csv", "-o", "p.html", "--results", "out"],
+            "cannot be used with '--results <RESULTS>'",
+        ),
+        (&["report", "p.png", "p.csv", "-o", "p.html", "--most", "3"], "cannot be used with '--most <MOST>'"),
+        (&["report", "p.png", "g.npz", "-o", "p.html", "--steps", "3"], fitted),
+        (&["report", "p.png", "g.h5", "-o", "p.html", "--profile", "paper"], fitted),
+        (&["report", "-m", "m.jsonl", "-r", "out", "-o", "p.html", "--steps", "3"], fitted),
+        (&["kernel", "g.npz", "-o", "k.npz", "--photo", "p.png"], sized),
+        (&["convert", "g.npz", "g.safetensors", "--photo", "p.png"], sized),
+        (&["inspect", "p.csv", "--photo", "p.png"], sized),
+        (&["bench", "p.png", "p.csv", "--side", "64"], "cannot be used with '--side <SIDE>'"),
+        (&["bench", "p.png", "p.csv", "--points", "64"], "cannot be used with '--points <POINTS>'"),
         (&["verify", "out", "out", "--manifest", "m.jsonl"], "--manifest goes with one folder of results"),
         (&["verify", "g.npz", "--manifest", "m.jsonl"], "--manifest goes with one folder of results"),
     ];
@@ -65,6 +86,13 @@ fn errors_end_with_1_and_write_nothing() {
         assert!(told.starts_with(expected) && told.lines().count() == 1, "{arguments:?}: {told}");
     }
     assert!(!folder.join("g.npz").exists());
+    let (code, told) = failure(&folder, &["inspect", "coco.json"]);
+    let expected = "error: coco.json has the points of many photos: `splatport manifest --coco` takes it\n";
+    assert_eq!((code, &told[..]), (1, expected));
+    fs::copy(folder.join("coco.json"), folder.join("p.json")).expect("a file");
+    let output = run(&folder, &["manifest", ".", "--name", "{}.json", "-o", "m.jsonl"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.code() == Some(3) && told.contains("p.json has the points of many photos"), "{told}");
 }
 
 #[test]
@@ -79,6 +107,50 @@ fn a_density_of_another_grid_is_refused() {
     let expected =
         "error: d.npy has 3 x 2 values, the kernel 2 x 3 cells: use a density of the kernel's stride (8 px)\n";
     assert_eq!((code, told.as_str()), (1, expected));
+}
+
+/// 8192 x 8192 numbers in one array, where the device has room for fewer.
+#[test]
+fn what_a_device_has_no_room_for_is_an_error() {
+    let folder = folder("room");
+    let largest = answer(&folder, &["devices"])["devices"][0]["largest_buffer"].as_u64().expect("bytes");
+    let arguments = ["bench", "--side", "8192", "--points", "1", "--stride", "1", "--repeat", "1"];
+    if largest >= 4 << 26 {
+        println!("not run: the device has room for {largest} bytes");
+        return;
+    }
+    let (code, told) = failure(&folder, &arguments);
+    assert!(code == 1 && told.starts_with("error: density") && told.lines().count() == 1, "{code}: {told}");
+}
+
+/// The first device is the only one where there is one driver, Mesa's; a second is named as it is.
+#[test]
+fn a_device_is_named_by_its_index() {
+    let folder = folder("devices-indexed");
+    write_scene(&folder, "p", &scene(48, 40, 3, 0));
+    let backend = if cfg!(feature = "vulkan") { "vulkan" } else { "wgpu" };
+    let fit = |device: &str, output: &str| {
+        let arguments = ["splat", "p.png", "p.csv", "--steps", "3", "-o", output, "--device", device];
+        answer(&folder, &arguments)["device"].clone()
+    };
+    let count = Wgpu::names().len();
+    let found = answer(&folder, &["devices"])["devices"].clone();
+    let options: Vec<&str> =
+        found.as_array().expect("devices").iter().filter_map(|row| row["option"].as_str()).collect();
+    let indexed: Vec<String> = (0..count).map(|index| format!("{backend}:{index}")).collect();
+    let expected = if count > 1 { &indexed[..] } else { &[] };
+    assert!(options[0] == backend && options[1..options.len().min(1 + expected.len())] == *expected, "{options:?}");
+    for (index, name) in Wgpu::names().iter().enumerate() {
+        assert_eq!(fit(&format!("{backend}:{index}"), "indexed.npz"), *name);
+    }
+    if count == 1 {
+        fit(backend, "g.npz");
+        let [one, other] = ["g.npz", "indexed.npz"].map(|name| fs::read(folder.join(name)).expect("a file"));
+        assert_eq!(one, other);
+    }
+    let beyond = format!("{backend}:{count}");
+    let (code, told) = failure(&folder, &["splat", "p.png", "p.csv", "-o", "g.npz", "--device", &beyond]);
+    assert!(code == 1 && told.contains(&format!("{count}, numbered from 0")), "{told}");
 }
 
 #[test]

@@ -219,6 +219,41 @@ fn a_shape_beyond_memory_is_an_error() {
     assert!(text.contains("overflows") || text.contains("has no size"), "{text}");
 }
 
+/// A `.npy` file of this version with a header of this length and text.
+pub fn headed(version: u8, length: u32, text: &str) -> Vec<u8> {
+    let length = length.to_le_bytes();
+    let length = if version == 1 { &length[..2] } else { &length };
+    [b"\x93NUMPY", &[version, 0][..], length, text.as_bytes()].concat()
+}
+
+/// Of some hundred bytes, each would take hours, all memory or all of the stack.
+#[test]
+fn headers_that_cost_more_than_they_are_long_are_refused() {
+    let error = |version, length, text: &str| npy_error("npy-costly", &headed(version, length, text));
+    let brackets = |bracket: &str, count: usize| {
+        let text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {}", bracket.repeat(count));
+        error(1, text.len() as u32, &text)
+    };
+    all_equal(&[
+        (brackets("[", 60), "points.npy: not an array of numbers or a text: its header opens 61 brackets"),
+        (brackets("{", 40), "points.npy: not an array of numbers or a text: its header opens 41 brackets"),
+        (error(2, u32::MAX, "{}"), "points.npy: not a NumPy array: a header of 4294967295 bytes, more than 10000"),
+        (error(1, 10_001, "{}"), "points.npy: not a NumPy array: a header of 10001 bytes, more than 10000"),
+        (error(3, 10_000, "{}"), "points.npy: not a NumPy array: failed to fill whole buffer"),
+    ]);
+}
+
+/// A header of version 1 tells its length in two bytes, later ones in four.
+#[test]
+fn later_versions_are_read() {
+    for version in [2, 3] {
+        let text = "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2), }\n";
+        let values = [1.5_f64, 2.0].map(f64::to_le_bytes);
+        let bytes = [&headed(version, text.len() as u32, text), values.as_flattened()].concat();
+        assert_eq!(from_npy("npy-later", &bytes), [[1.5, 2.0]], "version {version}");
+    }
+}
+
 /// What was read is what was marked, whatever file it came from; columns must be one text a point and have names of their own.
 #[test]
 fn annotations_are_their_points_and_columns() {

@@ -8,6 +8,7 @@ use splatport::{CsrTable, Error, GaussianTable};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use crate::annotations::headed;
 use crate::files::{all_equal, chain, file, folder, message};
 use crate::tables::{gaussians, kernel};
 
@@ -125,6 +126,28 @@ fn a_wrong_array_is_named() {
         (open("k.indptr", "\u{3}\0\0\0", "\u{1}\0\0\0"), "t.npz: indptr[3] is 1, outside 2..=4"),
         (open("k.data", "\u{1}\0\0\0", "\u{1}\u{80}\u{7f}"), "t.npz: data[1] is NaN, not a finite number"),
         (open("k.stride", "<u4", "<f4"), "t.npz: array `stride`: type '<f4' does not hold integers"),
+    ]);
+}
+
+#[test]
+fn costly_headers_are_refused() {
+    let (gaussian, _) = saved("costly");
+    let open = |header: Vec<u8>| {
+        let path = rewritten("costly-one", &gaussian, |name, bytes| {
+            Some(if name == "means" { header.clone() } else { bytes })
+        });
+        message(&GaussianTable::open(&path).unwrap_err(), &path)
+    };
+    let reason = "t.npz: array `means`: not a";
+    all_equal(&[
+        (
+            open(headed(1, 60, &"[".repeat(60))),
+            &format!("{reason}n array of numbers or a text: its header opens 60 brackets"),
+        ),
+        (
+            open(headed(2, u32::MAX, "{}")),
+            &format!("{reason} NumPy array: a header of 4294967295 bytes, more than 10000"),
+        ),
     ]);
 }
 

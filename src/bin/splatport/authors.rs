@@ -7,6 +7,7 @@ use clap::Args;
 use splatport::{GaussianTable, Image};
 
 use crate::folder::has_ending;
+use crate::options::wrong_usage;
 
 /// Whether a file is one of the authors'.
 pub fn authors(path: &Path) -> bool {
@@ -22,9 +23,19 @@ pub struct PhotoArgs {
 }
 
 impl PhotoArgs {
+    /// Whether a file is one of the authors'; a photo beside any other is wrong usage.
+    pub fn authors(&self, path: &Path) -> Result<bool> {
+        match (authors(path), &self.photo) {
+            (false, Some(_)) => {
+                Err(wrong_usage("--photo goes with an .h5 file: a table knows its photo's size").into())
+            }
+            (theirs, _) => Ok(theirs),
+        }
+    }
+
     /// The Gaussians of a table or of a file of theirs.
     pub fn gaussians(&self, path: &Path) -> Result<GaussianTable> {
-        if !authors(path) {
+        if !self.authors(path)? {
             return Ok(GaussianTable::open(path)?);
         }
         let missing = || format!("{} lacks the size of its photo: give it with --photo", path.display());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, value_parser};
 use serde::Serialize;
 use splatport::{Annotations, Device, Grid, HostReal, Image, Precision, Runtime};
 
@@ -21,16 +21,16 @@ pub struct Bench {
     #[arg(num_args = 2, value_names = ["PHOTO", "POINTS"])]
     input: Vec<PathBuf>,
     /// Side of the made photo, px.
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=16384))]
+    #[arg(long, default_value_t = 512, conflicts_with = "input", value_parser = value_parser!(u32).range(1..=16384))]
     side: u32,
     /// Points on the made photo.
-    #[arg(long, default_value_t = 125)]
+    #[arg(long, default_value_t = 125, conflicts_with = "input", value_parser = value_parser!(u32).range(..=1_000_000))]
     points: u32,
     /// Times that every stage runs; the median is told, and the first time, which compiles device functions, apart.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
     repeat: u32,
     /// Side of a cell, px.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 8, value_parser = value_parser!(u32).range(1..))]
     stride: u32,
     #[command(flatten)]
     fit: FitArgs,
@@ -85,6 +85,8 @@ impl Job for Stages<'_> {
         let Self { command, image, points } = self;
         let recipe = command.fit.recipe();
         let grid = Grid::strided(image, command.stride);
+        // `filled` panics where there is none.
+        device.check_room::<P::Real>("density", grid.len())?;
         let density = device.filled(P::Real::cast_from_f64(points.len() as f64 / grid.len() as f64), grid.len());
         let mut times = [const { Vec::new() }; 3];
         for _ in 0..=command.repeat {

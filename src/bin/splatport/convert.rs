@@ -30,7 +30,7 @@ pub struct Convert {
 impl Convert {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
-        let table = match authors(&self.input) {
+        let table = match self.photo.authors(&self.input)? {
             false => Table::open(&self.input)?,
             true => Table::Gaussians(self.photo.gaussians(&self.input)?),
         };

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use splatport::{BFloat, Device, Double, Fixed, Half, Precision, Runtime};
+use splatport::{BFloat, Device, Double, Fixed, Half, Precision, Runtime, Wgpu};
 
 /// Work that runs on any device in any precision.
 pub trait Job {
@@ -36,7 +36,8 @@ impl<J: Job> SharedJob for Alone<J> {
 /// Options of every command that computes on one device.
 #[derive(Args, Clone)]
 pub struct DeviceArgs {
-    /// Where to compute: vulkan, wgpu, cuda or cuda:INDEX, as far as this program was built with them.
+    /// Where to compute: vulkan, wgpu or cuda, as far as this program was built with them, or one that `splatport
+    /// devices` lists: vulkan:INDEX, wgpu:INDEX or cuda:INDEX.
     #[arg(long, default_value = Backend::NAMES[0], env = "SPLATPORT_DEVICE")]
     device: Backend,
     #[command(flatten)]
@@ -46,8 +47,9 @@ pub struct DeviceArgs {
 /// Options of a command that several devices can share.
 #[derive(Args, Clone)]
 pub struct DevicesArgs {
-    /// Where to compute: vulkan, wgpu, cuda or cuda:INDEX, as far as this program was built with them; several of one kind with
-    /// commas between, one for every worker, or cuda:all.
+    /// Where to compute: vulkan, wgpu or cuda, as far as this program was built with them, or one that `splatport
+    /// devices` lists: vulkan:INDEX, wgpu:INDEX or cuda:INDEX; several of one kind with commas between, one for every
+    /// worker, or cuda:all.
     #[arg(long, default_value = Backend::NAMES[0], env = "SPLATPORT_DEVICE")]
     device: Backends,
     #[command(flatten)]
@@ -64,8 +66,9 @@ struct NumbersArg {
 /// A way to devices.
 #[derive(Clone, Copy)]
 enum Backend {
-    /// Vulkan or, in a build without it, what WGSL reaches: CubeCL's runtime is one type for both.
-    Wgpu,
+    /// Vulkan or, in a build without it, what WGSL reaches: CubeCL's runtime is one type for both. The fastest if there
+    /// is no index.
+    Wgpu(Option<usize>),
     #[cfg(feature = "cuda")]
     Cuda(usize),
 }
@@ -88,17 +91,15 @@ impl FromStr for Backend {
         if text.contains(',') {
             return Err("one device: only `splatport run` takes several".to_owned());
         }
-        match text {
-            #[cfg(feature = "vulkan")]
-            "vulkan" => return Ok(Self::Wgpu),
-            "wgpu" => return Ok(Self::Wgpu),
-            #[cfg(feature = "cuda")]
-            "cuda" => return Ok(Self::Cuda(0)),
-            _ => {}
-        }
-        #[cfg(feature = "cuda")]
-        if let Some(index) = text.strip_prefix("cuda:") {
-            return index.parse().map(Self::Cuda).map_err(|_| format!("`{index}` is not the index of a device"));
+        let (name, index) = text.split_once(':').map_or((text, None), |(name, index)| (name, Some(index)));
+        if Self::NAMES.contains(&name) {
+            let wrong = |index| format!("`{index}` is not the index of a device");
+            let index = index.map(|index| index.parse().map_err(|_| wrong(index))).transpose()?;
+            return Ok(match name {
+                #[cfg(feature = "cuda")]
+                "cuda" => Self::Cuda(index.unwrap_or(0)),
+                _ => Self::Wgpu(index),
+            });
         }
         let known = Self::NAMES.join(", ");
         Err(format!("this program was built with {known}; `cargo install --features cli,cuda` adds CUDA"))
@@ -108,8 +109,7 @@ impl FromStr for Backend {
 /// Ways to devices of one kind: on another the same work gives other bits.
 #[derive(Clone)]
 enum Backends {
-    /// So many workers on one device.
-    Wgpu(usize),
+    Wgpu(Vec<Option<usize>>),
     #[cfg(feature = "cuda")]
     Cuda(Vec<usize>),
     #[cfg(feature = "cuda")]
@@ -119,7 +119,7 @@ enum Backends {
 impl From<Backend> for Backends {
     fn from(one: Backend) -> Self {
         match one {
-            Backend::Wgpu => Self::Wgpu(1),
+            Backend::Wgpu(index) => Self::Wgpu(vec![index]),
             #[cfg(feature = "cuda")]
             Backend::Cuda(index) => Self::Cuda(vec![index]),
         }
@@ -137,7 +137,7 @@ impl FromStr for Backends {
         let mut parts = text.split(',').map(|one| one.parse::<Backend>().map(Self::from));
         let first = parts.next().ok_or("no device")??;
         parts.try_fold(first, |all, one| match (all, one?) {
-            (Self::Wgpu(all), Self::Wgpu(one)) => Ok(Self::Wgpu(all + one)),
+            (Self::Wgpu(all), Self::Wgpu(one)) => Ok(Self::Wgpu([all, one].concat())),
             #[cfg(feature = "cuda")]
             (Self::Cuda(all), Self::Cuda(one)) => Ok(Self::Cuda([all, one].concat())),
             #[cfg(feature = "cuda")]
@@ -172,7 +172,11 @@ impl DevicesArgs {
 /// The only place where devices and a precision are chosen.
 fn run<J: SharedJob>(backends: Backends, numbers: Numbers, job: J) -> Result<J::Output> {
     match backends {
-        Backends::Wgpu(workers) => in_precision(&vec![splatport::Wgpu::best()?; workers], numbers, job),
+        Backends::Wgpu(indices) => {
+            let device = |index: Option<usize>| index.map_or_else(Wgpu::best, Wgpu::device);
+            let devices = indices.into_iter().map(device).collect::<Result<Vec<_>, _>>()?;
+            in_precision(&devices, numbers, job)
+        }
         #[cfg(feature = "cuda")]
         Backends::Cuda(indices) => {
             let devices = indices.into_iter().map(splatport::Cuda::device).collect::<Result<Vec<_>, _>>()?;
@@ -204,12 +208,16 @@ mod tests {
     #[test]
     fn devices_are_a_list_of_one_kind() {
         let workers = |text: &str| match text.parse() {
-            Ok(Backends::Wgpu(workers)) => Ok(workers),
+            Ok(Backends::Wgpu(indices)) => Ok(indices),
             #[cfg(feature = "cuda")]
             Ok(_) => Err("CUDA".to_owned()),
             Err(error) => Err(error),
         };
-        assert_eq!((workers("wgpu"), workers("wgpu,wgpu,wgpu")), (Ok(1), Ok(3)));
+        assert_eq!((workers("wgpu"), workers("wgpu:2")), (Ok(vec![None]), Ok(vec![Some(2)])));
+        assert_eq!(workers("wgpu,wgpu:3,wgpu"), Ok(vec![None, Some(3), None]));
+        for wrong in ["wgpu:", "wgpu:-1", "wgpu:x", "wgpu,wgpu:0:1"] {
+            assert!(workers(wrong).is_err_and(|error| error.ends_with("is not the index of a device")), "{wrong}");
+        }
         for wrong in ["", "wgpu,", "wgpu,tpu", "wgpu;wgpu"] {
             assert!(workers(wrong).is_err_and(|error| error.contains("built with")), "{wrong}");
         }

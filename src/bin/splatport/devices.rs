@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use splatport::{BFloat, Device, Double, Fixed, Half, Runtime, Single, kernels::Shape};
+use splatport::{BFloat, Device, Double, Fixed, Half, Runtime, Single, Wgpu, kernels::Shape};
 
 use crate::answer::Answer;
 
@@ -17,7 +17,7 @@ impl Devices {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
         let mut found = Found { devices: Vec::new(), missing: Vec::new() };
-        found.add(if cfg!(feature = "vulkan") { "vulkan" } else { "wgpu" }, splatport::Wgpu::best());
+        found.add_wgpu();
         #[cfg(feature = "cuda")]
         found.add_cuda();
         Answer::of(&found)
@@ -46,6 +46,16 @@ impl Found {
         match device {
             Ok(device) => self.devices.push(Row::of(option, &device)),
             Err(error) => self.missing.push(format!("{option}: {error}")),
+        }
+    }
+
+    /// The one that is taken if none is named, and all of them where there are several.
+    fn add_wgpu(&mut self) {
+        let name = if cfg!(feature = "vulkan") { "vulkan" } else { "wgpu" };
+        self.add(name, Wgpu::best());
+        let several = Some(Wgpu::names().len()).filter(|&count| count > 1);
+        for index in 0..several.unwrap_or(0) {
+            self.add(&format!("{name}:{index}"), Wgpu::device(index));
         }
     }
 

@@ -11,7 +11,7 @@ use splatport::{Annotations, CsrTable, DensityTable, GaussianTable, Image, Table
 
 use crate::answer::Answer;
 use crate::authors::PhotoArgs;
-use crate::options::size;
+use crate::options::{points, size};
 
 /// Tell what a file holds: a photo, points, Gaussians, a kernel or a density.
 #[derive(Args)]
@@ -41,6 +41,7 @@ impl Inspect {
 }
 
 fn read(path: &Path, of_authors: &PhotoArgs) -> Result<Content> {
+    of_authors.authors(path)?;
     let ending = path.extension().map(|ending| ending.to_ascii_lowercase()).unwrap_or_default();
     match ending.to_str() {
         Some("png" | "jpg" | "jpeg") => photo(Image::open(path)?),
@@ -54,7 +55,7 @@ fn read(path: &Path, of_authors: &PhotoArgs) -> Result<Content> {
             Ok(points) => Ok(annotations(&points)),
             Err(_) => density(&DensityTable::open(path)?),
         },
-        _ => Ok(annotations(&Annotations::open(path)?)),
+        _ => Ok(annotations(&points(path)?)),
     }
 }
 

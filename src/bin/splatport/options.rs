@@ -14,18 +14,28 @@ use crate::folder::has_ending;
 /// How to fit.
 #[derive(Args, Clone)]
 pub struct FitArgs {
-    /// The set of options: recommended, paper or reference.
-    #[arg(long, default_value = "recommended", value_parser = profile)]
-    pub profile: Profile,
+    /// The set of options: recommended, which it is if not given, paper or reference.
+    #[arg(long, value_parser = profile)]
+    profile: Option<Profile>,
     /// Steps of the fit at most; the profile's if not given.
     #[arg(long)]
     steps: Option<u32>,
 }
 
 impl FitArgs {
+    /// Whether anything was asked for.
+    pub fn asked(&self) -> bool {
+        self.profile.is_some() || self.steps.is_some()
+    }
+
+    /// The profile that was asked for, else the default.
+    pub fn profile(&self) -> Profile {
+        self.profile.unwrap_or_default()
+    }
+
     /// The options as a value.
     pub fn recipe(&self) -> SplatRecipe {
-        let recipe = splatport::recipe().profile(self.profile);
+        let recipe = splatport::recipe().profile(self.profile());
         let solver = recipe.options().solver;
         recipe.solver(self.steps.map_or(solver, |steps| solver.at_most(steps)))
     }
@@ -90,12 +100,9 @@ pub fn size(image: &Image) -> String {
 
 /// A path that ends in one of the `endings`, so that a long run does not end with a name that cannot be written.
 pub fn ending(endings: &'static [&'static str]) -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(move |path| {
-        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        match ending.as_ref().and_then(|ending| ending.to_str()).is_some_and(|ending| endings.contains(&ending)) {
-            true => Ok(path),
-            false => Err(format!("the name must end in .{}", endings.join(" or ."))),
-        }
+    PathBufValueParser::new().try_map(move |path| match has_ending(&path, endings) {
+        true => Ok(path),
+        false => Err(format!("the name must end in .{}", endings.join(" or ."))),
     })
 }
 

@@ -67,6 +67,12 @@ impl Origin {
         matches!((inputs(self), inputs(other)), (Ok(one), Ok(other)) if one == other)
     }
 
+    /// Whether a table comes from these Gaussians: from what [`same`](Self::same) compares, whatever the cells of a
+    /// kernel.
+    pub fn belongs_to(&self, gaussians: &Self) -> bool {
+        Self { kernel: None, ..self.clone() }.same(gaussians)
+    }
+
     /// The header.
     pub fn text(&self) -> Result<String> {
         Ok(serde_json::to_string(self)?)

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use splatport::{Device, GaussianTable, Grid, Image, Precision, Runtime, Splat, draw};
+use image::RgbImage;
+use splatport::{Device, GaussianTable, Grid, Image, Pixels, Precision, Runtime, Splat, draw};
 
 use crate::origin::Origin;
 
@@ -46,6 +47,13 @@ impl View {
             }
         })
     }
+}
+
+/// A picture in three channels of eight bits.
+pub fn rgb(picture: &Image) -> Result<RgbImage> {
+    let rgb = draw::beside(&[picture])?;
+    let (Pixels::U8(samples), 3) = (rgb.pixels(), rgb.channels()) else { bail!("a picture without colors") };
+    RgbImage::from_raw(rgb.width(), rgb.height(), samples.clone()).context("a picture without pixels")
 }
 
 /// Gaussians of a table, with their photo given back, so that they can be drawn.

@@ -2,8 +2,9 @@
 
 use std::env;
 
-use image::RgbImage;
-use splatport::{Image, draw};
+use splatport::Image;
+
+use crate::pictures::rgb;
 
 /// Columns of the terminal that a picture takes.
 const WIDTH: u32 = 60;
@@ -11,10 +12,8 @@ const WIDTH: u32 = 60;
 /// Shows a picture as far as the terminal can. That it cannot is no error: whoever asked has the text.
 pub fn show(picture: &Image) {
     let Some(config) = config(&env::var("TERM").unwrap_or_default()) else { return };
-    let Ok(rgb) = draw::beside(&[picture]) else { return };
-    let bytes: Vec<u8> = rgb.to_f32().into_iter().map(|value| (value * 255.0).round() as u8).collect();
-    if let Some(buffer) = RgbImage::from_raw(rgb.width(), rgb.height(), bytes) {
-        let _ = viuer::print(&buffer.into(), &config);
+    if let Ok(rgb) = rgb(picture) {
+        let _ = viuer::print(&rgb.into(), &config);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Checkpoints: everything that the next step depends on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
@@ -25,6 +26,9 @@ type Bytes<S> = NamedMpkBytesRecorder<S>;
 /// The arrays of a checkpoint, each a record in MessagePack.
 const PARTS: [&str; 4] = ["network", "optimizer", "schedule", "trainer"];
 
+/// The array that a trainer with patience has beside them once an epoch was finished: the best network.
+const BEST: &str = "best";
+
 impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     /// Writes a checkpoint: safetensors of four records with a check sum.
     ///
@@ -40,22 +44,24 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     {
         let path = path.as_ref();
         let parameters = self.kept::<B, C>().map_err(|error| Error::write(path, error))?;
+        let best = self.best.as_ref().map(|best| encode::<Autodiff<B, C>>(best.clone().into_record()));
         let parts = [
             encode::<Autodiff<B, C>>(self.network.clone().into_record()),
             encode::<Autodiff<B, C>>(self.optimizer.to_record()),
             encode::<Autodiff<B, C>>(self.schedule.to_record::<Autodiff<B, C>>()),
             rmp_serde::to_vec(&(parameters, self.seed, self.steps, self.rate, &self.history)).map_err(Source::from),
         ];
-        let parts = parts.into_iter().collect::<std::result::Result<Vec<_>, _>>();
+        let parts = parts.into_iter().chain(best).collect::<std::result::Result<Vec<_>, _>>();
         let parts = parts.map_err(|error| Error::write(path, error))?;
-        write_parts(path, &PARTS.into_iter().zip(parts).collect::<Vec<_>>())
+        write_parts(path, &PARTS.into_iter().chain([BEST]).zip(parts).collect::<Vec<_>>())
     }
 
-    /// Takes up a checkpoint of a trainer of the same kind: network, optimiser, schedule, seed, steps and history.
+    /// Takes up a checkpoint of a trainer of the same kind: network, optimiser, schedule, seed, steps and history; with
+    /// [patience](Self::patience), which itself is not kept, the best network too.
     ///
     /// # Errors
-    /// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when it is damaged or holds another network's parameters,
-    /// naming the first that differs. The trainer is left as it was.
+    /// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when it is damaged, holds another network's
+    /// parameters, naming the first that differs, or lacks the best network. The trainer is left as it was.
     pub fn resume<B, C>(&mut self, path: impl AsRef<Path>, place: &B::Device) -> Result<()>
     where
         B: Backend,
@@ -64,27 +70,39 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         O: Optimizer<M, Autodiff<B, C>>,
     {
         let path = path.as_ref();
-        let [network, optimizer, schedule, trainer] = read_parts(path, PARTS)?;
+        let ([network, optimizer, schedule, trainer], best) = read_parts(path, PARTS, BEST)?;
         let decoded = |what, error: Source| Error::format(path, format!("array `{what}`: {error}"));
         let (parameters, seed, steps, rate, history): (Vec<Parameter>, u64, u64, f64, History) =
             rmp_serde::from_slice(&trainer).map_err(|error| decoded(PARTS[3], error.into()))?;
-        // Records load whatever they hold, and panic where that cannot be.
         let own = self.kept::<B, C>().map_err(|error| decoded(PARTS[0], error))?;
         check_alike(path, &own, &parameters)?;
-        let network = decode::<Autodiff<B, C>, _>(network, place).map_err(|error| decoded(PARTS[0], error))?;
-        let optimizer = decode::<Autodiff<B, C>, _>(optimizer, place).map_err(|error| decoded(PARTS[1], error))?;
-        let schedule = decode::<Autodiff<B, C>, _>(schedule, place).map_err(|error| decoded(PARTS[2], error))?;
-
-        let network = self.network.clone().load_record(network);
         // They have the float that their device has for others, if another backend was there first.
-        check_alike(path, &own, &self::parameters::<Autodiff<B, C>>(&network))?;
-        self.network = network;
-        self.optimizer = self.optimizer.clone().load_record(optimizer);
-        self.schedule = self.schedule.clone().load_record(schedule);
+        let alike = |network: &M| check_alike(path, &own, &self::parameters::<Autodiff<B, C>>(network));
+        let network_of = |what, bytes| -> Result<M> {
+            let load = |record| self.network.clone().load_record(record);
+            let network = loaded::<Autodiff<B, C>, _, _>(bytes, place, load).map_err(|error| decoded(what, error))?;
+            alike(&network).map(|()| network)
+        };
+        let best = match (self.patience, best) {
+            (None, _) => None,
+            (Some(_), Some(best)) => Some(network_of(BEST, best)?),
+            (Some(_), None) if history.epochs().is_empty() => None,
+            (Some(_), None) => return Err(decoded(BEST, "missing: the trainer had no patience".into())),
+        };
+        let network = network_of(PARTS[0], network)?;
+        let load = |record| self.optimizer.clone().load_record(record);
+        let optimizer =
+            loaded::<Autodiff<B, C>, _, _>(optimizer, place, load).map_err(|error| decoded(PARTS[1], error))?;
+        let load = |record| self.schedule.clone().load_record::<Autodiff<B, C>>(record);
+        let schedule =
+            loaded::<Autodiff<B, C>, _, _>(schedule, place, load).map_err(|error| decoded(PARTS[2], error))?;
+
+        (self.network, self.optimizer, self.schedule, self.best) = (network, optimizer, schedule, best);
         (self.seed, self.steps, self.rate, self.history) = (seed, steps, rate, history);
         self.show_start();
         Ok(())
     }
+
     /// The parameters, if records of this backend keep all of their bits.
     fn kept<B, C>(&self) -> std::result::Result<Vec<Parameter>, Source>
     where
@@ -122,6 +140,18 @@ fn encode<B: Backend>(record: impl Record<B>) -> std::result::Result<Vec<u8>, So
         Ok(Recorder::<B>::record(&Bytes::<S>::default(), record, ())?)
     }
     if is_wide::<B>() { with::<B, DoublePrecisionSettings>(record) } else { with::<B, FullPrecisionSettings>(record) }
+}
+
+/// What `load` makes of a record. Records load whatever they hold, and panic where that cannot be; what is loaded into
+/// is a clone, which goes with the panic.
+fn loaded<B: Backend, T: Record<B>, U>(
+    bytes: Vec<u8>,
+    place: &B::Device,
+    load: impl FnOnce(T) -> U,
+) -> std::result::Result<U, Source> {
+    let whole = || Ok(load(decode::<B, T>(bytes, place)?));
+    catch_unwind(AssertUnwindSafe(whole))
+        .unwrap_or_else(|_| Err("it cannot be loaded: standard error tells why".into()))
 }
 
 fn decode<B: Backend, T: Record<B>>(bytes: Vec<u8>, place: &B::Device) -> std::result::Result<T, Source> {

@@ -43,7 +43,7 @@ impl History {
         (0..self.epochs.len()).min_by(|&a, &b| self.epochs[a].mae.total_cmp(&self.epochs[b].mae))
     }
 
-    /// Whether to stop early: the last `patience` epochs were no better than one before them.
+    /// Whether it is time to stop: the last `patience` epochs were no better than one before them.
     pub fn is_stale(&self, patience: usize) -> bool {
         self.best().is_some_and(|best| self.epochs.len() - 1 - best >= patience.max(1))
     }
@@ -52,7 +52,7 @@ impl History {
     ///
     /// # Errors
     /// [`crate::Error::Write`].
-    pub fn to_csv(&self, path: impl AsRef<Path>) -> Result<()> {
+    pub fn save_csv(&self, path: impl AsRef<Path>) -> Result<()> {
         atomic::write(path.as_ref(), |file| {
             let mut rows = csv::Writer::from_writer(file);
             self.epochs.iter().try_for_each(|epoch| rows.serialize(epoch))?;
@@ -65,7 +65,7 @@ impl History {
     ///
     /// # Errors
     /// [`crate::Error::Write`].
-    pub fn to_events(&self, path: impl AsRef<Path>) -> Result<()> {
+    pub fn save_events(&self, path: impl AsRef<Path>) -> Result<()> {
         atomic::write(path.as_ref(), |file| Ok(events::write(self, file)?))
     }
 }

@@ -128,16 +128,70 @@ fn wrong_matlab_files_say_why() {
     assert!(error(MAT, nested(20_000)).contains("more than 16 cells"));
 }
 
-#[test]
-fn a_packed_variable_does_not_fill_the_memory() {
+/// A MATLAB file of one packed variable.
+fn packed(variable: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    (0..65).for_each(|_| packed.write_all(&vec![0; 1 << 20]).unwrap());
+    packed.write_all(variable).unwrap();
     let packed = packed.finish().unwrap();
     let mut bytes = shipped("qnrf.mat")[..128].to_vec();
     bytes.extend([15, packed.len() as u32].map(u32::to_le_bytes).as_flattened());
     bytes.extend(packed);
-    assert_eq!(error(MAT, bytes), "p: byte 128: the variables unpack to more than 67108864 bytes");
+    bytes
+}
+
+#[test]
+fn a_packed_variable_does_not_fill_the_memory() {
+    let text = error(MAT, packed(&vec![0; 65 << 20]));
+    assert_eq!(text, "p: byte 128: the variables unpack to more than 67108864 bytes");
+}
+
+/// `count` structures of `fields` fields, whose names take `name` bytes each, all empty; lengths are right.
+fn structures(count: usize, fields: usize, name: usize) -> Vec<u8> {
+    let element = |kind: u32, bytes: &[u8]| {
+        let padding = vec![0; bytes.len().next_multiple_of(8) - bytes.len()];
+        [&kind.to_le_bytes(), &(bytes.len() as u32).to_le_bytes(), bytes, &padding].concat()
+    };
+    let words = |words: [u32; 2]| words.map(u32::to_le_bytes).concat();
+    let body = [
+        element(6, &words([2, 0])),
+        element(5, &words([count as u32, 1])),
+        element(1, b"annPoints"),
+        element(5, &(name as u32).to_le_bytes()),
+        element(1, &vec![b'a'; fields * name]),
+        element(14, &[]).repeat(count * fields),
+    ];
+    element(14, &body.concat())
+}
+
+/// Each would take gigabytes, from a file of some kilobytes.
+#[test]
+fn structures_do_not_multiply_what_a_file_holds() {
+    all_equal(&[
+        (error(MAT, packed(&structures(1000, 50, 64))), "p: `annPoints` does not hold numbers"),
+        (
+            error(MAT, packed(&structures(50_000, 1, 1 << 20))),
+            "p: variable packed at byte 128: byte 88: names of fields of 1048576 bytes, not 1 to 64",
+        ),
+        (
+            error(MAT, packed(&structures(0, (1 << 20) + 1, 1))),
+            "p: variable packed at byte 128: byte 88: more than 1048576 cells, fields and names in the file",
+        ),
+        (
+            error(MAT, packed(&structures(1 << 20, 1, 1))),
+            "p: variable packed at byte 128: byte 96: more than 1048576 cells, fields and names in the file",
+        ),
+    ]);
+}
+
+/// Every joint has its name in a column of its own.
+#[test]
+fn names_of_joints_do_not_multiply_what_a_file_holds() {
+    let named = |length: usize| KEYPOINTS.replace("left_eye", &"é".repeat(length / 2));
+    let (path, read) = read(COCO, "coco-names", "p", named(256));
+    assert_eq!(read.unwrap().len(), 2, "{}", path.display());
+    let expected = "p: category 1: the name of a keypoint takes 258 bytes, more than 256";
+    assert_eq!(error(COCO, named(258)), expected);
 }
 
 #[test]

@@ -13,20 +13,17 @@ pub fn spread(file: &Path, photos: &Path, place: impl Fn(&Path) -> Result<PathBu
     let set = Dataset::coco(photos, file)?;
     for index in 0..set.len() {
         let points = set.annotations(index)?;
-        if points.is_empty() {
-            continue;
-        }
         let (target, mut bytes) = (place(set.photo(index)?)?, Vec::new());
         points.write_csv(&mut bytes)?;
         if target.exists() {
             let there = fs::read(&target).with_context(|| format!("cannot read {}", target.display()))?;
             ensure!(there == bytes, "{} is there and holds other points: give another --points", target.display());
-            continue;
+        } else if !points.is_empty() {
+            if let Some(folder) = target.parent() {
+                fs::create_dir_all(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+            }
+            write_whole(&target, |output| Ok(output.write_all(&bytes)?))?;
         }
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
-        }
-        write_whole(&target, |output| Ok(output.write_all(&bytes)?))?;
     }
     Ok(())
 }

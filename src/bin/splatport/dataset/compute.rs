@@ -1,6 +1,8 @@
 //! What a device does for a batch of photos.
 
-use anyhow::Result;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anyhow::{Result, bail};
 use splatport::{CsrTable, Device, GaussianTable, Grid, Kernel, Precision, Runtime, Splat, splat::Report};
 
 use super::{manifest::Entry, prepare::Ready, record::Outcome, run::Plan};
@@ -14,8 +16,14 @@ pub struct Done<'a> {
     pub outcome: Outcome,
 }
 
-/// Works on a batch together; if that fails, on each part of it alone, so that one does not spoil the others.
+/// Works on a batch together; if that fails, on each part of it alone, so that one does not spoil the others. Work that
+/// panics loses what it took and no more: it changes nothing but arrays of its own, which go with it, and the device
+/// runs what is queued in order.
 fn each<T, U>(batch: &[T], work: impl Fn(&[T]) -> splatport::Result<Vec<U>>) -> Vec<Result<U>> {
+    let work = |part: &[T]| match catch_unwind(AssertUnwindSafe(|| work(part))) {
+        Ok(results) => Ok(results?),
+        Err(_) => bail!("its computation failed: standard error tells where"),
+    };
     if let Ok(results) = work(batch) {
         return results.into_iter().map(Ok).collect();
     }
@@ -86,6 +94,7 @@ mod tests {
     fn a_bad_one_does_not_spoil_the_others() {
         let work = |batch: &[u32]| match batch.contains(&2) {
             true => Err(splatport::Error::Empty { what: "photo" }),
+            false if batch.contains(&3) => panic!("a panic of the test"),
             false => Ok(batch.iter().map(|n| n + batch.len() as u32).collect()),
         };
         let told = |batch: &[u32]| -> Vec<_> {
@@ -93,6 +102,8 @@ mod tests {
         };
         assert_eq!(told(&[5, 7]), [Ok(7), Ok(9)], "together");
         assert_eq!(told(&[5, 2, 7]), [Ok(6), Err("photo is empty".to_owned()), Ok(8)], "alone");
+        let failed = Err("its computation failed: standard error tells where".to_owned());
+        assert_eq!(told(&[5, 3, 7]), [Ok(6), failed, Ok(8)], "a panic");
         assert_eq!(told(&[]), []);
     }
 

@@ -26,7 +26,8 @@ pub struct Gc {
     /// Delete what is listed.
     #[arg(long)]
     delete: bool,
-    /// Seconds after which an unfinished file counts as left: a run may be writing a younger one.
+    /// Seconds without a write after which an unfinished file counts as left. A run writes to its report after every
+    /// batch: give more than a batch takes.
     #[arg(long, default_value_t = 3600)]
     older: u64,
 }
@@ -51,7 +52,7 @@ impl Gc {
         Answer::of(&Summary { files, deleted: self.delete })
     }
 
-    /// Whether a file was being written by a process that is gone.
+    /// Whether a file was being written, and has not been for so long that its process must be gone.
     fn unfinished(&self, path: &Path) -> bool {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
         let age = || fs::metadata(path).ok()?.modified().ok()?.elapsed().ok();

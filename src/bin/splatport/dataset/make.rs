@@ -1,5 +1,7 @@
 //! `splatport manifest`: finds photos with points.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::fmt::{self, Display};
 use std::fs;
 use std::io::Cursor;
@@ -8,13 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
-use splatport::Annotations;
 
 use super::coco;
 use super::manifest::{self, Entry, Manifest, VERSION};
 use crate::answer::Answer;
 use crate::folder::{found, has_ending};
-use crate::options::wrong_usage;
+use crate::options::{self, wrong_usage};
 use crate::origin;
 
 /// Endings of photos.
@@ -54,9 +55,21 @@ impl Make {
         let link = |folder: &PathBuf| format!("{}: a link to a folder is not followed", folder.display());
         summary.failed = found.links.iter().map(link).collect();
         let mut entries = Vec::new();
+        // By the name of their results.
+        let mut taken = HashMap::new();
         for photo in found.files {
             match self.entry(&photo) {
-                Ok(Some(entry)) => entries.push(entry),
+                Ok(Some(entry)) => match taken.entry(entry.id.clone()) {
+                    Vacant(place) => {
+                        place.insert(photo);
+                        entries.push(entry);
+                    }
+                    Occupied(first) => summary.failed.push(format!(
+                        "{}: its results would have the name of those of {}: give it another",
+                        photo.display(),
+                        first.get().display()
+                    )),
+                },
                 Ok(None) => summary.without_points.push(photo),
                 Err(error) => summary.failed.push(format!("{error:#}")),
             }
@@ -84,7 +97,7 @@ impl Make {
         let bytes = fs::read(photo).with_context(|| format!("cannot read {}", photo.display()))?;
         let reader = image::ImageReader::new(Cursor::new(&bytes)).with_guessed_format()?;
         let (width, height) = reader.into_dimensions().with_context(|| format!("cannot read {}", photo.display()))?;
-        let annotations = Annotations::open(points)?;
+        let annotations = options::points(points)?;
         let id = manifest::id(&photo.strip_prefix(&self.photos)?.with_extension(""));
         Ok(Some(Entry {
             version: VERSION,

@@ -18,5 +18,5 @@ pub use gc::Gc;
 pub use make::Make;
 pub use manifest::{Entry, Manifest};
 pub use merge::Merge;
-pub use outputs::{Outputs, incomplete};
+pub use outputs::{OTHER_GAUSSIANS, Outputs, incomplete, result};
 pub use run::Run;

@@ -3,7 +3,7 @@
 //! Devices share the work as it comes: one that is free takes what is ready, but no more than its part of the cost that is left
 //! (guided self-scheduling: Polychronopoulos and Kuck, 1987), so that near the end none has a long batch while others wait.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -31,6 +31,24 @@ pub struct Stop {
     pub asked: Arc<AtomicBool>,
     /// Nothing can be written any more.
     pub failure: Mutex<Option<Error>>,
+}
+
+impl Stop {
+    /// Stops, as nothing can be written any more.
+    fn fail(&self, error: Error) {
+        self.asked.store(true, Ordering::Relaxed);
+        if let Ok(mut failure) = self.failure.lock() {
+            failure.get_or_insert(error);
+        }
+    }
+}
+
+/// Whether no other photo's results could be written either. A folder under a result's name, or a name that is too
+/// long, is one photo's alone.
+fn is_of_the_disk(error: &Error) -> bool {
+    use ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let mut kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.any(|kind| matches!(kind, StorageFull | ReadOnlyFilesystem | QuotaExceeded | FileTooLarge))
 }
 
 /// Everything the threads share.
@@ -79,12 +97,20 @@ pub fn run<R: Runtime, P: Precision>(
             scope.spawn(move || pipeline.write(&done, &told_in));
         }
         let recorder = scope.spawn(move || -> Result<()> {
-            for record in told {
-                serde_json::to_writer(&mut *report, &record)?;
-                writeln!(report)?;
-                tell(&record);
-            }
-            Ok(())
+            let mut written = || -> Result<()> {
+                for record in &told {
+                    serde_json::to_writer(&mut *report, &record)?;
+                    writeln!(report)?;
+                    tell(&record);
+                    // After every batch at least: by its age `splatport gc` sees whether somebody still writes the
+                    // file.
+                    if told.is_empty() {
+                        report.flush()?;
+                    }
+                }
+                Ok(())
+            };
+            written().inspect_err(|error| stop.fail(Error::msg(format!("cannot write the report: {error:#}"))))
         });
         // Every channel ends with the last of those who send, or who receive.
         drop((ready_in, ready, done_in, done, told_in));
@@ -196,15 +222,15 @@ impl<'a> Pipeline<'a> {
 
     fn write(&self, done: &Receiver<Done<'a>>, told: &Sender<Record>) {
         for Done { entry, gaussians, kernel, outcome } in done {
-            let saved = self.clocks.write.time(|| self.plan.outputs.save(&entry.id, &gaussians, kernel.as_ref()));
+            let save = || self.plan.outputs.save(&entry.id, &self.plan.origin(entry), &gaussians, kernel.as_ref());
+            let saved = self.clocks.write.time(save);
             let outcome = match saved {
                 Ok(()) => outcome,
                 Err(error) => {
                     let record = failed(entry, &error);
-                    // A disk that is full or read-only fails every photo: stop, rather than compute for nothing.
-                    self.stop.asked.store(true, Ordering::Relaxed);
-                    if let Ok(mut failure) = self.stop.failure.lock() {
-                        failure.get_or_insert(error);
+                    // Rather than compute for nothing.
+                    if is_of_the_disk(&error) {
+                        self.stop.fail(error);
                     }
                     record.outcome
                 }

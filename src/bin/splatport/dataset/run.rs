@@ -29,6 +29,7 @@ use crate::origin::{Cells, Origin};
 /// SIGTERM and SIGINT end a run after the current batch, with exit code 4; the same command goes on where it was. A report, a JSON line
 /// for every photo, lies beside the results: report.jsonl, or report.INDEX-of-COUNT.jsonl.
 #[derive(Args)]
+#[command(mut_arg("tau", |tau| tau.requires("stride")))]
 pub struct Run {
     /// The photos, as `splatport manifest` listed them.
     #[arg(short, long)]
@@ -43,16 +44,16 @@ pub struct Run {
     /// JOB_COMPLETION_INDEX (of JOB_COMPLETIONS); else everything.
     #[arg(long)]
     shard: Option<Shard>,
-    /// Replace results of another photo, recipe or version, and damaged ones, which otherwise are an error; what this command would
-    /// write is kept, so that it goes on too where it was.
+    /// Replace results of another photo, recipe or version, and damaged ones, which otherwise are an error: kernels too
+    /// where no --stride asks for any. What this command would write is kept, so that it goes on too where it was.
     #[arg(long)]
     force: bool,
     /// The format of the results.
     #[arg(long, value_enum, default_value = "npz")]
     format: Format,
     /// Threads that decode; as many as there are cores if not given.
-    #[arg(long)]
-    threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Pixels that are computed together at most, but for a photo that has more; what the device has room for if not given.
     #[arg(long)]
     batch: Option<u64>,
@@ -104,7 +105,7 @@ impl Run {
     }
 
     fn plan<R: Runtime, P: Precision>(&self, devices: &[Device<R, P>], manifest: Manifest) -> Plan {
-        let cells = |stride| Cells { stride, options: self.kernel.options(self.fit.profile) };
+        let cells = |stride| Cells { stride, options: self.kernel.options(self.fit.profile()) };
         // Of the arrays of a fit none takes more than 32 bytes a pixel. Of those of kernels, with a cell a pixel, the weights do where
         // there are more than eight a cell: such kernels are built one by one.
         let room = devices.iter().map(|device| device.client().properties().memory.max_page_size / 32).min();
@@ -116,7 +117,7 @@ impl Run {
             kernel: self.stride.map(cells),
             precision: P::NAME,
             force: self.force,
-            threads: self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1),
+            threads: self.threads.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
             batch: self.batch.or(room).unwrap_or(0),
         }
     }

@@ -8,7 +8,7 @@ use std::fmt::{self, Display};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use minijinja::{Environment, context};
 use serde::Serialize;
@@ -17,10 +17,10 @@ use splatport::{CsrTable, Device, Image, Precision, Runtime, write_whole};
 use self::photo::{Cells, Photo};
 use crate::answer::Answer;
 use crate::authors::{self, authors};
-use crate::dataset::{Entry, Manifest, Outputs};
+use crate::dataset::{Entry, Manifest, OTHER_GAUSSIANS, Outputs, result};
 use crate::device::{DeviceArgs, Job};
 use crate::folder::has_ending;
-use crate::options::{FitArgs, TABLES, ending, points};
+use crate::options::{FitArgs, TABLES, ending, points, wrong_usage};
 use crate::origin::Origin;
 use crate::pictures;
 
@@ -34,10 +34,10 @@ pub struct Report {
     #[arg(short, long, requires = "results", conflicts_with = "input")]
     manifest: Option<PathBuf>,
     /// The folder of the results, as `splatport run` wrote it.
-    #[arg(short, long)]
+    #[arg(short, long, requires = "manifest", conflicts_with = "input")]
     results: Option<PathBuf>,
     /// Photos of the data set that are shown at most, the first of the manifest.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, conflicts_with = "input")]
     most: usize,
     /// Where to write the page.
     #[arg(short, long, value_parser = ending(&["html"]))]
@@ -54,6 +54,9 @@ pub struct Report {
 impl Report {
     /// Runs the command.
     pub fn run(self) -> Result<Answer> {
+        if self.fit.asked() && self.input.get(1).is_none_or(|path| is_stored(path)) {
+            return Err(wrong_usage("--profile and --steps are of a fit: these Gaussians are fitted already").into());
+        }
         let (photos, of) = self.device.clone().run(Show(&self))?;
         let mut environment = Environment::new();
         // The name's ending makes every value's text safe in HTML.
@@ -80,7 +83,7 @@ impl Job for Show<'_> {
         let (Some(manifest), Some(results)) = (&report.manifest, &report.results) else {
             let (photo, path) = (&report.input[0], &report.input[1]);
             let id = photo.file_stem().unwrap_or_default().to_string_lossy();
-            if authors(path) || has_ending(path, TABLES) {
+            if is_stored(path) {
                 return Ok((vec![stored(device, photo, path, &id, Cells::Built(report.stride))?], 1));
             }
             let (image, points) = (Image::open(photo)?, points(path)?);
@@ -92,8 +95,9 @@ impl Job for Show<'_> {
         let photo = |entry: &Entry| -> Result<Photo> {
             let gaussians = result(results, &entry.id, Outputs::gaussians);
             let gaussians = gaussians.context("no results: `splatport run` makes them")?;
-            let cells = match result(results, &entry.id, Outputs::kernel) {
-                Some(path) => Cells::Stored(CsrTable::open(path)?),
+            let kernel = result(results, &entry.id, Outputs::kernel);
+            let cells = match kernel.as_ref().map(CsrTable::open).transpose()? {
+                Some(kernel) => Cells::Stored(kernel),
                 None => Cells::Built(report.stride),
             };
             stored(device, &manifest.locate(&entry.photo), &gaussians, &entry.id, cells)
@@ -104,10 +108,9 @@ impl Job for Show<'_> {
     }
 }
 
-/// A photo's file in a folder of results, if it is there.
-fn result(folder: &Path, id: &str, file: fn(&Outputs, &str) -> PathBuf) -> Option<PathBuf> {
-    let mut files = TABLES.iter().map(|ending| file(&Outputs { folder: folder.to_owned(), ending }, id));
-    files.find(|path| path.exists())
+/// Whether a file is of Gaussians, not of points.
+fn is_stored(path: &Path) -> bool {
+    authors(path) || has_ending(path, TABLES)
 }
 
 /// A photo whose Gaussians are in a file.
@@ -120,7 +123,16 @@ fn stored<R: Runtime, P: Precision>(
 ) -> Result<Photo> {
     let image = Image::open(photo)?;
     let table = authors::gaussians(path, &image)?;
-    let fit = Origin::read(&table.origin).and_then(|origin| origin.fit).unwrap_or_default();
+    let origin = Origin::read(&table.origin);
+    if let Cells::Stored(kernel) = &cells {
+        let own = match (Origin::read(&kernel.origin), &origin) {
+            (Some(kernel), Some(gaussians)) => kernel.belongs_to(gaussians),
+            // What another program says is compared as it is.
+            _ => kernel.origin == table.origin,
+        };
+        ensure!(own, "the kernel is {OTHER_GAUSSIANS}");
+    }
+    let fit = origin.and_then(|origin| origin.fit).unwrap_or_default();
     Photo::of(id, &image, &pictures::splat(device, &table, &image)?, &fit, cells)
 }
 

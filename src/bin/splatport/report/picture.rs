@@ -2,22 +2,19 @@
 
 use std::io::Cursor;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use image::{DynamicImage, ImageFormat, RgbImage, imageops::FilterType};
-use splatport::{Image, draw};
+use image::{DynamicImage, ImageFormat, imageops::FilterType};
+use splatport::Image;
+
+use crate::pictures::rgb;
 
 /// The longest side of a picture, px: a page with twenty photos should still open at once.
 const SIDE: u32 = 800;
 
 /// A picture as a data address.
 pub fn address(picture: &Image) -> Result<String> {
-    // Three channels of eight bits.
-    let rgb = draw::beside(&[picture])?;
-    let bytes: Vec<u8> = rgb.to_f32().into_iter().map(|value| (value * 255.0).round() as u8).collect();
-    let mut image = DynamicImage::ImageRgb8(
-        RgbImage::from_raw(rgb.width(), rgb.height(), bytes).context("a picture without pixels")?,
-    );
+    let mut image = DynamicImage::ImageRgb8(rgb(picture)?);
     if image.width().max(image.height()) > SIDE {
         image = image.resize(SIDE, SIDE, FilterType::Triangle);
     }
