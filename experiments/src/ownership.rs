@@ -32,12 +32,12 @@ pub enum Plan {
     /// Gaussians with the covariances of the true objects.
     True,
     Fitted(SplatOptions),
-    /// Balanced transport from a uniform density in cells of this side, px; a pixel has the owner of its cell. It knows
-    /// no background, so no cut-off.
+    /// Balanced transport from a uniform density in squares of so many cells a side, all of which have one owner: every
+    /// cell by itself would be too many for a solver. It knows no background, so no cut-off.
     Transport(u32),
 }
 
-/// All plans with their names; of a few steps and large cells where it is only whether they run.
+/// All plans with their names; of a few steps and large squares where it is only whether they run.
 pub fn plans(quick: bool) -> Vec<(&'static str, Plan)> {
     let fitted = |background_image, prior| {
         let options = SplatOptions { background_image, prior, ..Profile::Recommended.splat() };
@@ -55,7 +55,7 @@ pub fn plans(quick: bool) -> Vec<(&'static str, Plan)> {
         ("authors-mask-priors", fitted(BackgroundImage::KnnMask, prior)),
         ("inpainted", fitted(BackgroundImage::Inpainted, None)),
         ("inpainted-priors", fitted(BackgroundImage::Inpainted, prior)),
-        ("transport", Plan::Transport(if quick { 32 } else { 4 })),
+        ("transport", Plan::Transport(if quick { 8 } else { 4 })),
     ]
 }
 
@@ -103,13 +103,13 @@ impl Photo {
             Plan::Round(scale) => Splat::round(device, annotations, [image.width(), image.height()], scale)?,
             Plan::True => Splat::from_table(device, &self.true_gaussians())?,
             Plan::Fitted(options) => Splat::of(image, annotations).with_options(options).fit(device)?,
-            Plan::Transport(coarse) => return Ok(vec![(None, self.transported(device, coarse)?)]),
+            Plan::Transport(side) => return Ok(vec![(None, self.transported(device, side * self.grid.stride())?)]),
         };
         let owners = |cut_off| splat.kernel(self.grid).background(Background::Hard { cut_off }).build()?.owners();
         Ok(CUT_OFFS.into_iter().map(|d| Ok((Some(d), owners(d)?))).collect::<splatport::Result<_>>()?)
     }
 
-    /// The annotation that most of every cell's mass goes to.
+    /// The annotation that most of the mass goes to, of every square of this side, px.
     fn transported<R: Runtime>(&self, device: &Device<R>, side: u32) -> anyhow::Result<Owners> {
         let coarse = Grid::strided(&self.sample.image, side);
         let loss = Sinkhorn::default().on(device, &[(coarse, &self.sample.annotations)])?;
