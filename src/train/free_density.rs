@@ -17,7 +17,7 @@ pub struct FreeDensity<R: Runtime, P: Precision> {
 }
 
 impl<R: Runtime, P: Precision> FreeDensity<R, P> {
-    /// Starts every cell of every image of `loss` at `density` (mass per cell).
+    /// A model that starts every cell of every image of `loss` at `density` (mass per cell).
     ///
     /// # Errors
     /// [`Error::Option`] when `density` is not positive and finite, [`Error::OtherDevice`] when the loss is on another device,
@@ -32,7 +32,7 @@ impl<R: Runtime, P: Precision> FreeDensity<R, P> {
         Ok(Self { device: device.clone(), raw: device.filled(raw, loss.kernel().cells()) })
     }
 
-    /// The densities of all images, one behind the other, `[cells]`, on the device.
+    /// The densities of all images, one after the other, `[cells]`, on the device.
     pub fn current(&self) -> Buffer<R, P::Real> {
         softplus(&self.device, &self.raw)
     }
