@@ -1,12 +1,13 @@
-//! Runs every loss on one photo and prints a table of value, gradient norm, time and trained count; draws the gradients.
+//! Runs every loss on one photo and prints a table of value, gradient norm, time and trained count; draws the
+//! gradients.
 //!
-//! `cargo run --release --example compare_losses -- [--steps N] [--folder FOLDER]` writes `gradients.png` to `FOLDER`, by default
-//! `target/compare_losses`.
+//! `cargo run --release --example compare_losses -- [--steps N] [--folder FOLDER]` writes `gradients.png` to `FOLDER`,
+//! by default `target/compare_losses`.
 //!
-//! The photo has 61 trees with hand-drawn boxes. All losses are evaluated at the same density, a plausible prediction: Gaussians of
-//! 12 px, 6 px to the right and 4 px below their trees, with every fifth tree missed. In the picture, mass should move from red to
-//! blue. Every map has its own scale, on which the strongest hundredth of its cells has full color. Then each loss trains a free
-//! density (one number per cell, all equal at first) with Adam.
+//! The photo has 61 trees with hand-drawn boxes. All losses are evaluated at the same density, a plausible prediction:
+//! Gaussians of 12 px, 6 px to the right and 4 px below their trees, with every fifth tree missed. In the picture, mass
+//! should move from red to blue. Every map has its own scale, on which the strongest hundredth of its cells has full
+//! color. Then each loss trains a free density (one number per cell, all equal at first) with Adam.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,5 +1,5 @@
-//! Results of the losses that solve a transport problem, for `tests/peers/check_losses.py`, which compares them with those of other
-//! libraries.
+//! Results of the losses that solve a transport problem, for `tests/peers/check_losses.py`, which compares them with
+//! those of other libraries.
 //!
 //! `cargo run --example peers [FILE]` writes JSON, by default `target/peers.json`.
 

@@ -1,4 +1,5 @@
-//! From one photo and its points to Gaussians, a transport kernel, a loss and its gradient, with pictures of all of them.
+//! From one photo and its points to Gaussians, a transport kernel, a loss and its gradient, with pictures of all of
+//! them.
 //!
 //! `cargo run --release --example quickstart [FOLDER]` writes to `FOLDER`, by default `target/quickstart`.
 
@@ -113,7 +114,8 @@ fn train<R: Runtime, P: Precision>(device: &Device<R, P>, loss: &Loss<R, P>) -> 
     Ok((before, (loss.evaluate(&after)?.value()?, count(&after)?)))
 }
 
-/// Measures how well each plan's cells match the true masks, at one cell per pixel. Returns the owners of `best`'s plan.
+/// Measures how well each plan's cells match the true masks, at one cell per pixel. Returns the owners of `best`'s
+/// plan.
 fn compare_ownership<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     image: &Image,

@@ -4,13 +4,14 @@
 //! cargo run --release --example solvers -- [--adam-steps N] [photo.png points.csv]...
 //! ```
 //!
-//! Without arguments it takes the photos of `examples/data`. The points are a CSV file as [`Annotations::from_csv`] reads it.
-//! For every background that the Gaussians can be drawn over, it prints as Markdown: the loss by step, the loss by time, and
-//! how each fit ended. The loss is the mean squared error over all values of the photo; the sum of squared errors (SSE) is
-//! the loss times their number.
+//! Without arguments it takes the photos of `examples/data`. The points are a CSV file as [`Annotations::from_csv`]
+//! reads it. For every background that the Gaussians can be drawn over, it prints as Markdown: the loss by step, the
+//! loss by time, and how each fit ended. The loss is the mean squared error over all values of the photo; the sum of
+//! squared errors (SSE) is the loss times their number.
 //!
-//! The solvers look at the losses only every few steps, so a time says when a loss was known, a little after it was reached.
-//! It includes the fit's work on the host before its first step. Device functions are compiled before the clock starts.
+//! The solvers look at the losses only every few steps, so a time says when a loss was known, a little after it was
+//! reached. It includes the fit's work on the host before its first step. Device functions are compiled before the
+//! clock starts.
 
 use std::{
     ops::ControlFlow,
@@ -161,7 +162,8 @@ fn by_step(gauss_newton: &Run, adam: &Run) {
     }
 }
 
-/// Prints the loss at 1, 2 and 5 times every power of ten of a second, from the first loss to the end of the longer fit.
+/// Prints the loss at 1, 2 and 5 times every power of ten of a second, from the first loss to the end of the longer
+/// fit.
 fn by_time(gauss_newton: &Run, adam: &Run) {
     println!("| seconds | Gauss-Newton | steps | Adam | steps |\n|---|---|---|---|---|");
     let end = gauss_newton.total.max(adam.total).as_secs_f64();

@@ -1,8 +1,9 @@
-//! Trains a network to count: photos with points, Gaussians, kernels of random crops, training steps, scores, a checkpoint.
+//! Trains a network to count: photos with points, Gaussians, kernels of random crops, training steps, scores, a
+//! checkpoint.
 //!
 //! `cargo run --release --features burn,data --example train_network [STEPS]` takes 100 steps by default and writes
-//! `target/train_network.safetensors`. Run again, it continues from there. The pictures are synthetic, so nothing has to be
-//! downloaded; [`splatport::data::Dataset`] reads a folder of your own.
+//! `target/train_network.safetensors`. Run again, it continues from there. The pictures are synthetic, so nothing has
+//! to be downloaded; [`splatport::data::Dataset`] reads a folder of your own.
 
 use anyhow::Result;
 use burn_autodiff::Autodiff;
@@ -60,7 +61,8 @@ fn main() -> Result<()> {
         let targets: Vec<f64> = crops.iter().flat_map(|crop| crop.targets.iter().copied()).collect();
         let images: Vec<_> = crops.iter().map(|crop| (&crop.splat, Grid::over(CROP, CROP, networks::STRIDE))).collect();
         let kernel = Kernel::of_all(&device, &images, Profile::default().kernel())?;
-        // A network that learns from scratch needs the divergence of Poisson counts: under L1 a density can fall to 0 and stay there.
+        // A network that learns from scratch needs the divergence of Poisson counts: under L1 a density can fall to 0
+        // and stay there.
         let loss = kernel.loss().discrepancy(Discrepancy::PoissonKl { least: 0.01 })?.targets(&targets)?;
         trainer.step(&photos, &loss)?;
     }

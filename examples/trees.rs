@@ -1,7 +1,7 @@
 //! Runs the whole chain as one value, on an aerial photo of trees whose crowns were boxed by hand.
 //!
-//! `cargo run --release --example trees [FOLDER]` writes pictures to `FOLDER`, by default `target/trees`. It compares the scales
-//! and cells that the fit finds, without ever seeing the boxes, with those of the boxes.
+//! `cargo run --release --example trees [FOLDER]` writes pictures to `FOLDER`, by default `target/trees`. It compares
+//! the scales and cells that the fit finds, without ever seeing the boxes, with those of the boxes.
 
 use std::path::PathBuf;
 
@@ -61,7 +61,8 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &std::path::Path
     Ok(())
 }
 
-/// Prints the ratio of the fitted scale to a quarter of the box, which is close to the standard deviation of a uniform rectangle.
+/// Prints the ratio of the fitted scale to a quarter of the box, which is close to the standard deviation of a uniform
+/// rectangle.
 fn compare_sizes(points: &Annotations, fitted: &GaussianTable) -> Result<()> {
     let (widths, heights) = (points.numeric("box_w")?, points.numeric("box_h")?);
     let mut ratios: Vec<f64> = fitted

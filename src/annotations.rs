@@ -17,8 +17,8 @@ use crate::io::atomic;
 
 /// The annotations of one image: one point each, and the further columns of their file.
 ///
-/// Points are in px, x to the right and y down, the center of the top-left pixel at (0.5, 0.5). An empty list, equal points and
-/// points outside the image are all valid.
+/// Points are in px, x to the right and y down, the center of the top-left pixel at (0.5, 0.5). An empty list, equal
+/// points and points outside the image are all valid.
 ///
 /// ```
 /// use splatport::Annotations;
@@ -103,9 +103,9 @@ impl Annotations {
         Self::new(points.collect::<Vec<_>>())
     }
 
-    /// Reads a file of points. The file extension determines the format: `.csv` ([`from_csv`](Self::from_csv)) or `.npy`
-    /// ([`from_npy`](Self::from_npy)); with the feature `data` also `.mat` (ShanghaiTech, UCF-QNRF), `.txt` (JHU-Crowd++) and
-    /// `.json` (NWPU-Crowd).
+    /// Reads a file of points. The file extension determines the format: `.csv` ([`from_csv`](Self::from_csv)) or
+    /// `.npy` ([`from_npy`](Self::from_npy)); with the feature `data` also `.mat` (ShanghaiTech, UCF-QNRF), `.txt`
+    /// (JHU-Crowd++) and `.json` (NWPU-Crowd).
     ///
     /// # Errors
     /// [`Error::Format`] for any other extension, and those of the format's own function.
@@ -136,12 +136,12 @@ impl Annotations {
 
     /// Reads a CSV file whose header has the columns `x` and `y`, at any position.
     ///
-    /// White space around fields, blank lines, a byte-order mark and Windows line endings are ignored. Further columns are kept as
-    /// text.
+    /// White space around fields, blank lines, a byte-order mark and Windows line endings are ignored. Further columns
+    /// are kept as text.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read, [`Error::Format`] naming the missing column or the line that is wrong,
-    /// [`Error::In`] around [`Error::NotFinite`] with the row, counted from 0 below the header.
+    /// [`Error::Read`] if the file cannot be read, [`Error::Format`] naming the missing column or the line that is
+    /// wrong, [`Error::In`] around [`Error::NotFinite`] with the row, counted from 0 below the header.
     ///
     /// ```
     /// use splatport::Annotations;
@@ -160,7 +160,8 @@ impl Annotations {
         Ok(annotations.of_file(path, columns))
     }
 
-    /// Writes a CSV file for [`from_csv`](Self::from_csv), completely or not at all: the exact points, and the further columns.
+    /// Writes a CSV file for [`from_csv`](Self::from_csv), completely or not at all: the exact points, and the further
+    /// columns.
     ///
     /// # Errors
     /// [`Error::Write`] if the file cannot be written; a file already at `path` is then unchanged.
@@ -191,12 +192,12 @@ impl Annotations {
         writer.flush()
     }
 
-    /// Reads an annotation file of JHU-Crowd++: lines of x, y, width, height, occlusion and blur, separated by spaces, without a
-    /// header.
+    /// Reads an annotation file of JHU-Crowd++: lines of x, y, width, height, occlusion and blur, separated by spaces,
+    /// without a header.
     ///
-    /// The last four are kept as the columns `box_w`, `box_h` (px), `occlusion` (1 visible, 2 partial, 3 full) and `blur` (0, 1).
-    /// The data set gives whole pixels and does not define a coordinate rule. They are taken as indices from 0, so half a pixel is
-    /// added. An empty file means a photo without people.
+    /// The last four are kept as the columns `box_w`, `box_h` (px), `occlusion` (1 visible, 2 partial, 3 full) and
+    /// `blur` (0, 1). The data set gives whole pixels and does not define a coordinate rule. They are taken as indices
+    /// from 0, so half a pixel is added. An empty file means a photo without people.
     ///
     /// # Errors
     /// As [`from_csv`](Self::from_csv).
@@ -219,8 +220,8 @@ impl Annotations {
     /// Replaces the further columns; each must have one text per point.
     ///
     /// # Errors
-    /// [`Error::Length`] for a column of another length, [`Error::Column`] for one that is called `x` or `y` or has the name of an
-    /// earlier one.
+    /// [`Error::Length`] for a column of another length, [`Error::Column`] for one that is called `x` or `y` or has the
+    /// name of an earlier one.
     pub fn with_columns(self, columns: Vec<Column>) -> Result<Self> {
         let mut names = HashSet::from(["x", "y"]);
         for Column { name, values } in &columns {

@@ -1,7 +1,7 @@
 //! Pictures of a splat and a kernel, drawn from plain numbers: eight bits, three channels.
 //!
-//! All coordinates are in px, with the center of the top-left pixel at (0.5, 0.5). The pixel that contains a point is therefore the
-//! floor of its coordinates.
+//! All coordinates are in px, with the center of the top-left pixel at (0.5, 0.5). The pixel that contains a point is
+//! therefore the floor of its coordinates.
 
 mod canvas;
 
@@ -20,14 +20,15 @@ const DOT: f64 = 1.5;
 /// The white columns between two pictures, px.
 const GAP: u32 = 4;
 
-/// Draws the outline of every Gaussian on the photo, `deviations` standard deviations from its mean, and a dot at the mean.
+/// Draws the outline of every Gaussian on the photo, `deviations` standard deviations from its mean, and a dot at the
+/// mean.
 ///
-/// `means` and `scales` are `[n, 2]` px, `rotations` are `[n]` rad from the x axis towards y. A Gaussian has the same color in all
-/// pictures, because the color depends only on its index.
+/// `means` and `scales` are `[n, 2]` px, `rotations` are `[n]` rad from the x axis towards y. A Gaussian has the same
+/// color in all pictures, because the color depends only on its index.
 ///
 /// # Errors
-/// [`Error::Length`] if the slices differ in length, [`Error::NotFinite`] with the first Gaussian that is NaN or infinite,
-/// [`Error::Option`] unless `deviations` is finite and positive.
+/// [`Error::Length`] if the slices differ in length, [`Error::NotFinite`] with the first Gaussian that is NaN or
+/// infinite, [`Error::Option`] unless `deviations` is finite and positive.
 ///
 /// ```
 /// use splatport::{Image, draw};
@@ -75,9 +76,9 @@ fn on_ellipse(mean: [f64; 2], offset: [f64; 2], rotation: f64) -> [f64; 2] {
 
 /// Draws which annotation owns every cell, as in the paper's Figure 5.
 ///
-/// `owner` and `strength` hold `width * height` cells, row-major. A cell is a square of `stride` px in its owner's color, as bright
-/// as its strength (0, black, to 1; clamped). A cell without an owner is white. `points` are `[n, 2]` px from the upper left corner
-/// of the grid; each is drawn as a black dot.
+/// `owner` and `strength` hold `width * height` cells, row-major. A cell is a square of `stride` px in its owner's
+/// color, as bright as its strength (0, black, to 1; clamped). A cell without an owner is white. `points` are `[n, 2]`
+/// px from the upper left corner of the grid; each is drawn as a black dot.
 ///
 /// # Errors
 /// [`Error::Empty`] without any cell, [`Error::Length`] if a slice has another length,
@@ -114,8 +115,8 @@ pub fn ownership(
 
 /// Draws a map of positive and negative numbers: 0 is white, 1 and above red, -1 and below blue.
 ///
-/// `values` holds `width * height` cells, row-major, each a square of `stride` px. `points` are `[n, 2]` px from the upper left
-/// corner of the grid; each is drawn as a black dot.
+/// `values` holds `width * height` cells, row-major, each a square of `stride` px. `points` are `[n, 2]` px from the
+/// upper left corner of the grid; each is drawn as a black dot.
 ///
 /// # Errors
 /// As [`ownership`].

@@ -15,7 +15,8 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every error of this crate.
 ///
-/// A message is one line and never repeats its [`source`](std::error::Error::source), so printing the whole chain repeats nothing.
+/// A message is one line and never repeats its [`source`](std::error::Error::source), so printing the whole chain
+/// repeats nothing.
 ///
 /// ```
 /// use splatport::Error;
@@ -163,8 +164,8 @@ pub enum Error {
     },
     /// Another error, about a value that came from a file.
     ///
-    /// `error` is part of the message and therefore not a `source`. It is always a variant about values, which has no source of its
-    /// own.
+    /// `error` is part of the message and therefore not a `source`. It is always a variant about values, which has no
+    /// source of its own.
     #[error("{}: {error}", path.display())]
     In {
         /// The file.
@@ -201,7 +202,7 @@ impl Error {
     }
 }
 
-/// A message that quotes a file, on one line: characters that would break the line are escaped.
+/// A message that quotes a file, on one line: control characters are escaped.
 pub(crate) fn one_line(text: &str) -> String {
     let character = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
     text.chars().map(character).collect()

@@ -39,7 +39,8 @@ impl CountErrors {
 
 /// Predicted and true count in every tile of `[width, height]` px, row by row. The last tiles may be smaller.
 ///
-/// A cell belongs to the tile that contains its center, a point to the tile that contains it. Points off the image belong to none.
+/// A cell belongs to the tile that contains its center, a point to the tile that contains it. Points off the image
+/// belong to none.
 ///
 /// # Errors
 /// [`Error::Length`](crate::Error::Length) unless the density has one entry per cell.
@@ -70,8 +71,8 @@ pub struct Peak {
     pub mass: f64,
 }
 
-/// The peaks of a density, heaviest first: cells that none of their eight neighbors exceeds, with a mass of at least `least` in all
-/// nine. Among equal neighbors, the first is the peak.
+/// The peaks of a density, heaviest first: cells that none of their eight neighbors exceeds, with a mass of at least
+/// `least` in all nine. Among equal neighbors, the first is the peak.
 ///
 /// # Errors
 /// [`Error::Length`](crate::Error::Length) unless the density has one entry per cell.
@@ -111,7 +112,8 @@ pub struct Matched {
 }
 
 impl Matched {
-    /// Harmonic mean of precision and recall: `2 pairs / (found + points)`; 1 if there was nothing to find and nothing was found.
+    /// Harmonic mean of precision and recall: `2 pairs / (found + points)`; 1 if there was nothing to find and nothing
+    /// was found.
     pub fn f1(&self) -> f64 {
         match self.found + self.points {
             0 => 1.0,
@@ -147,8 +149,8 @@ pub fn matched(found: &[[f64; 2]], points: &[[f64; 2]], radius: f64) -> Matched 
     Matched { pairs, found: found.len(), points: points.len() }
 }
 
-/// Share of the predicted joints that lie within their radius, px, of the true ones (PCK; PCKh@0.5 with half the head's length as
-/// radius). 0 if there are no joints.
+/// Share of the predicted joints that lie within their radius, px, of the true ones (PCK; PCKh@0.5 with half the head's
+/// length as radius). 0 if there are no joints.
 ///
 /// # Errors
 /// [`Error::Length`](crate::Error::Length) unless there is one prediction and one radius per joint.

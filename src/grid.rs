@@ -5,11 +5,12 @@ use splatport_kernels::Cells;
 
 use crate::{CsrTable, Error, Image, Result};
 
-/// Square cells of `stride` px over an image or a crop of it. Each cell is one entry of the density and one row of the kernel.
+/// Square cells of `stride` px over an image or a crop of it. Each cell is one entry of the density and one row of the
+/// kernel.
 ///
-/// Cell `(row, column)` is centered on `(left + (column + ½) stride, top + (row + ½) stride)` px of the whole image, whose
-/// top-left pixel is centered on (0.5, 0.5). There are `ceil(width / stride) x ceil(height / stride)` cells, and the last ones may
-/// reach over the edge. They are numbered row by row.
+/// Cell `(row, column)` is centered on `(left + (column + ½) stride, top + (row + ½) stride)` px of the whole image,
+/// whose top-left pixel is centered on (0.5, 0.5). There are `ceil(width / stride) x ceil(height / stride)` cells, and
+/// the last ones may reach over the edge. They are numbered row by row.
 ///
 /// ```
 /// use splatport::{Grid, Image};
@@ -29,8 +30,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Cells of `stride` px over the whole image. A stride of 0 or a grid without cells is refused by the functions that take the
-    /// grid.
+    /// Cells of `stride` px over the whole image. A stride of 0 or a grid without cells is refused by the functions
+    /// that take the grid.
     pub fn strided(image: &Image, stride: u32) -> Self {
         Self::over(image.width(), image.height(), stride)
     }
@@ -40,8 +41,8 @@ impl Grid {
         Self { image: [width, height], corner: [0, 0], size: [width, height], stride }
     }
 
-    /// The cells of a crop: `width x height` px, whose upper left corner is pixel (`left`, `top`) of the whole image, whatever this
-    /// grid covers. A crop that ends outside the image is refused by the functions that take the grid.
+    /// The cells of a crop: `width x height` px, whose upper left corner is pixel (`left`, `top`) of the whole image,
+    /// whatever this grid covers. A crop that ends outside the image is refused by the functions that take the grid.
     pub fn crop(self, left: u32, top: u32, width: u32, height: u32) -> Self {
         Self { corner: [left, top], size: [width, height], ..self }
     }
@@ -81,8 +82,8 @@ impl Grid {
         self.cells().centre(index)
     }
 
-    /// The cells of a stored kernel. If the sizes of the crop and of its image are not stored, both are taken to end with the last
-    /// cells.
+    /// The cells of a stored kernel. If the sizes of the crop and of its image are not stored, both are taken to end
+    /// with the last cells.
     pub(crate) fn stored(table: &CsrTable) -> Result<Self> {
         let (corner, cells) = ([table.left, table.top], [table.grid_width, table.grid_height]);
         let CsrTable { stride, size, image, .. } = *table;

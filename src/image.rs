@@ -61,8 +61,9 @@ impl fmt::Debug for Image {
 impl Image {
     /// Reads a PNG or JPEG file. The format is recognized by the file's content, not its name.
     ///
-    /// Gray stays one channel, a palette becomes RGB, alpha is dropped, 16 bits become `f32` in 0..=1. A truncated file is an error.
-    /// The rotation in a camera's EXIF data is not applied: annotations refer to the pixels as they are stored.
+    /// Gray stays one channel, a palette becomes RGB, alpha is dropped, 16 bits become `f32` in 0..=1. A truncated file
+    /// is an error. The rotation in a camera's EXIF data is not applied: annotations refer to the pixels as they are
+    /// stored.
     ///
     /// # Errors
     /// [`Error::Read`] if the file cannot be read or decoded.
@@ -204,7 +205,8 @@ impl Image {
     }
 }
 
-/// The number of samples of an image. It saturates, so that a size beyond memory gives a wrong length instead of wrapping around.
+/// The number of samples of an image. It saturates, so that a size beyond memory gives a wrong length instead of
+/// wrapping around.
 fn samples(width: u32, height: u32, channels: u8) -> usize {
     (width as usize).saturating_mul(height as usize).saturating_mul(channels.into())
 }

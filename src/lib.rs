@@ -29,8 +29,8 @@
 //!
 //! [`recipe`] starts the same chain as a value, without device or image. On top is a minimal [`train::Trainer`].
 //!
-//! Many images can be processed together: [`SplatRecipe::fit_all`] fits them in shared launches, and [`Kernel::of_all`] builds
-//! their kernels. [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized, and
+//! Many images can be processed together: [`SplatRecipe::fit_all`] fits them in shared launches, and [`Kernel::of_all`]
+//! builds their kernels. [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized, and
 //! [`Splat::through_all`] does so for a batch.
 //!
 //! # Where things are
@@ -56,11 +56,11 @@
 //! | `reference`, `proptest` | the f64 oracle, and the strategies that the library is tested with (these need the oracle) |
 //! | `cli` | the command line `splatport` |
 //!
-//! Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given. Devices, buffers and stages can be
-//! sent to other threads and shared with them.
+//! Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given. Devices, buffers and
+//! stages can be sent to other threads and shared with them.
 //!
-//! There is one coordinate rule: px, x right, y down, **the center of the top-left pixel is (0.5, 0.5)**. And one column rule: the
-//! background is the last column.
+//! There is one coordinate rule: px, x right, y down, **the center of the top-left pixel is (0.5, 0.5)**. And one
+//! column rule: the background is the last column.
 #![deny(missing_docs, unsafe_code)]
 
 mod annotations;

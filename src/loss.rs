@@ -22,12 +22,13 @@ use crate::{
 /// The Gaussian Spatial Transport loss of one image (paper, Eq. 6), on a device:
 /// `L(z) = sum_n weight_n D((K' z)_n, t_n) + lambda <z, c>`.
 ///
-/// The sum runs over the annotations (target 1) and the background (target 0). `D` is the absolute difference unless another
-/// [`Discrepancy`] is chosen. The second term, off by default, is the transport cost `W(diag(z) K)`: `c_i` is the cost of
-/// carrying a unit of mass from cell `i`, by the squared distance between cell and annotation (paper, Eq. 2).
+/// The sum runs over the annotations (target 1) and the background (target 0). `D` is the absolute difference unless
+/// another [`Discrepancy`] is chosen. The second term, off by default, is the transport cost `W(diag(z) K)`: `c_i` is
+/// the cost of carrying a unit of mass from cell `i`, by the squared distance between cell and annotation (paper, Eq.
+/// 2).
 ///
-/// On a kernel of many images ([`Kernel::of_all`]) a density holds the cells of all images, one image after the other, and the
-/// loss is the mean over the images. Cloning shares the memory.
+/// On a kernel of many images ([`Kernel::of_all`]) a density holds the cells of all images, one image after the other,
+/// and the loss is the mean over the images. Cloning shares the memory.
 ///
 /// ```
 /// use splatport::{Annotations, Discrepancy, Grid, Splat, Vulkan};
@@ -78,8 +79,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Self { kernel, terms: Terms { discrepancy: Discrepancy::L1, target, weight, cost: None } }
     }
 
-    /// Replaces the annotations' targets, one each (for example, the share of a box inside a crop). The background's target stays
-    /// 0.
+    /// Replaces the annotations' targets, one each (for example, the share of a box inside a crop). The background's
+    /// target stays 0.
     ///
     /// # Errors
     /// As [`set_targets`](Self::set_targets).
@@ -91,8 +92,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// As [`targets`](Self::targets), but in place, for a loss that was [rebuilt](Self::rebuild).
     ///
     /// # Errors
-    /// [`Error::Length`], or [`Error::NotFinite`] or [`Error::OutOfRange`] (of the device's float) naming the annotation. After an
-    /// error the loss is unchanged.
+    /// [`Error::Length`], or [`Error::NotFinite`] or [`Error::OutOfRange`] (of the device's float) naming the
+    /// annotation. After an error the loss is unchanged.
     pub fn set_targets(&mut self, targets: &[f64]) -> Result<()> {
         check_length("targets", self.kernel.annotations(), targets.len())?;
         check_real::<P::Real>("targets", targets)?;
@@ -100,7 +101,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(())
     }
 
-    /// Replaces the weights of the annotations' discrepancies, one each, and the background's weight. All are 1 by default.
+    /// Replaces the weights of the annotations' discrepancies, one each, and the background's weight. All are 1 by
+    /// default.
     ///
     /// # Errors
     /// As [`set_weights`](Self::set_weights).
@@ -123,11 +125,12 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
 
     /// Sets how transported mass and target are compared. Default: [`Discrepancy::L1`], as in the paper.
     ///
-    /// A network that learns from scratch should use [`Discrepancy::PoissonKl`]. When a density is scaled by a factor, the slope of
-    /// this discrepancy is `sum_i z_i - sum_n t_n` (as long as no annotation has less than the least mass), so whatever the network
-    /// predicts, it is best scaled to as much mass as there are annotations. Under L1, every cell of the background is pushed down
-    /// exactly as hard as a cell of an annotation is pushed up. If most cells are background, a network that cannot tell them apart
-    /// yet ends at a density of 0 and stays there (EXPERIMENTS.md).
+    /// A network that learns from scratch should use [`Discrepancy::PoissonKl`]. When a density is scaled by a factor,
+    /// the slope of this discrepancy is `sum_i z_i - sum_n t_n` (as long as no annotation has less than the least
+    /// mass), so whatever the network predicts, it is best scaled to as much mass as there are annotations. Under L1,
+    /// every cell of the background is pushed down exactly as hard as a cell of an annotation is pushed up. If most
+    /// cells are background, a network that cannot tell them apart yet ends at a density of 0 and stays there
+    /// (EXPERIMENTS.md).
     ///
     /// # Errors
     /// [`Error::Option`] when its width or least mass, rounded to the device's float, is not positive and finite.
@@ -137,12 +140,12 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(self)
     }
 
-    /// Adds `weight` (the paper's lambda 2, per px²) times the transport cost; a weight of 0 removes it. A kernel from a table needs
-    /// its Gaussians for this: see [`Kernel::with_splat`].
+    /// Adds `weight` (the paper's lambda 2, per px²) times the transport cost; a weight of 0 removes it. A kernel from
+    /// a table needs its Gaussians for this: see [`Kernel::with_splat`].
     ///
     /// # Errors
-    /// [`Error::Option`] when the weight, rounded to the device's float, is not finite; [`Error::Missing`] for a kernel from a
-    /// table without its Gaussians.
+    /// [`Error::Option`] when the weight, rounded to the device's float, is not finite; [`Error::Missing`] for a kernel
+    /// from a table without its Gaussians.
     pub fn transport_cost(mut self, weight: f64) -> Result<Self> {
         LossOptions { transport_cost: weight, ..LossOptions::default() }.check::<P::Real>()?;
         let Kernel { device, entries, frames, .. } = &self.kernel;
@@ -158,8 +161,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     }
 
     /// Rebuilds the kernel for other splats or grids, see [`Kernel::rebuild`]. Targets and weights are reset to 1
-    /// ([`set_targets`](Self::set_targets) and [`set_weights`](Self::set_weights) set new ones); discrepancy and transport cost
-    /// stay.
+    /// ([`set_targets`](Self::set_targets) and [`set_weights`](Self::set_weights) set new ones); discrepancy and
+    /// transport cost stay.
     ///
     /// # Errors
     /// As [`Kernel::rebuild`]. After an error the loss is unchanged.
@@ -185,8 +188,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// Evaluates the loss at `density`, `[cells]`: value, gradient and transported mass, in three launches.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `density` has one value per cell, [`Error::OtherDevice`] if it is not on the kernel's device,
-    /// [`Error::Device`].
+    /// [`Error::Length`] unless `density` has one value per cell, [`Error::OtherDevice`] if it is not on the kernel's
+    /// device, [`Error::Device`].
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
         self.kernel.check_density(density)?;
         let scale = 1.0 / self.kernel.parts().len() as f64;
@@ -245,8 +248,8 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         &self.evaluation.value
     }
 
-    /// The gradient of the loss with respect to the density, on the device, `[cells]`. Under L1, with weights of at most 1 and
-    /// without a transport cost, it lies in -1..1.
+    /// The gradient of the loss with respect to the density, on the device, `[cells]`. Under L1, with weights of at
+    /// most 1 and without a transport cost, it lies in -1..1.
     pub fn gradient(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.gradient
     }
@@ -348,7 +351,8 @@ impl LossRecipe {
     /// Fits the splat, builds the kernel and returns the loss of one image.
     ///
     /// # Errors
-    /// As [`crate::SplatRecipe::fit`] and [`KernelRecipe::build`]; [`Error::Option`] for an invalid weight or discrepancy.
+    /// As [`crate::SplatRecipe::fit`] and [`KernelRecipe::build`]; [`Error::Option`] for an invalid weight or
+    /// discrepancy.
     pub fn run<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,

@@ -29,7 +29,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Profile {
-    /// What measured best: an inpainted background, Gauss-Newton, and annotations that own cells within 1.5 standard deviations.
+    /// What measured best: an inpainted background, Gauss-Newton, and annotations that own cells within 1.5 standard
+    /// deviations.
     #[default]
     Recommended,
     /// The paper's text, taken literally. Where it is silent, as recommended.

@@ -1,4 +1,5 @@
-//! A minimal trainer on top of the loss: a model predicts densities, the loss gives their gradient, Adam updates the parameters.
+//! A minimal trainer on top of the loss: a model predicts densities, the loss gives their gradient, Adam updates the
+//! parameters.
 
 mod checkpoint;
 mod free_density;
@@ -18,7 +19,8 @@ use crate::{
     error::{check_device, check_length},
 };
 
-/// Gradients with respect to a model's parameters, in their order. `None` for a parameter that the density does not depend on.
+/// Gradients with respect to a model's parameters, in their order. `None` for a parameter that the density does not
+/// depend on.
 pub type Gradients<R, P> = Vec<Option<Buffer<R, <P as Precision>::Real>>>;
 
 /// Something with parameters that predicts a density for every image.
@@ -29,8 +31,8 @@ pub trait DensityModel<R: Runtime, P: Precision> {
     /// The implementation's own. Wrap errors of other crates with [`Error::model`].
     fn density(&mut self) -> Result<Buffer<R, P::Real>>;
 
-    /// Takes the loss's gradient with respect to the densities and returns those with respect to the parameters, in the order of
-    /// [`parameters`](DensityModel::parameters).
+    /// Takes the loss's gradient with respect to the densities and returns those with respect to the parameters, in the
+    /// order of [`parameters`](DensityModel::parameters).
     ///
     /// # Errors
     /// The implementation's own. Wrap errors of other crates with [`Error::model`].
@@ -62,7 +64,8 @@ pub struct Epoch {
     pub rmse: f64,
 }
 
-/// Trains a [`DensityModel`] with Adam on a loss of one image or many, taking one step per epoch for all of them together.
+/// Trains a [`DensityModel`] with Adam on a loss of one image or many, taking one step per epoch for all of them
+/// together.
 ///
 /// ```
 /// use splatport::{Annotations, Grid, Image, Splat, Vulkan, train::{FreeDensity, Trainer}};
@@ -124,9 +127,10 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     /// One pass over the images and one step of the parameters.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when the loss is NaN or infinite, [`Error::Option`] when the rate is not positive and finite,
-    /// [`Error::OutOfRange`] when no more epochs can be counted; after these the parameters are unchanged. [`Error::OtherDevice`]
-    /// when the loss or a parameter is not on the trainer's device; [`Error::Device`], and the model's own.
+    /// [`Error::NotFinite`] when the loss is NaN or infinite, [`Error::Option`] when the rate is not positive and
+    /// finite, [`Error::OutOfRange`] when no more epochs can be counted; after these the parameters are unchanged.
+    /// [`Error::OtherDevice`] when the loss or a parameter is not on the trainer's device; [`Error::Device`], and the
+    /// model's own.
     pub fn epoch(&mut self) -> Result<Epoch> {
         let rate = self.rule.rate;
         if !(rate.is_finite() && rate > 0.0) {

@@ -10,8 +10,8 @@ use crate::{
 
 /// A map from an image's pixels to those of a view of it: resized, turned, flipped, cropped, in any order.
 ///
-/// Coordinates are in px, and the center of the top-left pixel is (0.5, 0.5). So a flip takes `x` to `width - x`, and a resize
-/// scales by the exact ratio of the sides.
+/// Coordinates are in px, and the center of the top-left pixel is (0.5, 0.5). So a flip takes `x` to `width - x`, and a
+/// resize scales by the exact ratio of the sides.
 ///
 /// ```
 /// use splatport::View;

@@ -26,12 +26,13 @@ use crate::{Error, Grid, Loss, Profile, Result, Splat, error::check_array};
 
 /// The transport kernel `K` of one image, or of many (paper, Eq. 5), on a device.
 ///
-/// `K_in` is the share of cell `i` that belongs to annotation `n`. Rows are the cells of a [`Grid`], columns the annotations
-/// in their order and **the background last**; every row sums to 1. The matrix is sparse and stored in both orders: by cell for
-/// the gradient, by annotation for the sums. A [certificate](Kernel::certificate) bounds what was not stored.
+/// `K_in` is the share of cell `i` that belongs to annotation `n`. Rows are the cells of a [`Grid`], columns the
+/// annotations in their order and **the background last**; every row sums to 1. The matrix is sparse and stored in both
+/// orders: by cell for the gradient, by annotation for the sums. A [certificate](Kernel::certificate) bounds what was
+/// not stored.
 ///
-/// In a kernel of many images ([`Kernel::of_all`]), rows and columns follow one another: all cells of the first image, then those
-/// of the second; the first image's annotations and its background, then the second's.
+/// In a kernel of many images ([`Kernel::of_all`]), rows and columns follow one another: all cells of the first image,
+/// then those of the second; the first image's annotations and its background, then the second's.
 ///
 /// [`Splat::kernel`] makes one from a splat, [`Kernel::from_table`] from a stored kernel. Cloning shares the memory.
 ///
@@ -68,22 +69,23 @@ pub struct Kernel<R: Runtime, P: Precision = Single> {
 }
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Builds the kernels of many images together. Launches are shared, except one for every eight images, which packs their
-    /// Gaussians. Each kernel is bit-identical to the kernel of its image alone.
+    /// Builds the kernels of many images together. Launches are shared, except one for every eight images, which packs
+    /// their Gaussians. Each kernel is bit-identical to the kernel of its image alone.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image, [`Error::OtherDevice`] for a splat on another device; otherwise as [`KernelRecipe::build`].
+    /// [`Error::Empty`] for no image, [`Error::OtherDevice`] for a splat on another device; otherwise as
+    /// [`KernelRecipe::build`].
     pub fn of_all(device: &Device<R, P>, images: &[(&Splat<R, P>, Grid)], options: KernelOptions) -> Result<Self> {
         recipe::build(device, images, options, Room::default())
     }
 
-    /// Rebuilds the kernel for other splats or grids (such as the next batch's crops), with the same options. Knowing the size of
-    /// the last kernel saves a second pass, unless the new one needs over a quarter more. One read-back returns the sizes and the
-    /// dropped mass. The device's allocator reuses the memory of the last kernel.
+    /// Rebuilds the kernel for other splats or grids (such as the next batch's crops), with the same options. Knowing
+    /// the size of the last kernel saves a second pass, unless the new one needs over a quarter more. One read-back
+    /// returns the sizes and the dropped mass. The device's allocator reuses the memory of the last kernel.
     ///
     /// # Errors
-    /// As [`Kernel::of_all`], and [`Error::Missing`] for a kernel from a table, whose options are not known. After an error the
-    /// kernel is unchanged.
+    /// As [`Kernel::of_all`], and [`Error::Missing`] for a kernel from a table, whose options are not known. After an
+    /// error the kernel is unchanged.
     pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
         let what = "a stored kernel's record of its options";
         let options =
@@ -158,8 +160,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         check_array("density", &self.device, self.cells(), density)
     }
 
-    /// Which column owns each cell. Ties go to the background, then to the lowest index. Annotations are numbered over all images:
-    /// the second image's follow the first's.
+    /// Which column owns each cell. Ties go to the background, then to the lowest index. Annotations are numbered over
+    /// all images: the second image's follow the first's.
     ///
     /// # Errors
     /// [`crate::Error::Device`].
@@ -175,8 +177,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         self.profile
     }
 
-    /// The training loss `sum_n |(K' z)_n - t_n|`, with a target of one unit of mass for every annotation and none for the
-    /// background (paper, Eq. 6).
+    /// The training loss `sum_n |(K' z)_n - t_n|`, with a target of one unit of mass for every annotation and none for
+    /// the background (paper, Eq. 6).
     pub fn loss(self) -> Loss<R, P> {
         Loss::new(self)
     }

@@ -17,8 +17,8 @@ pub enum CutOff {
 
 /// Whether and where cells belong to the background.
 ///
-/// All soft rules have one form: if `q*` is the squared Mahalanobis distance to the nearest Gaussian and `b` the rule's constant,
-/// the background's odds against that Gaussian are `exp(q* - b)`.
+/// All soft rules have one form: if `q*` is the squared Mahalanobis distance to the nearest Gaussian and `b` the rule's
+/// constant, the background's odds against that Gaussian are `exp(q* - b)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Background {
@@ -38,9 +38,9 @@ pub enum Background {
         /// Their `background_ratio`, px².
         kappa: f64,
     },
-    /// The background of the Bayesian loss: a point whose distance from the cell is `kappa side / distance`, where `distance` is that to
-    /// the nearest annotation, all in px. Both therefore weigh the same at `sqrt(kappa side)` px, whatever the scale. Meant for round
-    /// Gaussians of one scale; others count as round ones of the same area.
+    /// The background of the Bayesian loss: a point whose distance from the cell is `kappa side / distance`, where
+    /// `distance` is that to the nearest annotation, all in px. Both therefore weigh the same at `sqrt(kappa side)` px,
+    /// whatever the scale. Meant for round Gaussians of one scale; others count as round ones of the same area.
     Reciprocal {
         /// Share of the side. Their code uses 1; they advise less.
         kappa: f64,
@@ -60,8 +60,9 @@ pub enum Background {
 pub enum ScaleClip {
     /// No limits.
     None,
-    /// At least `stride / sqrt(2 b)`, so that an isolated Gaussian owns a cell wherever its mean falls between cell centers. A `b`
-    /// below ½ counts as ½: the limit is then at most the stride, but a Gaussian between cells may own none.
+    /// At least `stride / sqrt(2 b)`, so that an isolated Gaussian owns a cell wherever its mean falls between cell
+    /// centers. A `b` below ½ counts as ½: the limit is then at most the stride, but a Gaussian between cells may own
+    /// none.
     Coverage,
     /// Each scale within `stride / post_min ..= post_max` px: the authors' code.
     Range {
@@ -176,9 +177,9 @@ impl KernelOptions {
         }
     }
 
-    /// Least scale for [`ScaleClip::Coverage`]. It is 0 without a background, which has no boundary, and for the Bayesian loss's
-    /// background, whose boundary is far away. If `b` grows with the scale, its value for a Gaussian of 1 px is taken: larger
-    /// Gaussians need less.
+    /// Least scale for [`ScaleClip::Coverage`]. It is 0 without a background, which has no boundary, and for the
+    /// Bayesian loss's background, whose boundary is far away. If `b` grows with the scale, its value for a Gaussian of
+    /// 1 px is taken: larger Gaussians need less.
     fn least_scale(&self, stride: f64) -> f64 {
         match self.background {
             Background::None | Background::Reciprocal { .. } => 0.0,

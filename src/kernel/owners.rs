@@ -12,7 +12,8 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// The owners in a stored kernel, whose last column is the background. Ties go to the background, then to the lowest index.
+    /// The owners in a stored kernel, whose last column is the background. Ties go to the background, then to the
+    /// lowest index.
     ///
     /// ```
     /// use splatport::{CsrTable, kernel::Owners};
@@ -48,10 +49,11 @@ impl Owners {
         Ok(Self { owner, weight })
     }
 
-    /// Mean intersection over union of "cells owned by `n`" and "cells with label `label_of[n]`", over all annotations `n`.
+    /// Mean intersection over union of "cells owned by `n`" and "cells with label `label_of[n]`", over all annotations
+    /// `n`.
     ///
-    /// `labels` has one label per cell. An annotation with neither an owned nor a labeled cell is left out. `None` if all are
-    /// left out.
+    /// `labels` has one label per cell. An annotation with neither an owned nor a labeled cell is left out. `None` if
+    /// all are left out.
     ///
     /// ```
     /// use splatport::kernel::Owners;

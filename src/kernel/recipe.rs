@@ -22,8 +22,8 @@ use crate::{
 
 /// How to build a transport kernel. `D` is what it is built from.
 ///
-/// [`Splat::kernel`] gives one for a splat, ready to [`build`](KernelRecipe::build). [`SplatRecipe::kernel`] gives one that
-/// follows a splat's recipe and is continued with [`loss`](KernelRecipe::loss).
+/// [`Splat::kernel`] gives one for a splat, ready to [`build`](KernelRecipe::build). [`SplatRecipe::kernel`] gives one
+/// that follows a splat's recipe and is continued with [`loss`](KernelRecipe::loss).
 ///
 /// ```
 /// use splatport::{Annotations, Image, Profile, Vulkan};
@@ -83,7 +83,8 @@ impl KernelRecipe<OnRecipe> {
         KernelRecipe::on(&splat, grid, self.options).build()
     }
 
-    /// As [`run`](KernelRecipe::run), for many images: their splats are fitted together and their kernels are built together.
+    /// As [`run`](KernelRecipe::run), for many images: their splats are fitted together and their kernels are built
+    /// together.
     ///
     /// # Errors
     /// As [`SplatRecipe::fit_all`] and [`Kernel::of_all`].
@@ -97,7 +98,8 @@ impl KernelRecipe<OnRecipe> {
         Kernel::of_all(device, &splats.iter().zip(grids).collect::<Vec<_>>(), self.options)
     }
 
-    /// The cells over a photo. Options that the kernel would refuse are refused here already, before the fit, which takes longer.
+    /// The cells over a photo. Options that the kernel would refuse are refused here already, before the fit, which
+    /// takes longer.
     fn grid(&self, image: &Image) -> Result<Grid> {
         self.options.check()?;
         let grid = Grid::strided(image, self.data.stride);
@@ -114,8 +116,9 @@ impl<'a, R: Runtime, P: Precision> KernelRecipe<OnSplat<'a, R, P>> {
     /// Builds the kernel.
     ///
     /// # Errors
-    /// [`crate::Error::Option`] for an option out of range, [`crate::Error::Empty`] or [`crate::Error::OutOfRange`] for a grid
-    /// that has no cells, belongs to another image or lies outside it, [`crate::Error::Device`] when the device failed.
+    /// [`crate::Error::Option`] for an option out of range, [`crate::Error::Empty`] or [`crate::Error::OutOfRange`] for
+    /// a grid that has no cells, belongs to another image or lies outside it, [`crate::Error::Device`] when the device
+    /// failed.
     pub fn build(self) -> Result<Kernel<R, P>> {
         let OnSplat { splat, grid } = self.data;
         build(splat.device(), &[(splat, grid)], self.options, Room::default())
@@ -188,8 +191,8 @@ pub(super) fn build<R: Runtime, P: Precision>(
 }
 
 impl<D> KernelRecipe<D> {
-    /// Replaces all of the kernel's options with those of a profile. The fit keeps its own options: to use one profile throughout,
-    /// begin with [`SplatRecipe::profile`].
+    /// Replaces all of the kernel's options with those of a profile. The fit keeps its own options: to use one profile
+    /// throughout, begin with [`SplatRecipe::profile`].
     pub fn profile(mut self, profile: Profile) -> Self {
         self.options = profile.kernel();
         self

@@ -13,20 +13,20 @@ use crate::{
     error::{check_device, check_length},
 };
 
-/// How far the sum of a row may be from 1. Of all storage types `bf16` rounds most: by 2^-8 of each weight, so by 2^-8 in total.
-/// The sum that the weights were divided by is off by a few 2^-24.
+/// How far the sum of a row may be from 1. Of all storage types `bf16` rounds most: by 2^-8 of each weight, so by 2^-8
+/// in total. The sum that the weights were divided by is off by a few 2^-24.
 const LARGEST_ERROR: f64 = 1.0 / 256.0 + 1.0 / 65_536.0;
 
 /// What a row may additionally lack for every entry: half the step of `f16` below its least normal number.
 const LOST_ENTRY: f64 = 1.0 / 33_554_432.0;
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Puts a stored kernel back on a device, without its splat. `table` comes from [`Kernel::table`], from a file of one, or
-    /// is a matrix that another program made, with one column per annotation and the background last.
+    /// Puts a stored kernel back on a device, without its splat. `table` comes from [`Kernel::table`], from a file of
+    /// one, or is a matrix that another program made, with one column per annotation and the background last.
     ///
-    /// Every weight is rounded to the precision's storage type (in [`Fixed`](crate::Fixed) by largest remainders). In the
-    /// precision that it was built in, a kernel therefore comes back bit for bit, and on the same device so do its losses and
-    /// their gradients.
+    /// Every weight is rounded to the precision's storage type (in [`Fixed`](crate::Fixed) by largest remainders). In
+    /// the precision that it was built in, a kernel therefore comes back bit for bit, and on the same device so do its
+    /// losses and their gradients.
     ///
     /// ```
     /// use splatport::{Annotations, CsrTable, Grid, Kernel, Splat, Vulkan};
@@ -46,11 +46,11 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`CsrTable::save`], and: [`Error::Unknown`] for a profile that is not a [`Profile`]; [`Error::Option`] for a
-    /// corner that is not a whole pixel, a stride of 0 or `tau` outside 0..1; [`Error::Empty`] for no cell or no column;
-    /// [`Error::OutOfRange`] for a row whose columns do not ascend, a weight below 0, a row whose sum differs from 1 by more than
-    /// the rounding of 16-bit weights, more mass dropped than the bound, or a grid that ends beyond 2^32 px; [`Error::Device`]
-    /// when the device has no room, or a row is too long for it.
+    /// Those of [`CsrTable::save`], and: [`Error::Unknown`] for a profile that is not a [`Profile`]; [`Error::Option`]
+    /// for a corner that is not a whole pixel, a stride of 0 or `tau` outside 0..1; [`Error::Empty`] for no cell or no
+    /// column; [`Error::OutOfRange`] for a row whose columns do not ascend, a weight below 0, a row whose sum differs
+    /// from 1 by more than the rounding of 16-bit weights, more mass dropped than the bound, or a grid that ends beyond
+    /// 2^32 px; [`Error::Device`] when the device has no room, or a row is too long for it.
     pub fn from_table(device: &Device<R, P>, table: &CsrTable) -> Result<Self> {
         let Checked { profile, grid, annotations } = check(table)?;
         // The arrays with a value for every column are longer than anything in the table.
@@ -77,12 +77,12 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         })
     }
 
-    /// Gives a kernel from a table its Gaussians back; the [transport cost](crate::Loss::transport_cost) needs them. `splat` must
-    /// be the one that the kernel was built from, or come from its table.
+    /// Gives a kernel from a table its Gaussians back; the [transport cost](crate::Loss::transport_cost) needs them.
+    /// `splat` must be the one that the kernel was built from, or come from its table.
     ///
     /// # Errors
-    /// [`Error::Length`] when the splat has a different number of annotations, [`Error::OtherDevice`] when it is on another
-    /// device; [`Error::Device`].
+    /// [`Error::Length`] when the splat has a different number of annotations, [`Error::OtherDevice`] when it is on
+    /// another device; [`Error::Device`].
     pub fn with_splat(mut self, splat: &Splat<R, P>) -> Result<Self> {
         let annotations = self.annotations();
         check_length("annotations", annotations, splat.annotations())?;
@@ -228,8 +228,8 @@ impl<W: Storage> Rows<W> {
         }
     }
 
-    /// The entries by annotation, by counting sort: one slot for every tile in which an annotation has entries, in the device's
-    /// order. A sum then consists of the same partial sums as in a kernel that was built on the device.
+    /// The entries by annotation, by counting sort: one slot for every tile in which an annotation has entries, in the
+    /// device's order. A sum then consists of the same partial sums as in a kernel that was built on the device.
     fn transposed(&self, cells: Cells, annotations: usize) -> ByAnnotation<W> {
         let starts = self.annotation_starts(annotations);
         let mut next = starts.clone();

@@ -6,9 +6,9 @@ use super::Kernel;
 use crate::{CsrTable, Error, Grid, Result};
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Copies the matrix to the host. The background is its last column, and the weights keep every bit, except that those of a
-    /// [`Double`](crate::Double) kernel become the nearest `f32`, and those of a [mixture](crate::Splat::mixed) are summed by
-    /// annotation. [`Kernel::from_table`] puts it back.
+    /// Copies the matrix to the host. The background is its last column, and the weights keep every bit, except that
+    /// those of a [`Double`](crate::Double) kernel become the nearest `f32`, and those of a
+    /// [mixture](crate::Splat::mixed) are summed by annotation. [`Kernel::from_table`] puts it back.
     ///
     /// # Errors
     /// [`Error::Length`] for a kernel of many images, for which there is [`tables`](Kernel::tables); [`Error::Device`].
@@ -19,7 +19,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         Ok(self.tables()?.remove(0))
     }
 
-    /// Copies the matrices of all images to the host. Each equals the [`table`](Kernel::table) of its image alone, bit for bit.
+    /// Copies the matrices of all images to the host. Each equals the [`table`](Kernel::table) of its image alone, bit
+    /// for bit.
     ///
     /// ```
     /// use splatport::{Annotations, Grid, Kernel, Splat, Vulkan};
@@ -81,7 +82,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     }
 }
 
-/// Adds a row of annotations and weights, followed by the background. Returns the largest change of a weight by rounding.
+/// Adds a row of annotations and weights, followed by the background. Returns the largest change of a weight by
+/// rounding.
 fn add_row<'a, W: Storage + 'a>(
     table: &mut CsrTable,
     entries: impl Iterator<Item = (u32, &'a W)>,

@@ -20,13 +20,15 @@ pub struct PlanStep<R: Runtime, P: Precision = Single> {
 }
 
 impl<R: Runtime, P: Precision> Loss<R, P> {
-    /// Evaluates the loss as [`evaluate`](Loss::evaluate) does, and differentiates it with respect to the means, scales and rotations
-    /// of the Gaussians and to the [shares](crate::Splat::mixed) that annotations have of them, so that a plan can be learned.
+    /// Evaluates the loss as [`evaluate`](Loss::evaluate) does, and differentiates it with respect to the means, scales
+    /// and rotations of the Gaussians and to the [shares](crate::Splat::mixed) that annotations have of them, so that a
+    /// plan can be learned.
     ///
-    /// The derivative with respect to a logit is `a_in = z_i K_in (s_n - g_i)`, where `s` are the derivatives with respect to the
-    /// transported mass and `g` those with respect to the density. A foreground logit is a Gaussian's log density plus the logarithm
-    /// of its share; a soft background's is that of the nearest Gaussian, but with its squared distance added (paper, Eqs. 7 to 11).
-    /// A hard background's boundary has no derivative, nor has a scale that was [clipped](crate::kernel::ScaleClip).
+    /// The derivative with respect to a logit is `a_in = z_i K_in (s_n - g_i)`, where `s` are the derivatives with
+    /// respect to the transported mass and `g` those with respect to the density. A foreground logit is a Gaussian's
+    /// log density plus the logarithm of its share; a soft background's is that of the nearest Gaussian, but with its
+    /// squared distance added (paper, Eqs. 7 to 11). A hard background's boundary has no derivative, nor has a scale
+    /// that was [clipped](crate::kernel::ScaleClip).
     ///
     /// ```
     /// use splatport::{Annotations, Grid, Splat, Vulkan, kernel::Background};
@@ -45,8 +47,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// ```
     ///
     /// # Errors
-    /// As [`Loss::evaluate`]; [`Error::Missing`] for a kernel from a table, [with its splat](crate::Kernel::with_splat) or without,
-    /// because a table does not say how its background was made; [`Error::Device`] with
+    /// As [`Loss::evaluate`]; [`Error::Missing`] for a kernel from a table, [with its splat](crate::Kernel::with_splat)
+    /// or without, because a table does not say how its background was made; [`Error::Device`] with
     /// [`Unsupported`](DeviceError::Unsupported) for a transport cost or a
     /// [reciprocal background](crate::kernel::Background::Reciprocal).
     pub fn evaluate_plan(&self, density: &Buffer<R, P::Real>) -> Result<PlanStep<R, P>> {

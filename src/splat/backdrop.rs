@@ -103,8 +103,9 @@ mod tests {
         (0..len as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
     }
 
-    /// Masks with few pixels, with so many that windows must double, with all but one, and with all; photos lower and higher than
-    /// a band. Sums of so few levels are exact in `f64` too, so no tolerance is needed; other samples are off by one rounding.
+    /// Masks with few pixels, with so many that windows must double, with all but one, and with all; photos lower and
+    /// higher than a band. Sums of so few levels are exact in `f64` too, so no tolerance is needed; other samples are
+    /// off by one rounding.
     #[test]
     fn objects_are_painted_out_by_means_of_levels() {
         for (width, height, channels) in [(23, 9, 3), (11, 140, 1), (14, 66, 3)] {

@@ -14,9 +14,9 @@ use crate::{Error, Result, View, error::check_device};
 /// Which annotations a crop keeps, and the target that each one gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum CropTarget {
-    /// The target is the share of the annotation's box that lies inside. Annotations with a share below `min` are left out. The box
-    /// is a square around the annotation; its side is the mean distance to the three nearest others, limited to 4 to 128 px
-    /// (Bayesian-Crowd-Counting).
+    /// The target is the share of the annotation's box that lies inside. Annotations with a share below `min` are left
+    /// out. The box is a square around the annotation; its side is the mean distance to the three nearest others,
+    /// limited to 4 to 128 px (Bayesian-Crowd-Counting).
     BoxRatio {
         /// Least share, 0 to 1.
         min: f64,
@@ -37,8 +37,8 @@ const SIDES: [f64; 2] = [4.0, 128.0];
 /// A splat seen through a [`View`].
 #[derive(Debug)]
 pub struct Crop<R: Runtime, P: Precision> {
-    /// The Gaussians of the kept annotations, in their order, then those that only have a share of a kept annotation. All are
-    /// moved with the image.
+    /// The Gaussians of the kept annotations, in their order, then those that only have a share of a kept annotation.
+    /// All are moved with the image.
     pub splat: Splat<R, P>,
     /// How much of each kept annotation is inside: the targets for a loss.
     pub targets: Vec<f64>,
@@ -49,8 +49,8 @@ pub struct Crop<R: Runtime, P: Precision> {
 impl<R: Runtime, P: Precision> Splat<R, P> {
     /// The splat of a view of the image, such as the random crop of a training step.
     ///
-    /// Gaussians are mapped with the image (`Sigma' = A Sigma A'`), so no new fit is needed. Free Gaussians are left out unless
-    /// they have a [share](Splat::mixed) of an annotation that is kept, because a kernel uses no others.
+    /// Gaussians are mapped with the image (`Sigma' = A Sigma A'`), so no new fit is needed. Free Gaussians are left
+    /// out unless they have a [share](Splat::mixed) of an annotation that is kept, because a kernel uses no others.
     ///
     /// ```
     /// use splatport::{Annotations, Splat, View, Vulkan, splat::CropTarget};
@@ -69,11 +69,12 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Self::through_all(&[(self, *view)], target)?.pop().ok_or(Error::Empty { what: "batch" })
     }
 
-    /// The splats of many views, of images on one device. Each is the same as [`through`](Self::through) gives. One launch moves
-    /// the Gaussians of four views, and the maps are copied to the device only once.
+    /// The splats of many views, of images on one device. Each is the same as [`through`](Self::through) gives. One
+    /// launch moves the Gaussians of four views, and the maps are copied to the device only once.
     ///
     /// # Errors
-    /// As [`Splat::through`], and [`Error::OtherDevice`] for splats on different devices. An empty list of views is not an error.
+    /// As [`Splat::through`], and [`Error::OtherDevice`] for splats on different devices. An empty list of views is not
+    /// an error.
     pub fn through_all(views: &[(&Self, View)], target: CropTarget) -> Result<Vec<Crop<R, P>>> {
         let Some((first, _)) = views.first() else { return Ok(Vec::new()) };
         let (mut moves, mut seen) = (Vec::new(), Vec::new());

@@ -1,5 +1,5 @@
-//! Runs a fit of one image or many: backdrop, start and the solver's loop. Images of the same kind (channels, 8-bit or not, free
-//! means or not) share launches.
+//! Runs a fit of one image or many: backdrop, start and the solver's loop. Images of the same kind (channels, 8-bit or
+//! not, free means or not) share launches.
 
 mod adam;
 mod gauss_newton;
@@ -46,8 +46,8 @@ struct Part<'a> {
     residual_norm: f64,
 }
 
-/// What a fit's device functions are compiled for. Images of different kinds are not fitted together: an image's numbers would
-/// then be rounded differently than when it is fitted alone.
+/// What a fit's device functions are compiled for. Images of different kinds are not fitted together: an image's
+/// numbers would then be rounded differently than when it is fitted alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     channels: u8,
@@ -154,7 +154,8 @@ fn finish<R: Runtime, P: Precision>(
     }
 }
 
-/// Shrinks needles to round Gaussians if the options say so. Returns whether there were any, and the largest aspect ratio.
+/// Shrinks needles to round Gaussians if the options say so. Returns whether there were any, and the largest aspect
+/// ratio.
 fn clean<F: HostReal + Copy>(rows: &mut [F], stride: usize, cleanup: Cleanup) -> (bool, f64) {
     let (mut cleaned, mut largest) = (false, 0.0_f64);
     for row in rows.chunks_exact_mut(stride) {

@@ -78,7 +78,8 @@ fn pixel_at(image: &Image, [x, y]: [f64; 2], rule: InitialColor) -> usize {
     inside(y, image.height()) * image.width() as usize + inside(x, image.width())
 }
 
-/// Random places for the free Gaussians. The seed depends on the number of annotations and the image's size, never on the time.
+/// Random places for the free Gaussians. The seed depends on the number of annotations and the image's size, never on
+/// the time.
 fn free_places(image: &Image, annotations: &Annotations, options: &SplatOptions) -> Vec<([f64; 2], f64)> {
     let (width, height) = (f64::from(image.width()), f64::from(image.height()));
     let count = options.extra_gaussians.count(annotations.len());

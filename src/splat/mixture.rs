@@ -21,8 +21,8 @@ pub struct Share {
 }
 
 impl<R: Runtime, P: Precision> Splat<R, P> {
-    /// Makes every annotation a mixture of Gaussians: the density of annotation `n` becomes `sum_m P(G_m|y_n) P(x|G_m)` (paper,
-    /// Eq. 7). Without this, a splat has one Gaussian for each annotation.
+    /// Makes every annotation a mixture of Gaussians: the density of annotation `n` becomes `sum_m P(G_m|y_n) P(x|G_m)`
+    /// (paper, Eq. 7). Without this, a splat has one Gaussian for each annotation.
     ///
     /// Shares are kept in the order of their annotations, then of their Gaussians. With
     /// [`Loss::evaluate_plan`](crate::Loss::evaluate_plan) they can be learned.
@@ -44,8 +44,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] naming the share whose annotation or Gaussian does not exist, or whose weight is not positive and
-    /// finite; [`Error::Length`] when an annotation has no share.
+    /// [`Error::OutOfRange`] naming the share whose annotation or Gaussian does not exist, or whose weight is not
+    /// positive and finite; [`Error::Length`] when an annotation has no share.
     pub fn mixed(mut self, mut shares: Vec<Share>) -> Result<Self> {
         check(&shares, self.annotations(), self.len())?;
         check_complete(&shares, self.annotations())?;

@@ -8,7 +8,8 @@ const NEIGHBOURS: usize = 3;
 /// Distance used if there is no neighbor, px (the authors' code).
 const ALONE: f64 = 8.0;
 
-/// Root mean square distance to the three nearest other annotations, px. Fewer if there are fewer; 8 px if there are none.
+/// Root mean square distance to the three nearest other annotations, px. Fewer if there are fewer; 8 px if there are
+/// none.
 pub(crate) fn distances(points: &[[f64; 2]]) -> Vec<f64> {
     of_neighbours(points, |squares| (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
 }
@@ -47,8 +48,8 @@ mod tests {
         if squares.is_empty() { [ALONE; 2] } else { [(squares.iter().sum::<f64>() / count).sqrt(), roots / count] }
     }
 
-    /// Points that are scattered, on lines, on a lattice with many equal distances, or all at one place: the same bits as by
-    /// comparing all pairs.
+    /// Points that are scattered, on lines, on a lattice with many equal distances, or all at one place: the same bits
+    /// as by comparing all pairs.
     #[test]
     fn neighbours_are_those_of_all_pairs() {
         let wave = |n: usize, k: f64| (1.7 * n as f64 * k).sin() * 1000.0;

@@ -16,11 +16,11 @@ const LEAST_WIDTH: f64 = 1e-6;
 pub enum BackgroundImage {
     /// Black; colors in 0..1.
     None,
-    /// The photo, with black discs around the annotations (radius from the distance to their neighbors): the authors' code.
-    /// Colors in 0..1.
+    /// The photo, with black discs around the annotations (radius from the distance to their neighbors): the authors'
+    /// code. Colors in 0..1.
     KnnMask,
-    /// The photo, with those discs filled in from their surroundings. A Gaussian carries the signed difference: colors in
-    /// -1..1.
+    /// The photo, with those discs filled in from their surroundings. A Gaussian carries the signed difference: colors
+    /// in -1..1.
     Inpainted,
 }
 
@@ -48,7 +48,8 @@ pub enum ReconstructionNorm {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum InitialScale {
-    /// `clamp(d / divisor, 2, 0.015 max(width, height))`, where `d` is the rms distance to the three nearest neighbors, px.
+    /// `clamp(d / divisor, 2, 0.015 max(width, height))`, where `d` is the rms distance to the three nearest neighbors,
+    /// px.
     NeighbourFraction {
         /// Divisor of the distance; positive.
         divisor: f64,
@@ -103,8 +104,8 @@ pub enum RotationMap {
 pub enum Opacity {
     /// Always 1.
     Fixed,
-    /// A sigmoid, learned by Adam starting from ½. Gauss-Newton does not change it: to that solver, color and opacity are one
-    /// number.
+    /// A sigmoid, learned by Adam starting from ½. Gauss-Newton does not change it: to that solver, color and opacity
+    /// are one number.
     Learned,
 }
 
@@ -114,8 +115,8 @@ pub enum Opacity {
 pub enum Compositing {
     /// They are added (paper, Eq. 8).
     Sum,
-    /// They lie over each other, the first annotation's in front, as in splatting renderers. Needs [`Solver::Adam`]. This may
-    /// not agree with the authors' renderer, whose depth order is not published.
+    /// They lie over each other, the first annotation's in front, as in splatting renderers. Needs [`Solver::Adam`].
+    /// This may not agree with the authors' renderer, whose depth order is not published.
     AlphaOver,
 }
 
@@ -127,8 +128,8 @@ pub enum ExtraGaussians {
     None,
     /// This many.
     Count(u32),
-    /// As many as there are annotations, but at least this many, so that there are always more Gaussians than annotations
-    /// (paper).
+    /// As many as there are annotations, but at least this many, so that there are always more Gaussians than
+    /// annotations (paper).
     AtLeast(u32),
 }
 
@@ -162,8 +163,8 @@ pub enum ShapeReduce {
     Mean,
 }
 
-/// Deformity elimination: `weight max_m max(long / short - limit, 0)` (paper, Eq. 10). Gauss-Newton treats the limit as a hard
-/// bound.
+/// Deformity elimination: `weight max_m max(long / short - limit, 0)` (paper, Eq. 10). Gauss-Newton treats the limit as
+/// a hard bound.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     /// Factor of the loss; 0 or more.
@@ -176,9 +177,9 @@ pub struct Shape {
     pub reduce: ShapeReduce,
 }
 
-/// Weak priors: `r^2 [((ln s0 + ln s1 - 2 ln s_initial) / 2 size)^2 + ((ln s0 - ln s1) / aspect)^2]` is added to the squared
-/// error. Here `r^2` is the mean squared residual: over the whole image with [`BackgroundImage::None`], otherwise over the masked
-/// or filled discs, because outside them there is no residual.
+/// Weak priors: `r^2 [((ln s0 + ln s1 - 2 ln s_initial) / 2 size)^2 + ((ln s0 - ln s1) / aspect)^2]` is added to the
+/// squared error. Here `r^2` is the mean squared residual: over the whole image with [`BackgroundImage::None`],
+/// otherwise over the masked or filled discs, because outside them there is no residual.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prior {
     /// Tolerated deviation of the mean log scale from its start; 1e-6 or more.
@@ -211,7 +212,8 @@ pub enum Solver {
         /// Step size, in the units of the raw numbers; positive.
         rate: f64,
     },
-    /// Damped Gauss-Newton steps, one small system per Gaussian. Scales stay below a quarter of the image's longer side.
+    /// Damped Gauss-Newton steps, one small system per Gaussian. Scales stay below a quarter of the image's longer
+    /// side.
     GaussNewton {
         /// Largest number of steps. A rejected step counts.
         steps: u32,
@@ -278,7 +280,8 @@ impl Default for SplatOptions {
 }
 
 impl SplatOptions {
-    /// Rejects options that are out of their range, or that leave it once rounded to the float `F`: 1e-50 is 0 in `f32`.
+    /// Rejects options that are out of their range, or that leave it once rounded to the float `F`: 1e-50 is 0 in
+    /// `f32`.
     pub(crate) fn check<F: Real>(&self) -> Result<()> {
         let positive = |name, value: f64| match is_real::<F>(value) && F::cast_from_f64(value) > F::from_int(0) {
             true => Ok(()),

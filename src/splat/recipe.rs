@@ -53,8 +53,8 @@ impl SplatRecipe {
         KernelRecipe::after(self, stride, options)
     }
 
-    /// Fits many images or crops together, of any sizes and numbers of annotations. Each gets the same splat as if fitted alone.
-    /// Images of the same kind (channels, 8-bit or not, with free means or not) share launches.
+    /// Fits many images or crops together, of any sizes and numbers of annotations. Each gets the same splat as if
+    /// fitted alone. Images of the same kind (channels, 8-bit or not, with free means or not) share launches.
     ///
     /// ```
     /// use splatport::{Annotations, Image, Vulkan};
@@ -76,9 +76,9 @@ impl SplatRecipe {
         fit_all(&self.options, device, images, &mut |_| false)
     }
 
-    /// As [`fit_all`](SplatRecipe::fit_all), and calls `on_step` as [`on_step`](SplatRecipe::on_step) describes, with the mean loss
-    /// over the images of one kind. Kinds are fitted one after the other, each from step 1. [`ControlFlow::Break`] stops all fits;
-    /// kinds that have not begun yet stop after their first few steps.
+    /// As [`fit_all`](SplatRecipe::fit_all), and calls `on_step` as [`on_step`](SplatRecipe::on_step) describes, with
+    /// the mean loss over the images of one kind. Kinds are fitted one after the other, each from step 1.
+    /// [`ControlFlow::Break`] stops all fits; kinds that have not begun yet stop after their first few steps.
     ///
     /// ```
     /// use std::ops::ControlFlow;
@@ -131,8 +131,8 @@ impl<'a, R: Runtime, P: Precision> SplatRecipe<Inputs<'a, R, P>> {
     /// Having no annotations is not an error: the splat is then empty.
     ///
     /// # Errors
-    /// [`Error::Option`] for an option out of range, [`Error::OutOfRange`] for an annotation farther than 2^24 px from the
-    /// origin, [`Error::Device`] when the device has too little room or failed.
+    /// [`Error::Option`] for an option out of range, [`Error::OutOfRange`] for an annotation farther than 2^24 px from
+    /// the origin, [`Error::Device`] when the device has too little room or failed.
     pub fn fit(self, device: &Device<R, P>) -> Result<Splat<R, P>> {
         let Self { options, data: Inputs { image, annotations, mut on_step, .. } } = self;
         let mut tell = |progress: Progress| on_step.as_mut().is_some_and(|call| call(progress).is_break());

@@ -11,8 +11,8 @@ pub struct Progress {
     pub steps: u32,
     /// Reconstruction error before the step, averaged as the options say, and over the images of a batch.
     pub loss: f64,
-    /// How often the tile lists have been rebuilt so far, because a Gaussian had left them. Images that are fitted together
-    /// share their lists, so this is not counted per image.
+    /// How often the tile lists have been rebuilt so far, because a Gaussian had left them. Images that are fitted
+    /// together share their lists, so this is not counted per image.
     pub rebuilds: u32,
 }
 
@@ -27,7 +27,8 @@ pub enum End {
     Steps,
     /// The callback asked for it.
     Asked,
-    /// The loss was NaN or infinite at this step. The splat is that of an earlier step, and its loss is the last one reported.
+    /// The loss was NaN or infinite at this step. The splat is that of an earlier step, and its loss is the last one
+    /// reported.
     NotFinite {
         /// The step, from 0.
         step: u32,

@@ -14,8 +14,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(self.table_of(&self.gaussians.parameters.read()?))
     }
 
-    /// Copies the parameters of many splats on one device to the host, as each splat's [`table`](Self::table) does, but waits for
-    /// the device only once.
+    /// Copies the parameters of many splats on one device to the host, as each splat's [`table`](Self::table) does, but
+    /// waits for the device only once.
     ///
     /// # Errors
     /// [`Error::OtherDevice`] for splats on different devices, [`Error::Device`] when the device failed.

@@ -100,12 +100,12 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
         write_entries(path.as_ref(), &entries)
     }
 
-    /// Continues from a checkpoint of the same model, with the step size that it was trained with; [`rate`](Trainer::rate) sets
-    /// another one.
+    /// Continues from a checkpoint of the same model, with the step size that it was trained with;
+    /// [`rate`](Trainer::rate) sets another one.
     ///
     /// # Errors
-    /// [`Error::Read`], or [`Error::Format`] naming the array that is missing, has the wrong type or length or holds an invalid number,
-    /// or saying that the checksum does not match the arrays. After an error the trainer is unchanged.
+    /// [`Error::Read`], or [`Error::Format`] naming the array that is missing, has the wrong type or length or holds an
+    /// invalid number, or saying that the checksum does not match the arrays. After an error the trainer is unchanged.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let parameters = self.model.parameters();

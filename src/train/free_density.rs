@@ -20,8 +20,8 @@ impl<R: Runtime, P: Precision> FreeDensity<R, P> {
     /// A model that starts every cell of every image of `loss` at `density` (mass per cell).
     ///
     /// # Errors
-    /// [`Error::Option`] when `density` is not positive and finite, [`Error::OtherDevice`] when the loss is on another device,
-    /// [`Error::Device`].
+    /// [`Error::Option`] when `density` is not positive and finite, [`Error::OtherDevice`] when the loss is on another
+    /// device, [`Error::Device`].
     pub fn new(device: &Device<R, P>, loss: &Loss<R, P>, density: f64) -> Result<Self> {
         if !(density.is_finite() && density > 0.0) {
             return Err(Error::Option { name: "density", value: density, why: "must be positive and finite" });

@@ -11,8 +11,9 @@ const SUPPORT: u64 = 30;
 /// Number of rows that are painted together. They share column sums, which are computed anew for every band.
 const BAND: usize = 64;
 
-/// The value 1 in the sums. Sums are whole numbers, so that neither their order nor the bands change a bit. Levels divided by 255
-/// are multiples of 2^-31, and a photo has fewer than 2^30 pixels ([`Cells::MOST`](splatport_kernels::Cells::MOST)).
+/// The value 1 in the sums. Sums are whole numbers, so that neither their order nor the bands change a bit. Levels
+/// divided by 255 are multiples of 2^-31, and a photo has fewer than 2^30 pixels
+/// ([`Cells::MOST`](splatport_kernels::Cells::MOST)).
 const ONE: f64 = (1u64 << 34) as f64;
 
 /// A sample of a photo.
@@ -71,7 +72,8 @@ struct Canvas<'a, S, const C: usize> {
 /// A pixel's row and column.
 type Place = (usize, usize);
 
-/// Replaces every masked pixel by the mean of the unmasked ones in a window. The window doubles until it contains enough of them.
+/// Replaces every masked pixel by the mean of the unmasked ones in a window. The window doubles until it contains
+/// enough of them.
 pub(super) fn inpainted<S: Sample>(samples: &[S], mask: &[bool], size: [usize; 2]) -> Vec<S> {
     if samples.len() == mask.len() {
         painted::<S, 1>(samples, mask, size)
@@ -114,8 +116,8 @@ impl<S: Sample, const C: usize> Canvas<'_, S, C> {
         }
     }
 
-    /// Calls `paint` for `places`, row after row, with the sums of the window around each. Returns the places that `paint` did
-    /// not accept.
+    /// Calls `paint` for `places`, row after row, with the sums of the window around each. Returns the places that
+    /// `paint` did not accept.
     fn sweep(&self, places: &[Place], half: usize, mut paint: impl FnMut(Place, &Sums) -> bool) -> Vec<Place> {
         // Sums over the window's rows: of every column, and of all columns before it.
         let (mut columns, mut before) = (vec![Sums::default(); self.width], vec![Sums::default(); self.width + 1]);

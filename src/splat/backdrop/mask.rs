@@ -2,13 +2,15 @@
 
 use crate::{Image, splat::initial::neighbour_fraction};
 
-/// Squared distance, in standard deviations, at which a Gaussian of opacity 1 falls below one 8-bit level: the radius of the
-/// mask's discs. (The rasterizer of the authors' code also cuts off, at 3.33 standard deviations, which is slightly more.)
+/// Squared distance, in standard deviations, at which a Gaussian of opacity 1 falls below one 8-bit level: the radius
+/// of the mask's discs. (The rasterizer of the authors' code also cuts off, at 3.33 standard deviations, which is
+/// slightly more.)
 fn radius_sq() -> f64 {
     2.0 * 255.0_f64.ln()
 }
 
-/// Pixels whose center is within 3.329 initial standard deviations of an annotation. `distances` are those to the neighbors.
+/// Pixels whose center is within 3.329 initial standard deviations of an annotation. `distances` are those to the
+/// neighbors.
 pub(crate) fn mask(image: &Image, points: &[[f64; 2]], distances: &[f64]) -> Vec<bool> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let mut mask = vec![false; width * height];
@@ -43,8 +45,8 @@ fn span(centre: f64, reach: f64, size: usize) -> std::ops::Range<usize> {
 mod tests {
     use super::*;
 
-    /// Pixels at 3.3285 and 3.3295 standard deviations (of 2 px, the least) on all four sides: the boundary at one 8-bit level
-    /// lies between them.
+    /// Pixels at 3.3285 and 3.3295 standard deviations (of 2 px, the least) on all four sides: the boundary at one
+    /// 8-bit level lies between them.
     #[test]
     fn discs_end_at_one_level() {
         let image = Image::from_u8(40, 40, 1, vec![0; 1600]).expect("a photo");

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{Result, splat::Progress};
 
-/// The fit ends when a batch of steps reduced the loss by no more than this share of it (by nothing, once the loss is 0).
+/// The fit ends when a batch of steps reduced the loss by no more than this share of it (by nothing, once the loss is
+/// 0).
 const ENOUGH: f64 = 1e-4;
 /// Smaller residuals are replaced by this in the absolute penalty's slope and curvature: just under one 8-bit level.
 const FLOOR: f64 = 3e-3;

@@ -33,7 +33,8 @@ pub(super) trait Stepper<R: Runtime, P: Precision> {
     /// Uses what `state.look` found at `step` to move the Gaussians, unless this is the `last` step.
     fn step(&self, state: &State<'_, R, P>, step: u32, last: bool) -> Result<()>;
 
-    /// Summed penalties of all images at every step, `[steps + 1, images]`. Only the steps `from ..= to` need to be filled in.
+    /// Summed penalties of all images at every step, `[steps + 1, images]`. Only the steps `from ..= to` need to be
+    /// filled in.
     fn history(&self, from: u32, to: u32) -> &Buffer<R, P::Real>;
 
     /// Whether these losses make further steps unnecessary.
@@ -148,7 +149,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         Ok(State { gaussians, frames, listed, look, clock })
     }
 
-    /// A loss that is not finite ends an image's fit. The last parameters known to be good are kept, with the losses up to them.
+    /// A loss that is not finite ends an image's fit. The last parameters known to be good are kept, with the losses up
+    /// to them.
     fn check_finite(&self, track: &mut Track<R, P::Real>, image: usize, safe: Option<&Safe<'_, R, P>>) -> Result<()> {
         let Some(at) = track.losses.iter().position(|loss| !loss.is_finite()) else { return Ok(()) };
         if at == 0 {

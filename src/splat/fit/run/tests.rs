@@ -12,8 +12,8 @@ const STEPS: u32 = 10;
 const KEPT: f32 = 99.0;
 const STRIDE: usize = 7;
 
-/// Reports the losses it is told to, and sets every Gaussian's color to the number of steps done. An image whose loss is 0 has
-/// settled.
+/// Reports the losses it is told to, and sets every Gaussian's color to the number of steps done. An image whose loss
+/// is 0 has settled.
 struct Fake<'a, const AT_ONCE: bool> {
     device: &'a Device<WgpuRuntime>,
     /// `[STEPS + 1, 2]`.
@@ -102,8 +102,8 @@ fn no_number_at(step: u32, value: f32) -> impl Fn(u32, usize) -> f32 {
     move |at, image| if at >= step && image == 1 { value } else { 3.0 }
 }
 
-/// The looks are at steps 0, 4, 8 and 10. The parameters that a look sees have not been moved by its step yet, and the last loss
-/// belongs to them.
+/// The looks are at steps 0, 4, 8 and 10. The parameters that a look sees have not been moved by its step yet, and the
+/// last loss belongs to them.
 #[test]
 fn a_loss_that_is_no_number_brings_back_the_last_good_look() {
     for (step, seen) in [(1, 0_usize), (3, 0), (4, 0), (5, 4), (8, 4), (9, 8), (10, 8)] {
