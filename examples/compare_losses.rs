@@ -1,12 +1,13 @@
-//! Every loss on one photo: value, gradient, time and what it trains to, as a table, and the gradients as a picture.
+//! Runs every loss on one photo and prints a table of value, gradient norm, time and trained count; draws the
+//! gradients.
 //!
-//! `cargo run --release --example compare_losses -- [--steps N] [--folder FOLDER]` writes `gradients.png` to `FOLDER`, by default
-//! `target/compare_losses`.
+//! `cargo run --release --example compare_losses -- [--steps N] [--folder FOLDER]` writes `gradients.png` to `FOLDER`,
+//! by default `target/compare_losses`.
 //!
-//! The photo has 61 trees with hand-drawn boxes. The density that all losses look at is a plausible prediction: Gaussians of 12 px,
-//! 6 px to the right and 4 px below their trees, every fifth tree missed. In the picture mass should go from red to blue; every map
-//! has a scale of its own, its strongest hundredth of cells at full colour. Then each loss trains a free density, one number a cell,
-//! from an equal one with Adam.
+//! The photo has 61 trees with hand-drawn boxes. All losses are evaluated at the same density, a plausible prediction:
+//! Gaussians of 12 px, 6 px to the right and 4 px below their trees, with every fifth tree missed. In the picture, mass
+//! should move from red to blue. Every map has its own scale, on which the strongest hundredth of its cells has full
+//! color. Then each loss trains a free density (one number per cell, all equal at first) with Adam.
 
 use std::{
     path::{Path, PathBuf},
@@ -31,12 +32,12 @@ const POINTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/trees_o
 
 /// Pixels per cell of the density, as in every published counting network.
 const STRIDE: u32 = 8;
-/// Rounds at most of what is solved, in training and for the picture.
+/// Largest number of rounds of the losses that solve, in training and for the picture.
 const ROUNDS: usize = 100;
-/// Adam's step, and where a free density starts, mass per cell.
+/// Adam's step size, and the mass per cell at which a free density starts.
 const RATE: f64 = 0.1;
 const START: f64 = 0.01;
-/// Maps in a row of the picture.
+/// Number of maps in a row of the picture.
 const ACROSS: usize = 4;
 
 /// Compares every loss on one photo.
@@ -62,7 +63,7 @@ fn main() -> Result<()> {
 
 type Losses<R, P> = Vec<(&'static str, Box<dyn DensityLoss<R, P>>)>;
 
-/// All of them, the method itself first: changing one is changing a line.
+/// All losses, the method's own first. Each takes one line.
 fn losses<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     image: &Image,
@@ -105,7 +106,7 @@ fn compare<R: Runtime, P: Precision>(device: &Device<R, P>, arguments: &Argument
     println!("|{:-<24}|----------:|--------------:|----------:|--------------:|", "");
     let mut maps = Vec::new();
     for (name, loss) in losses(device, &image, &points, &scenes)? {
-        // The first use compiles.
+        // The first use compiles the device functions.
         loss.value_and_gradient(&density)?;
         let start = Instant::now();
         let (value, gradient) = loss.value_and_gradient(&density)?;
@@ -119,7 +120,7 @@ fn compare<R: Runtime, P: Precision>(device: &Device<R, P>, arguments: &Argument
     draw_maps(&arguments.folder, grid, &points, &maps)
 }
 
-/// What a network might say.
+/// A density that a network might predict.
 fn prediction<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     grid: Grid,
@@ -130,7 +131,7 @@ fn prediction<R: Runtime, P: Precision>(
     Ok(L2::new(Scales::Fixed(12.0)).on(device, &[(grid, &moved)])?.target().clone())
 }
 
-/// A free density after some steps: the softplus of one number a cell.
+/// A free density after some steps: the softplus of one number per cell.
 fn train<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     loss: &dyn DensityLoss<R, P>,

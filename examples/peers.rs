@@ -1,4 +1,5 @@
-//! Numbers of the losses that solve, for `tests/peers/check_losses.py`, which compares them with those of other libraries.
+//! Results of the losses that solve a transport problem, for `tests/peers/check_losses.py`, which compares them with
+//! those of other libraries.
 //!
 //! `cargo run --example peers [FILE]` writes JSON, by default `target/peers.json`.
 
@@ -37,7 +38,7 @@ fn numbers<R: Runtime, P: Precision>(device: &Device<R, P>) -> Result<Value> {
     let density: Vec<f64> = painted.iter().enumerate().map(|(i, &z)| if i % 3 == 0 { 0.0 } else { z }).collect();
     let density = device.upload_f64(&density);
 
-    // An epsilon at which every library comes to the optimum, px².
+    // An epsilon at which every library reaches the optimum, px².
     let epsilon = Epsilon::Absolute(1000.0);
     let balanced = Sinkhorn::default().epsilon(epsilon).rounds(5000).tolerance(1e-5).on(device, &scenes)?;
     let (unit, rho) = (Coordinates::LongerSide, 0.5);

@@ -1,4 +1,5 @@
-//! From one photo and its points to Gaussians, a transport kernel, a loss and its gradient, and pictures of all of it.
+//! From one photo and its points to Gaussians, a transport kernel, a loss and its gradient, with pictures of all of
+//! them.
 //!
 //! `cargo run --release --example quickstart [FOLDER]` writes to `FOLDER`, by default `target/quickstart`.
 
@@ -16,7 +17,7 @@ use splatport::{
     train::{FreeDensity, Trainer},
 };
 
-// Either will do, which `required-features` cannot say.
+// Either feature is enough; `required-features` cannot express that.
 #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
 compile_error!("the quickstart runs on a device: it needs the feature `vulkan`, `wgpu` or `cuda`");
 
@@ -26,7 +27,7 @@ const MASKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/nuclei_d
 
 /// Pixels per cell of the density, as in every published counting network.
 const STRIDE: u32 = 8;
-/// Cut-offs tried, in standard deviations.
+/// The cut-offs that are tried, in standard deviations.
 const CUT_OFFS: [f64; 5] = [1.25, 1.5, 1.75, 2.0, 3.0];
 
 fn main() -> Result<()> {
@@ -100,7 +101,7 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &Path) -> Result
     write(folder, &image, &points, &splat, &table, &owners)
 }
 
-/// Trains one free number per cell; loss and count before and after.
+/// Trains one free number per cell, and reports loss and count before and after.
 fn train<R: Runtime, P: Precision>(device: &Device<R, P>, loss: &Loss<R, P>) -> Result<((f64, f64), (f64, f64))> {
     let count =
         |density: &Buffer<R, P::Real>| -> Result<f64> { Ok(density.read()?.iter().map(|v| v.cast_to_f64()).sum()) };
@@ -113,7 +114,8 @@ fn train<R: Runtime, P: Precision>(device: &Device<R, P>, loss: &Loss<R, P>) -> 
     Ok((before, (loss.evaluate(&after)?.value()?, count(&after)?)))
 }
 
-/// How well each plan's cells match the true masks, at one cell per pixel. Gives the owners of `best`'s plan.
+/// Measures how well each plan's cells match the true masks, at one cell per pixel. Returns the owners of `best`'s
+/// plan.
 fn compare_ownership<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     image: &Image,

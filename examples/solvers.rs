@@ -4,14 +4,14 @@
 //! cargo run --release --example solvers -- [--adam-steps N] [photo.png points.csv]...
 //! ```
 //!
-//! Without photos it takes those of `examples/data`. The points are a CSV file as [`Annotations::from_csv`] reads it. For
-//! every background that the Gaussians can be drawn over it prints, as Markdown: the loss by step, the loss by time, and
-//! how each fit ended. The loss is the mean squared error over all values of the photo; the sum of squared errors (SSE) is
-//! the loss times their number.
+//! Without arguments it takes the photos of `examples/data`. The points are a CSV file as [`Annotations::from_csv`]
+//! reads it. For every background that the Gaussians can be drawn over, it prints as Markdown: the loss by step, the
+//! loss by time, and how each fit ended. The loss is the mean squared error over all values of the photo; the sum of
+//! squared errors (SSE) is the loss times their number.
 //!
-//! The solvers look at the losses once in some steps, so that a time is when a loss was known, a little after it was
-//! reached. It includes what the fit does on the host before its first step. Device functions are compiled before the clock
-//! starts.
+//! The solvers look at the losses only every few steps, so a time says when a loss was known, a little after it was
+//! reached. It includes the fit's work on the host before its first step. Device functions are compiled before the
+//! clock starts.
 
 use std::{
     ops::ControlFlow,
@@ -31,11 +31,11 @@ const BACKGROUNDS: [(BackgroundImage, &str); 3] = [
     (BackgroundImage::KnnMask, "k-NN mask: the photo, discs around the points black"),
     (BackgroundImage::Inpainted, "inpainted: the photo, discs filled from around them"),
 ];
-/// Steps whose loss is printed, as far as a fit gets.
+/// The steps whose loss is printed, as far as a fit gets.
 const STEPS: [usize; 12] = [0, 1, 2, 5, 10, 20, 40, 60, 100, 200, 1000, 4000];
 /// The paper's number of Adam steps.
 const ADAM_STEPS: u32 = 4000;
-/// Enough steps to run every device function of either solver once.
+/// Enough steps to run every device function of both solvers once.
 const WARM_UP: u32 = 2;
 
 /// Compares the two solvers of a fit on your own photos.
@@ -109,7 +109,7 @@ fn compare<R: Runtime>(device: &Device<R>, photo: &str, points: &str, adam_steps
 /// A finished fit, and when its losses were known.
 struct Run {
     report: Report,
-    /// `known[k]`: when the loss after `k` steps was.
+    /// `known[k]`: when the loss after `k` steps was known.
     known: Vec<Duration>,
     total: Duration,
 }
@@ -145,7 +145,7 @@ impl Run {
         }
     }
 
-    /// Last loss that was known after `time`.
+    /// The last loss that was known by `time`.
     fn at_time(&self, time: Duration) -> String {
         match self.known.partition_point(|known| *known <= time) {
             0 => String::new(),
@@ -162,7 +162,8 @@ fn by_step(gauss_newton: &Run, adam: &Run) {
     }
 }
 
-/// At 1, 2 and 5 times every power of ten of a second, from the first loss to the end of the longer fit.
+/// Prints the loss at 1, 2 and 5 times every power of ten of a second, from the first loss to the end of the longer
+/// fit.
 fn by_time(gauss_newton: &Run, adam: &Run) {
     println!("| seconds | Gauss-Newton | steps | Adam | steps |\n|---|---|---|---|---|");
     let end = gauss_newton.total.max(adam.total).as_secs_f64();

@@ -1,8 +1,9 @@
-//! A network that learns to count: photos with points, Gaussians, kernels of random crops, steps, scores, a checkpoint.
+//! Trains a network to count: photos with points, Gaussians, kernels of random crops, training steps, scores, a
+//! checkpoint.
 //!
-//! `cargo run --release --features burn,data --example train_network [STEPS]` takes 100 steps unless told otherwise and writes
-//! `target/train_network.safetensors`; run again, it goes on from there. The pictures are drawn, so that nothing has to be fetched:
-//! [`splatport::data::Dataset`] reads a folder of your own.
+//! `cargo run --release --features burn,data --example train_network [STEPS]` takes 100 steps by default and writes
+//! `target/train_network.safetensors`. Run again, it continues from there. The pictures are synthetic, so nothing has
+//! to be downloaded; [`splatport::data::Dataset`] reads a folder of your own.
 
 use anyhow::Result;
 use burn_autodiff::Autodiff;
@@ -16,7 +17,7 @@ use splatport::{
     splat::CropTarget,
 };
 
-/// Burn's CPU backend. With `burn_cubecl::CubeBackend` on the device of the losses nothing would leave it.
+/// Burn's CPU backend. With `burn_cubecl::CubeBackend` on the losses' device, no data would leave that device.
 type Backend = Autodiff<Flex>;
 
 const CHECKPOINT: &str = "target/train_network.safetensors";
@@ -33,7 +34,7 @@ fn main() -> Result<()> {
     let samples: Vec<Sample> = (1..=8).map(|seed| Ok(crowd.scene(seed)?.sample)).collect::<Result<_>>()?;
     let (learned, held_back) = samples.split_at(6);
 
-    // Once for all: the Gaussians of every photo.
+    // The Gaussians of every photo are fitted once.
     let pairs: Vec<_> = learned.iter().map(|sample| (&sample.image, &sample.annotations)).collect();
     let splats = splatport::recipe().fit_all(&device, &pairs)?;
 
@@ -55,12 +56,13 @@ fn main() -> Result<()> {
             photos.push(networks::image_tensor::<Backend>(&drawn.image(&learned[number].image)?, &place));
             views.push((&splats[number], drawn.view()));
         }
-        // The Gaussians of a photo, moved with its crop; and what of every annotation the crop shows.
+        // The Gaussians of each photo, moved with its crop, and how much of every annotation the crop shows.
         let crops = splatport::Splat::through_all(&views, CropTarget::default())?;
         let targets: Vec<f64> = crops.iter().flat_map(|crop| crop.targets.iter().copied()).collect();
         let images: Vec<_> = crops.iter().map(|crop| (&crop.splat, Grid::over(CROP, CROP, networks::STRIDE))).collect();
         let kernel = Kernel::of_all(&device, &images, Profile::default().kernel())?;
-        // From scratch, the divergence of Poisson counts: under L1 a density can fall to 0 and stay there.
+        // A network that learns from scratch needs the divergence of Poisson counts: under L1 a density can fall to 0
+        // and stay there.
         let loss = kernel.loss().discrepancy(Discrepancy::PoissonKl { least: 0.01 })?.targets(&targets)?;
         trainer.step(&photos, &loss)?;
     }

@@ -1,7 +1,7 @@
-//! The whole chain as one value, on an aerial photo of trees whose crowns were boxed by hand.
+//! Runs the whole chain as one value, on an aerial photo of trees whose crowns were boxed by hand.
 //!
-//! `cargo run --release --example trees [FOLDER]` writes pictures to `FOLDER`, by default `target/trees`. It shows what the
-//! fit finds without ever seeing the boxes: scales and cells, beside those of the boxes.
+//! `cargo run --release --example trees [FOLDER]` writes pictures to `FOLDER`, by default `target/trees`. It compares
+//! the scales and cells that the fit finds, without ever seeing the boxes, with those of the boxes.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &std::path::Path
     let points = Annotations::from_csv(POINTS)?;
     println!("{}: {} x {} px, {} trees", device.name(), image.width(), image.height(), points.len());
 
-    // A recipe needs neither device nor photo: it can be stored, and run over many.
+    // A recipe needs neither device nor photo: it can be stored, and run on many photos.
     let recipe: LossRecipe = splatport::recipe().kernel(8).loss();
     let loss = recipe.run(device, &image, &points)?;
     let density = device.upload_f64(&vec![0.01; loss.kernel().grid().len()]);
@@ -41,7 +41,7 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &std::path::Path
     let fitted = splat.table()?;
     compare_sizes(&points, &fitted)?;
 
-    // A box's half side is three standard deviations, a fitted crown ends near one and a half.
+    // Half a box's side is three standard deviations; a fitted crown ends near one and a half.
     let grid = Grid::strided(&image, 2);
     let crowns = Splat::from_table(device, &boxes(&points, &fitted)?)?;
     let crowns = crowns.kernel(grid).background(Background::Hard { cut_off: 3.0 }).build()?.owners()?;
@@ -61,7 +61,8 @@ fn run<R: Runtime, P: Precision>(device: &Device<R, P>, folder: &std::path::Path
     Ok(())
 }
 
-/// Median ratio of fitted scale to a quarter of the box, the standard deviation of a uniform rectangle being near it.
+/// Prints the ratio of the fitted scale to a quarter of the box, which is close to the standard deviation of a uniform
+/// rectangle.
 fn compare_sizes(points: &Annotations, fitted: &GaussianTable) -> Result<()> {
     let (widths, heights) = (points.numeric("box_w")?, points.numeric("box_h")?);
     let mut ratios: Vec<f64> = fitted
@@ -81,14 +82,14 @@ fn compare_sizes(points: &Annotations, fitted: &GaussianTable) -> Result<()> {
     Ok(())
 }
 
-/// Gaussians whose three standard deviations are the boxes' half sides.
+/// Gaussians for which three standard deviations are half the sides of the boxes.
 fn boxes(points: &Annotations, fitted: &GaussianTable) -> Result<GaussianTable> {
     let (widths, heights) = (points.numeric("box_w")?, points.numeric("box_h")?);
     let scales = widths.iter().zip(&heights).map(|(w, h)| [(w / 6.0) as f32, (h / 6.0) as f32]).collect();
     Ok(GaussianTable { scales, rotations: vec![0.0; points.len()], ..fitted.clone() })
 }
 
-/// Mean IoU of two ownerships; the background's label is no annotation's.
+/// Mean IoU of two ownerships. The background has a label that belongs to no annotation.
 fn agreement(owners: &Owners, truth: &Owners, annotations: usize) -> Result<f64> {
     let labels: Vec<u32> = truth.owner.iter().map(|owner| owner.map_or(u32::MAX, |n| n)).collect();
     let label_of: Vec<u32> = (0..annotations as u32).collect();

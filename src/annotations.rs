@@ -1,4 +1,4 @@
-//! Points that were marked on a photo, and what was noted about each.
+//! Points that were marked on a photo, with further columns of data about each.
 
 #[cfg(feature = "data")]
 pub(crate) mod json;
@@ -15,10 +15,10 @@ use num_traits::Float;
 use crate::error::{Error, Result, check_length, one_line};
 use crate::io::atomic;
 
-/// The annotations of one image: a point each, and the further columns of their file.
+/// The annotations of one image: one point each, and the further columns of their file.
 ///
-/// Points are in px, x to the right and y down, the centre of the top-left pixel at (0.5, 0.5).
-/// No points, one, equal points and points outside the image are all valid.
+/// Points are in px, x to the right and y down, the center of the top-left pixel at (0.5, 0.5). An empty list, equal
+/// points and points outside the image are all valid.
 ///
 /// ```
 /// use splatport::Annotations;
@@ -33,18 +33,18 @@ use crate::io::atomic;
 pub struct Annotations {
     points: Vec<[f64; 2]>,
     columns: Vec<Column>,
-    /// The file, for errors about a column that are found later.
+    /// The file, for later errors about a column.
     path: Option<PathBuf>,
 }
 
-/// Points and columns; the file that they came from makes no difference.
+/// Compares points and columns. The file that they came from makes no difference.
 impl PartialEq for Annotations {
     fn eq(&self, other: &Self) -> bool {
         self.points == other.points && self.columns == other.columns
     }
 }
 
-/// A column of a file beside x and y: one text for every point.
+/// A further column of a file, besides x and y: one text per point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     name: String,
@@ -62,7 +62,7 @@ impl Column {
         &self.name
     }
 
-    /// The text of every point, without the white space around it.
+    /// The text for every point, without surrounding white space.
     pub fn values(&self) -> &[String] {
         &self.values
     }
@@ -97,18 +97,18 @@ impl Annotations {
     /// ```
     pub fn from_slices<F: Float>(xs: &[F], ys: &[F]) -> Result<Self> {
         check_length("ys", xs.len(), ys.len())?;
-        // A value without an f64 is rejected as the NaN it becomes.
+        // A value that does not convert to f64 becomes NaN, which is rejected.
         let convert = |value: &F| value.to_f64().unwrap_or(f64::NAN);
         let points = xs.iter().zip(ys).map(|(x, y)| [convert(x), convert(y)]);
         Self::new(points.collect::<Vec<_>>())
     }
 
-    /// Reads a file of points in the format that its name ends in: `.csv` ([`from_csv`](Self::from_csv)) or `.npy`
-    /// ([`from_npy`](Self::from_npy)); with the feature `data` also `.mat` (ShanghaiTech, UCF-QNRF), `.txt` (JHU-Crowd++) and
-    /// `.json` (NWPU-Crowd).
+    /// Reads a file of points. The file extension determines the format: `.csv` ([`from_csv`](Self::from_csv)) or
+    /// `.npy` ([`from_npy`](Self::from_npy)); with the feature `data` also `.mat` (ShanghaiTech, UCF-QNRF), `.txt`
+    /// (JHU-Crowd++) and `.json` (NWPU-Crowd).
     ///
     /// # Errors
-    /// [`Error::Format`] for another ending, and as the format's function.
+    /// [`Error::Format`] for any other extension, and those of the format's own function.
     ///
     /// ```
     /// use splatport::Annotations;
@@ -134,15 +134,14 @@ impl Annotations {
         }
     }
 
-    /// Reads a CSV file with a header that names the columns `x` and `y`, at any place.
+    /// Reads a CSV file whose header has the columns `x` and `y`, at any position.
     ///
-    /// White space around fields, blank lines, a byte-order mark and Windows line ends are
-    /// ignored; further columns are kept as text.
+    /// White space around fields, blank lines, a byte-order mark and Windows line endings are ignored. Further columns
+    /// are kept as text.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read, [`Error::Format`] naming the column that is
-    /// missing or the line that is wrong, [`Error::In`] around [`Error::NotFinite`] with the row,
-    /// counted from 0 below the header.
+    /// [`Error::Read`] if the file cannot be read, [`Error::Format`] naming the missing column or the line that is
+    /// wrong, [`Error::In`] around [`Error::NotFinite`] with the row, counted from 0 below the header.
     ///
     /// ```
     /// use splatport::Annotations;
@@ -161,7 +160,8 @@ impl Annotations {
         Ok(annotations.of_file(path, columns))
     }
 
-    /// Writes what [`from_csv`](Self::from_csv) reads, whole or not at all: the points exactly, and the further columns.
+    /// Writes a CSV file for [`from_csv`](Self::from_csv), completely or not at all: the exact points, and the further
+    /// columns.
     ///
     /// # Errors
     /// [`Error::Write`] if the file cannot be written; a file already at `path` is then unchanged.
@@ -179,7 +179,7 @@ impl Annotations {
         atomic::write(path.as_ref(), |file| Ok(self.write_csv(file)?))
     }
 
-    /// The same into any writer.
+    /// Writes the same CSV text as [`save_csv`](Self::save_csv) to any writer.
     ///
     /// # Errors
     /// The writer's own.
@@ -192,10 +192,12 @@ impl Annotations {
         writer.flush()
     }
 
-    /// Reads an annotation of JHU-Crowd++: lines of x, y, width, height, occlusion and blur, separated by spaces, without a header.
+    /// Reads an annotation file of JHU-Crowd++: lines of x, y, width, height, occlusion and blur, separated by spaces,
+    /// without a header.
     ///
-    /// The last four are kept as the columns `box_w`, `box_h` (px), `occlusion` (1 visible, 2 partial, 3 full) and `blur` (0, 1).
-    /// The set gives whole pixels and no rule; they are taken as indices from 0, so half a pixel is added. An empty file is a photo without people.
+    /// The last four are kept as the columns `box_w`, `box_h` (px), `occlusion` (1 visible, 2 partial, 3 full) and
+    /// `blur` (0, 1). The data set gives whole pixels and does not define a coordinate rule. They are taken as indices
+    /// from 0, so half a pixel is added. An empty file means a photo without people.
     ///
     /// # Errors
     /// As [`from_csv`](Self::from_csv).
@@ -215,10 +217,11 @@ impl Annotations {
         Self { points, columns: self.columns.iter().map(part).collect(), path: self.path.clone() }
     }
 
-    /// The same points with other columns, one text for every point each.
+    /// Replaces the further columns; each must have one text per point.
     ///
     /// # Errors
-    /// [`Error::Length`] for a column of another length, [`Error::Column`] for one called `x`, `y` or as an earlier one.
+    /// [`Error::Length`] for a column of another length, [`Error::Column`] for one that is called `x` or `y` or has the
+    /// name of an earlier one.
     pub fn with_columns(self, columns: Vec<Column>) -> Result<Self> {
         let mut names = HashSet::from(["x", "y"]);
         for Column { name, values } in &columns {
@@ -238,7 +241,7 @@ impl Annotations {
         Self { columns, ..self }
     }
 
-    /// Adds what the points' file says beside them.
+    /// Adds the file's path and its further columns.
     fn of_file(self, path: &Path, columns: Vec<Column>) -> Self {
         Self { columns, path: Some(path.into()), ..self }
     }
@@ -260,7 +263,7 @@ impl Annotations {
         self.points.len()
     }
 
-    /// Whether there is no point.
+    /// Whether there are no points.
     pub fn is_empty(&self) -> bool {
         self.points.is_empty()
     }
@@ -319,13 +322,13 @@ impl Annotations {
     }
 }
 
-/// What [`Annotations::open`] knows.
+/// The formats that [`Annotations::open`] knows.
 const ENDINGS: &str = match cfg!(feature = "data") {
     true => "`.csv`, `.npy`, `.mat`, `.txt`, `.json`",
     false => "`.csv`, `.npy`",
 };
 
-/// Names for a message.
+/// Joins names for a message.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }

@@ -1,7 +1,7 @@
-//! Pictures of a splat and a kernel, from plain numbers: eight bits, three channels.
+//! Pictures of a splat and a kernel, drawn from plain numbers: eight bits, three channels.
 //!
-//! Everything is given in px with the centre of the top-left pixel at (0.5, 0.5), so a point lies in
-//! the pixel whose index is its floor.
+//! All coordinates are in px, with the center of the top-left pixel at (0.5, 0.5). The pixel that contains a point is
+//! therefore the floor of its coordinates.
 
 mod canvas;
 
@@ -11,7 +11,7 @@ use self::canvas::{BLACK, Canvas, WHITE, diverging, hue, scaled};
 use crate::error::{Error, Result, check_finite, check_length};
 use crate::image::Image;
 
-/// The straight pieces of an outline: at 48 their distance from the ellipse is 0.2 % of its radius.
+/// Number of straight pieces of an outline: with 48, their distance from the ellipse is 0.2 % of its radius.
 const SEGMENTS: u32 = 48;
 
 /// The radius of the dot at a mean or an annotation, px.
@@ -20,15 +20,15 @@ const DOT: f64 = 1.5;
 /// The white columns between two pictures, px.
 const GAP: u32 = 4;
 
-/// The photo with the outline of every Gaussian, `deviations` standard deviations from its mean,
-/// and a dot at the mean.
+/// Draws the outline of every Gaussian on the photo, `deviations` standard deviations from its mean, and a dot at the
+/// mean.
 ///
-/// `means` and `scales` are `[n, 2]` px, `rotations` `[n]` rad from the x axis towards y. A Gaussian
-/// has the same colour in all pictures: it depends on its index alone.
+/// `means` and `scales` are `[n, 2]` px, `rotations` are `[n]` rad from the x axis towards y. A Gaussian has the same
+/// color in all pictures, because the color depends only on its index.
 ///
 /// # Errors
-/// [`Error::Length`] if the slices differ in length, [`Error::NotFinite`] with the first Gaussian
-/// that is NaN or infinite, [`Error::Option`] unless `deviations` is finite and positive.
+/// [`Error::Length`] if the slices differ in length, [`Error::NotFinite`] with the first Gaussian that is NaN or
+/// infinite, [`Error::Option`] unless `deviations` is finite and positive.
 ///
 /// ```
 /// use splatport::{Image, draw};
@@ -74,11 +74,11 @@ fn on_ellipse(mean: [f64; 2], offset: [f64; 2], rotation: f64) -> [f64; 2] {
     [mean[0] + cos * offset[0] - sin * offset[1], mean[1] + sin * offset[0] + cos * offset[1]]
 }
 
-/// The map of the paper's Figure 5: which annotation every cell goes to.
+/// Draws which annotation owns every cell, as in the paper's Figure 5.
 ///
-/// `owner` and `strength` hold `width * height` cells, row-major. A cell is a square of `stride` px
-/// in its owner's colour, as bright as its strength (0, black, to 1; clamped); without an owner it
-/// is white. `points` are `[n, 2]` px from the upper left corner of the grid, a black dot each.
+/// `owner` and `strength` hold `width * height` cells, row-major. A cell is a square of `stride` px in its owner's
+/// color, as bright as its strength (0, black, to 1; clamped). A cell without an owner is white. `points` are `[n, 2]`
+/// px from the upper left corner of the grid; each is drawn as a black dot.
 ///
 /// # Errors
 /// [`Error::Empty`] without any cell, [`Error::Length`] if a slice has another length,
@@ -113,10 +113,10 @@ pub fn ownership(
     canvas.finish()
 }
 
-/// A map of numbers of either sign: 0 is white, 1 and above red, -1 and below blue.
+/// Draws a map of positive and negative numbers: 0 is white, 1 and above red, -1 and below blue.
 ///
-/// `values` holds `width * height` cells, row-major, each a square of `stride` px. `points` are `[n, 2]` px from the upper left corner of
-/// the grid, a black dot each.
+/// `values` holds `width * height` cells, row-major, each a square of `stride` px. `points` are `[n, 2]` px from the
+/// upper left corner of the grid; each is drawn as a black dot.
 ///
 /// # Errors
 /// As [`ownership`].
@@ -141,7 +141,7 @@ pub fn signed(width: u32, height: u32, values: &[f32], stride: u32, points: &[[f
     canvas.finish()
 }
 
-/// The size of a picture of `width * height` cells, px, and that every slice has one value a cell.
+/// Checks that every slice has one value per cell, and returns the size of a picture of `width * height` cells, px.
 fn check_map(width: u32, height: u32, stride: u32, lengths: &[(&'static str, usize)]) -> Result<[u32; 2]> {
     let cells = (width as usize).saturating_mul(height as usize);
     if cells == 0 {
@@ -160,18 +160,18 @@ fn check_map(width: u32, height: u32, stride: u32, lengths: &[(&'static str, usi
     }
 }
 
-/// The pictures side by side, tops aligned, with a white gap; grey ones become RGB.
+/// Places the pictures side by side, tops aligned, with white gaps. Gray ones become RGB.
 ///
 /// # Errors
-/// [`Error::Empty`] without any picture, [`Error::Length`] if they are wider than 2^32 px together.
+/// [`Error::Empty`] without any picture, [`Error::Length`] if together they are wider than 2^32 px.
 pub fn beside(images: &[&Image]) -> Result<Image> {
     assemble(images, 0, "images side by side")
 }
 
-/// The pictures one below the other, left edges aligned, with a white gap; grey ones become RGB.
+/// Places the pictures one below the other, left edges aligned, with white gaps. Gray ones become RGB.
 ///
 /// # Errors
-/// [`Error::Empty`] without any picture, [`Error::Length`] if they are higher than 2^32 px together.
+/// [`Error::Empty`] without any picture, [`Error::Length`] if together they are higher than 2^32 px.
 pub fn below(images: &[&Image]) -> Result<Image> {
     assemble(images, 1, "images below each other")
 }

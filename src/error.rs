@@ -1,4 +1,4 @@
-//! What can go wrong, one variant each, carrying the values that are wrong.
+//! The crate's errors: one variant for each kind of problem, carrying the values that are wrong.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use splatport_kernels::{
     cubecl::{Runtime, client::ComputeClient},
 };
 
-/// What every fallible function of this crate returns.
+/// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The cause of a failed read or write: an I/O error or a decoder's error.
@@ -15,8 +15,8 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every error of this crate.
 ///
-/// A message is one line and never repeats its [`source`](std::error::Error::source), so a caller
-/// that prints the whole chain prints nothing twice.
+/// A message is one line and never repeats its [`source`](std::error::Error::source), so printing the whole chain
+/// repeats nothing.
 ///
 /// ```
 /// use splatport::Error;
@@ -42,7 +42,7 @@ pub enum Error {
     /// Bytes in memory cannot be decoded.
     #[error("cannot decode the {what}")]
     Decode {
-        /// What they should be.
+        /// What the bytes should be.
         what: &'static str,
         /// Why.
         #[source]
@@ -57,7 +57,7 @@ pub enum Error {
         #[source]
         source: Source,
     },
-    /// A file was read, but it does not hold what it should, or its name says a format that is not known.
+    /// A file was read, but its content is not what it should be, or its name has an unknown file extension.
     #[error("{}: {reason}", path.display())]
     Format {
         /// The file.
@@ -70,7 +70,7 @@ pub enum Error {
     Column {
         /// The column.
         name: String,
-        /// The row that is wrong and its text, or the columns there are.
+        /// The row that is wrong and its text, or the columns that exist.
         reason: String,
     },
     /// Something that must hold at least one value holds none.
@@ -79,15 +79,15 @@ pub enum Error {
         /// What is empty.
         what: &'static str,
     },
-    /// The operation needs something that this value was made without.
+    /// The operation needs something that this value does not have.
     #[error("{what} is missing: {remedy}")]
     Missing {
         /// What is missing.
         what: &'static str,
-        /// Where it comes from.
+        /// How to get it.
         remedy: &'static str,
     },
-    /// A slice does not have the length its companions ask for.
+    /// A slice does not have the length that the other arguments require.
     #[error("{what}: expected {expected} values, got {got}")]
     Length {
         /// The slice.
@@ -121,7 +121,7 @@ pub enum Error {
         /// The largest value allowed.
         max: f64,
     },
-    /// An image or a colour has a number of channels other than 1 or 3.
+    /// An image or a color has a number of channels other than 1 or 3.
     #[error("expected 1 or 3 channels, got {got}")]
     Channels {
         /// The number of channels.
@@ -140,22 +140,22 @@ pub enum Error {
     /// A name is not among the known ones.
     #[error("{what} `{name}` is not one of {known}")]
     Unknown {
-        /// What the name is of.
+        /// The kind of thing that is named.
         what: &'static str,
         /// The name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: &'static str,
     },
-    /// What belongs together is on two devices.
+    /// Values that belong together are on different devices.
     #[error("{what} is not on the device {device}")]
     OtherDevice {
-        /// What is elsewhere.
+        /// What is on another device.
         what: &'static str,
         /// The device it should be on.
         device: String,
     },
-    /// A model of the caller's failed.
+    /// The caller's model failed.
     #[error("the model failed")]
     Model {
         /// Why.
@@ -164,8 +164,8 @@ pub enum Error {
     },
     /// Another error, about a value that came from a file.
     ///
-    /// `error` is part of the message and hence not a `source`; it is always a variant about
-    /// values, which has no source of its own.
+    /// `error` is part of the message and therefore not a `source`. It is always a variant about values, which has no
+    /// source of its own.
     #[error("{}: {error}", path.display())]
     In {
         /// The file.
@@ -181,7 +181,7 @@ impl Error {
         Self::In { path: path.into(), error: Box::new(self) }
     }
 
-    /// Why a [`DensityModel`](crate::train::DensityModel) failed, as an error of this crate.
+    /// Wraps the reason why a [`DensityModel`](crate::train::DensityModel) failed as an error of this crate.
     pub fn model(source: impl Into<Source>) -> Self {
         Self::Model { source: source.into() }
     }
@@ -196,13 +196,13 @@ impl Error {
         Self::Write { path: path.into(), source: source.into() }
     }
 
-    /// A file that does not hold what it should.
+    /// A file whose content is not what it should be.
     pub(crate) fn format(path: &Path, reason: impl Into<String>) -> Self {
         Self::Format { path: path.into(), reason: one_line(&reason.into()) }
     }
 }
 
-/// A message that quotes a file, on one line: what would not be is escaped.
+/// A message that quotes a file, on one line: control characters are escaped.
 pub(crate) fn one_line(text: &str) -> String {
     let character = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
     text.chars().map(character).collect()
@@ -221,7 +221,7 @@ pub(crate) fn check_length(what: &'static str, expected: usize, got: usize) -> R
     if got == expected { Ok(()) } else { Err(Error::Length { what, expected, got }) }
 }
 
-/// Rejects what is no finite number in the float `F` of a device: 1e39 is infinite in `f32`.
+/// Rejects values that are not finite in the float `F` of a device: 1e39 is infinite in `f32`.
 pub(crate) fn check_real<F: Real>(what: &'static str, values: &[f64]) -> Result<()> {
     check_finite(what, 1, values)?;
     let max = F::max_value().cast_to_f64();
@@ -236,7 +236,7 @@ pub(crate) fn is_real<F: Real>(value: f64) -> bool {
     F::cast_from_f64(value).cast_to_f64().is_finite()
 }
 
-/// Rejects arrays of another device: CubeCL would take memory of its own for theirs.
+/// Rejects arrays of another device: CubeCL would mistake this device's memory for theirs.
 pub(crate) fn check_device<R: Runtime, P: Precision>(
     what: &'static str,
     device: &Device<R, P>,
@@ -245,7 +245,7 @@ pub(crate) fn check_device<R: Runtime, P: Precision>(
     if device.is_of(client) { Ok(()) } else { Err(Error::OtherDevice { what, device: device.name().to_owned() }) }
 }
 
-/// Rejects an array of another length or device.
+/// Rejects an array of the wrong length or on another device.
 pub(crate) fn check_array<R: Runtime, P: Precision>(
     what: &'static str,
     device: &Device<R, P>,

@@ -1,4 +1,4 @@
-//! How good a density is: errors of counts, peaks against points, joints.
+//! Scores of a density: errors of counts, peaks compared with points, joints.
 //!
 //! ```
 //! use splatport::{Grid, evaluation::{CountErrors, matched, peaks, tile_counts}};
@@ -10,7 +10,7 @@
 //! assert_eq!(counts, [[0.75, 1.0], [0.25, 0.0]]);
 //! assert_eq!(CountErrors::of(&counts).mae, 0.25);
 //!
-//! // A peak lies at the centre of its mass: 0.75 * 12 px + 0.25 * 20 px.
+//! // A peak lies at its center of mass: 0.75 * 12 px + 0.25 * 20 px.
 //! let found: Vec<_> = peaks(&density, grid, 0.5)?.iter().map(|peak| peak.at).collect();
 //! assert_eq!(found, [[14.0, 4.0]]);
 //! assert_eq!(matched(&found, &points, 8.0).f1(), 1.0);
@@ -29,7 +29,7 @@ pub struct CountErrors {
 }
 
 impl CountErrors {
-    /// Of pairs of a predicted and a true count; 0 of none.
+    /// The errors of pairs of a predicted and a true count; 0 if there are none.
     pub fn of(counts: &[[f64; 2]]) -> Self {
         let n = counts.len().max(1) as f64;
         let mean = |error: fn(f64) -> f64| counts.iter().map(|[a, b]| error(a - b)).sum::<f64>() / n;
@@ -37,17 +37,18 @@ impl CountErrors {
     }
 }
 
-/// Predicted and true count in every tile of `[width, height]` px, row by row; the last ones are smaller.
+/// Predicted and true count in every tile of `[width, height]` px, row by row. The last tiles may be smaller.
 ///
-/// A cell belongs to the tile that its centre is in, a point to the one that it is in; points off the image to none.
+/// A cell belongs to the tile that contains its center, a point to the tile that contains it. Points off the image
+/// belong to none.
 ///
 /// # Errors
-/// [`Error::Length`](crate::Error::Length) when the density has not one entry per cell.
+/// [`Error::Length`](crate::Error::Length) unless the density has one entry per cell.
 pub fn tile_counts(density: &[f32], grid: Grid, points: &[[f64; 2]], tile: [u32; 2]) -> Result<Vec<[f64; 2]>> {
     check_length("density", grid.len(), density.len())?;
     let (tile, image) = (tile.map(|side| side.max(1)), grid.image());
     let tiles = [0, 1].map(|axis| image[axis].div_ceil(tile[axis]) as usize);
-    // Cells may reach over the edge, so that the centre of the last one is off the image: it belongs to the last tile.
+    // Cells may reach over the edge. The center of the last one may then be off the image; it belongs to the last tile.
     let of = |at: [f64; 2]| {
         let [x, y] = [0, 1].map(|axis| ((at[axis] / f64::from(tile[axis])) as usize).min(tiles[axis] - 1));
         y * tiles[0] + x
@@ -64,17 +65,17 @@ pub fn tile_counts(density: &[f32], grid: Grid, points: &[[f64; 2]], tile: [u32;
 /// A peak of a density.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Peak {
-    /// Centre of mass of the cell and its eight neighbours, px.
+    /// Center of mass of the cell and its eight neighbors, px.
     pub at: [f64; 2],
-    /// Mass of the nine.
+    /// Mass of these nine cells.
     pub mass: f64,
 }
 
-/// Cells that no neighbour of the eight exceeds, with a mass of at least `least` in all nine; the heaviest first. Of equal neighbours
-/// the first is the peak.
+/// The peaks of a density, heaviest first: cells that none of their eight neighbors exceeds, with a mass of at least
+/// `least` in all nine. Among equal neighbors, the first is the peak.
 ///
 /// # Errors
-/// [`Error::Length`](crate::Error::Length) when the density has not one entry per cell.
+/// [`Error::Length`](crate::Error::Length) unless the density has one entry per cell.
 pub fn peaks(density: &[f32], grid: Grid, least: f64) -> Result<Vec<Peak>> {
     check_length("density", grid.len(), density.len())?;
     let (columns, rows) = (i64::from(grid.columns()), i64::from(grid.rows()));
@@ -99,19 +100,20 @@ pub fn peaks(density: &[f32], grid: Grid, least: f64) -> Result<Vec<Peak>> {
     Ok(found)
 }
 
-/// How many of the found are true, and how many of the true were found.
+/// How many of the found points are true, and how many of the true points were found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Matched {
-    /// Pairs.
+    /// Number of pairs.
     pub pairs: usize,
-    /// What was found.
+    /// Number of points found.
     pub found: usize,
-    /// What is there.
+    /// Number of true points.
     pub points: usize,
 }
 
 impl Matched {
-    /// Harmonic mean of precision and recall: `2 pairs / (found + points)`, 1 where there was nothing and nothing was found.
+    /// Harmonic mean of precision and recall: `2 pairs / (found + points)`; 1 if there was nothing to find and nothing
+    /// was found.
     pub fn f1(&self) -> f64 {
         match self.found + self.points {
             0 => 1.0,
@@ -123,13 +125,13 @@ impl Matched {
 impl std::ops::Add for Matched {
     type Output = Self;
 
-    /// Of both together.
+    /// The sum of both.
     fn add(self, other: Self) -> Self {
         Self { pairs: self.pairs + other.pairs, found: self.found + other.found, points: self.points + other.points }
     }
 }
 
-/// Pairs what was found with points within `radius` px, the nearest pair first, each in one pair.
+/// Pairs found points with true points within `radius` px, nearest pair first. Each point is in one pair at most.
 pub fn matched(found: &[[f64; 2]], points: &[[f64; 2]], radius: f64) -> Matched {
     let distance = |a: [f64; 2], b: [f64; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
     let mut near: Vec<(f64, usize, usize)> = Vec::new();
@@ -147,11 +149,11 @@ pub fn matched(found: &[[f64; 2]], points: &[[f64; 2]], radius: f64) -> Matched 
     Matched { pairs, found: found.len(), points: points.len() }
 }
 
-/// Share of the predicted joints within their radius, px, of the true ones (PCK; with half the head's length as radius, PCKh@0.5). 0 of
-/// none.
+/// Share of the predicted joints that lie within their radius, px, of the true ones (PCK; PCKh@0.5 with half the head's
+/// length as radius). 0 if there are no joints.
 ///
 /// # Errors
-/// [`Error::Length`](crate::Error::Length) when there is not one prediction and one radius per joint.
+/// [`Error::Length`](crate::Error::Length) unless there is one prediction and one radius per joint.
 pub fn pck(predicted: &[[f64; 2]], joints: &[[f64; 2]], radii: &[f64]) -> Result<f64> {
     check_length("predicted joints", joints.len(), predicted.len())?;
     check_length("radii", joints.len(), radii.len())?;
@@ -189,7 +191,7 @@ mod tests {
     fn two_peaks_do_not_share_a_point() {
         let both = matched(&[[0.0, 0.0], [3.0, 0.0]], &[[1.0, 0.0]], 5.0);
         assert_eq!(both, Matched { pairs: 1, found: 2, points: 1 });
-        // The nearer pair is made first, and leaves the others one each.
+        // The nearer pair is made first and leaves one point each for the others.
         assert_eq!(matched(&[[0.0, 0.0], [3.0, 0.0]], &[[2.0, 0.0], [-4.0, 0.0]], 5.0).pairs, 2);
     }
 

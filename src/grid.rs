@@ -5,11 +5,12 @@ use splatport_kernels::Cells;
 
 use crate::{CsrTable, Error, Image, Result};
 
-/// Square cells of `stride` px over an image or over a crop of it; one entry of the density and one row of the kernel each.
+/// Square cells of `stride` px over an image or a crop of it. Each cell is one entry of the density and one row of the
+/// kernel.
 ///
-/// Cell `(row, column)` is centred on `(left + (column + ½) stride, top + (row + ½) stride)` px of the whole image, whose
-/// top-left pixel is centred on (0.5, 0.5). There are `ceil(width / stride) x ceil(height / stride)` of them: the last ones
-/// reach over the edge. They are numbered row by row.
+/// Cell `(row, column)` is centered on `(left + (column + ½) stride, top + (row + ½) stride)` px of the whole image,
+/// whose top-left pixel is centered on (0.5, 0.5). There are `ceil(width / stride) x ceil(height / stride)` cells, and
+/// the last ones may reach over the edge. They are numbered row by row.
 ///
 /// ```
 /// use splatport::{Grid, Image};
@@ -29,7 +30,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Cells of `stride` px over the whole image. A stride of 0 and a grid without cells are refused by what takes the grid.
+    /// Cells of `stride` px over the whole image. A stride of 0 or a grid without cells is refused by the functions
+    /// that take the grid.
     pub fn strided(image: &Image, stride: u32) -> Self {
         Self::over(image.width(), image.height(), stride)
     }
@@ -39,18 +41,18 @@ impl Grid {
         Self { image: [width, height], corner: [0, 0], size: [width, height], stride }
     }
 
-    /// The cells of a crop: `width x height` px whose first corner is pixel (`left`, `top`) of the whole image, whatever this grid
-    /// covers. A crop that ends outside the image is refused by what takes the grid.
+    /// The cells of a crop: `width x height` px, whose upper left corner is pixel (`left`, `top`) of the whole image,
+    /// whatever this grid covers. A crop that ends outside the image is refused by the functions that take the grid.
     pub fn crop(self, left: u32, top: u32, width: u32, height: u32) -> Self {
         Self { corner: [left, top], size: [width, height], ..self }
     }
 
-    /// Cells in a row.
+    /// Number of cells in a row.
     pub fn columns(&self) -> u32 {
         self.size[0].div_ceil(self.stride.max(1))
     }
 
-    /// Rows of cells.
+    /// Number of rows of cells.
     pub fn rows(&self) -> u32 {
         self.size[1].div_ceil(self.stride.max(1))
     }
@@ -70,18 +72,18 @@ impl Grid {
         self.stride
     }
 
-    /// First corner, px.
+    /// Upper left corner, px.
     pub fn corner(&self) -> [u32; 2] {
         self.corner
     }
 
-    /// Centre of cell `index`, px.
+    /// Center of cell `index`, px.
     pub fn centre(&self, index: usize) -> [f64; 2] {
         self.cells().centre(index)
     }
 
-    /// The cells of a stored kernel. Where the sizes of the crop and of its image are not stored, they are taken to end with the last
-    /// cells.
+    /// The cells of a stored kernel. If the sizes of the crop and of its image are not stored, both are taken to end
+    /// with the last cells.
     pub(crate) fn stored(table: &CsrTable) -> Result<Self> {
         let (corner, cells) = ([table.left, table.top], [table.grid_width, table.grid_height]);
         let CsrTable { stride, size, image, .. } = *table;
@@ -94,7 +96,7 @@ impl Grid {
             let end = value + f64::from(cells[axis]) * f64::from(stride);
             grid.corner[axis] = value as u32;
             if size == [0, 0] {
-                // The last cell may reach over the edge of an image of the largest size.
+                // In an image of the largest size, the last cell may reach over the edge.
                 grid.size[axis] = end.min(most) as u32 - grid.corner[axis];
             }
             if image == [0, 0] {
@@ -116,7 +118,7 @@ impl Grid {
         Ok(grid)
     }
 
-    /// Width and height of what the cells cover, px: the image, or the crop of it.
+    /// Width and height of the area that the cells cover, px: the image, or a crop of it.
     pub fn size(&self) -> [u32; 2] {
         self.size
     }
@@ -136,7 +138,7 @@ impl Grid {
         }
     }
 
-    /// Checks the grid where no image stands beside it.
+    /// Checks the grid when there is no image to compare it with.
     pub(crate) fn check_alone(&self) -> Result<()> {
         self.check(self.image)
     }

@@ -1,4 +1,4 @@
-//! A photo on the host, one or three channels, eight bits or floating point.
+//! A photo on the host, with one or three channels of eight bits or floating point.
 
 mod decode;
 
@@ -17,8 +17,8 @@ const FULL_16: f32 = u16::MAX as f32;
 
 /// An image of `height` rows of `width` pixels, row-major, channels interleaved.
 ///
-/// The centre of the top-left pixel is (0.5, 0.5), x to the right, y down. Values are what the file
-/// holds, without any colour conversion.
+/// The center of the top-left pixel is (0.5, 0.5), x to the right, y down. Values are as in the file, without any color
+/// conversion.
 ///
 /// ```
 /// use splatport::Image;
@@ -40,7 +40,7 @@ pub struct Image {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Pixels {
-    /// Eight bits a sample, 0 to 255.
+    /// Eight bits per sample, 0 to 255.
     U8(Vec<u8>),
     /// Floating point, 0 to 1.
     F32(Vec<f32>),
@@ -59,11 +59,11 @@ impl fmt::Debug for Image {
 }
 
 impl Image {
-    /// Reads a PNG or JPEG file; what it is, is seen from its content.
+    /// Reads a PNG or JPEG file. The format is recognized by the file's content, not its name.
     ///
-    /// Grey stays one channel, a palette becomes RGB, alpha is dropped, 16 bits become `f32` in
-    /// 0..=1. A truncated file is an error. The rotation in a camera's EXIF data is not applied: annotations refer to the pixels
-    /// as they are stored.
+    /// Gray stays one channel, a palette becomes RGB, alpha is dropped, 16 bits become `f32` in 0..=1. A truncated file
+    /// is an error. The rotation in a camera's EXIF data is not applied: annotations refer to the pixels as they are
+    /// stored.
     ///
     /// # Errors
     /// [`Error::Read`] if the file cannot be read or decoded.
@@ -87,7 +87,7 @@ impl Image {
     /// Decodes the bytes of a PNG or JPEG file, as [`open`](Self::open) does.
     ///
     /// # Errors
-    /// [`Error::Decode`] if they are no such file, or not all of one.
+    /// [`Error::Decode`] if the bytes are not such a file, or not a complete one.
     ///
     /// ```
     /// use splatport::Image;
@@ -153,7 +153,7 @@ impl Image {
         self.height
     }
 
-    /// The samples of a pixel: 1 (grey) or 3 (red, green, blue).
+    /// The number of samples per pixel: 1 (gray) or 3 (red, green, blue).
     pub fn channels(&self) -> u8 {
         self.channels
     }
@@ -163,7 +163,7 @@ impl Image {
         &self.pixels
     }
 
-    /// The samples in 0..=1, `height * width * channels`; eight-bit ones are divided by 255.
+    /// The samples in 0..=1, `height * width * channels`. Eight-bit samples are divided by 255.
     pub fn to_f32(&self) -> Vec<f32> {
         match &self.pixels {
             Pixels::U8(values) => values.iter().map(|&value| f32::from(value) / 255.0).collect(),
@@ -171,7 +171,7 @@ impl Image {
         }
     }
 
-    /// One of these.
+    /// One of the samples of [`to_f32`](Self::to_f32).
     pub(crate) fn sample(&self, index: usize) -> f32 {
         match &self.pixels {
             Pixels::U8(values) => f32::from(values[index]) / 255.0,
@@ -179,7 +179,7 @@ impl Image {
         }
     }
 
-    /// Writes a PNG file, whole or not at all: eight bits a sample, or 16 for floating point.
+    /// Writes a PNG file, completely or not at all: eight bits per sample, or 16 for floating point.
     ///
     /// # Errors
     /// [`Error::Write`] if the file cannot be written; a file already at `path` is then unchanged.
@@ -191,7 +191,7 @@ impl Image {
         })
     }
 
-    /// The samples as the encoder wants them: native-endian bytes.
+    /// The samples as the encoder needs them: native-endian bytes.
     fn to_bytes(&self) -> (Vec<u8>, ColorType) {
         match (&self.pixels, self.channels) {
             (Pixels::U8(values), 1) => (values.clone(), ColorType::L8),
@@ -205,7 +205,8 @@ impl Image {
     }
 }
 
-/// The samples of an image; saturates, so that a size beyond memory is a wrong length, not a wrap.
+/// The number of samples of an image. It saturates, so that a size beyond memory gives a wrong length instead of
+/// wrapping around.
 fn samples(width: u32, height: u32, channels: u8) -> usize {
     (width as usize).saturating_mul(height as usize).saturating_mul(channels.into())
 }

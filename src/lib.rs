@@ -1,6 +1,6 @@
 //! Gaussian Spatial Transport: from a photo and points to a training loss.
 //!
-//! The three stages are finished types, each made from the one before:
+//! There are three stages, each a type that is made from the one before:
 //!
 //! | stage | type | made by | what it is |
 //! |---|---|---|---|
@@ -27,10 +27,11 @@
 //! # Ok::<(), splatport::Error>(())
 //! ```
 //!
-//! The same chain as a value, without device or image, starts at [`recipe`]. A minimal [`train::Trainer`] stands on top.
+//! [`recipe`] starts the same chain as a value, without device or image. On top is a minimal [`train::Trainer`].
 //!
-//! Many images go together: [`SplatRecipe::fit_all`] fits them in shared launches, [`Kernel::of_all`] builds their kernels,
-//! [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized, [`Splat::through_all`] those of a batch.
+//! Many images can be processed together: [`SplatRecipe::fit_all`] fits them in shared launches, and [`Kernel::of_all`]
+//! builds their kernels. [`Splat::through`] a [`View`] moves Gaussians with a crop that was flipped or resized, and
+//! [`Splat::through_all`] does so for a batch.
 //!
 //! # Where things are
 //!
@@ -42,24 +43,24 @@
 //! | [`losses`] | the losses that the method is compared with |
 //! | [`evaluation`] | scores of a density: counts, peaks, joints |
 //! | [`draw`] | pictures |
-//! | [`kernels`] | the device operations one by one, for code that wants them without the stages; may change with every version |
+//! | [`kernels`] | the single device operations, for code that wants them without the stages; may change with every version |
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `vulkan` (default) | Vulkan through SPIR-V; implies `wgpu` |
-//! | `wgpu` | Vulkan through WGSL, which more drivers take |
+//! | `wgpu` | Vulkan through WGSL, which more drivers accept |
 //! | `cuda` | CUDA: builds without a toolkit, needs the driver and NVRTC at run time |
-//! | `data` | data sets in folders, synthetic crowds and figures, augmentation; all on the host |
+//! | `data` | readers for data sets in folders, synthetic crowds and figures, augmentation; all on the host |
 //! | `burn` | every loss as a differentiable operation on Burn tensors, networks and their trainer |
-//! | `hdf5` | the Gaussians of the authors' code, read and written |
+//! | `hdf5` | reading and writing the Gaussians of the authors' code |
 //! | `reference`, `proptest` | the f64 oracle, and the strategies that the library is tested with (these need the oracle) |
 //! | `cli` | the command line `splatport` |
 //!
-//! Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given. Devices, buffers and stages can be
-//! sent to other threads and shared with them.
+//! Everything is generic over the [`Runtime`] and the [`Precision`] of the [`Device`] it is given. Devices, buffers and
+//! stages can be sent to other threads and shared with them.
 //!
-//! One coordinate rule: x right, y down, px, **the centre of the top-left pixel is (0.5, 0.5)**. One column rule: the background
-//! is the last.
+//! There is one coordinate rule: px, x right, y down, **the center of the top-left pixel is (0.5, 0.5)**. And one
+//! column rule: the background is the last column.
 #![deny(missing_docs, unsafe_code)]
 
 mod annotations;
@@ -120,7 +121,7 @@ pub use crate::{
     io::{CsrTable, DensityTable, GaussianTable, Table, VERSION, write_whole},
 };
 
-/// Starts the chain `Splat -> Kernel -> Loss` as a value that needs neither device nor image; see [`LossRecipe`].
+/// Starts the chain `Splat -> Kernel -> Loss` as a value that needs neither device nor image. See [`LossRecipe`].
 pub fn recipe() -> SplatRecipe {
     SplatRecipe::unbound()
 }
@@ -130,7 +131,7 @@ pub fn recipe() -> SplatRecipe {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// So are those of the page about the losses.
+/// So are the examples of the page about the losses.
 #[cfg(all(doctest, feature = "vulkan"))]
 #[doc = include_str!("../docs/losses.md")]
 struct Losses;

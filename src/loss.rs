@@ -22,12 +22,13 @@ use crate::{
 /// The Gaussian Spatial Transport loss of one image (paper, Eq. 6), on a device:
 /// `L(z) = sum_n weight_n D((K' z)_n, t_n) + lambda <z, c>`.
 ///
-/// The sum runs over the annotations (target 1) and the background (target 0); `D` is the absolute difference unless another
-/// [`Discrepancy`] is chosen. The second term, off by default, is the transport cost `W(diag(z) K)`: `c_i` is what carrying
-/// a unit of mass from cell `i` costs by the squared distance between cell and annotation (paper, Eq. 2).
+/// The sum runs over the annotations (target 1) and the background (target 0). `D` is the absolute difference unless
+/// another [`Discrepancy`] is chosen. The second term, off by default, is the transport cost `W(diag(z) K)`: `c_i` is
+/// the cost of carrying a unit of mass from cell `i`, by the squared distance between cell and annotation (paper, Eq.
+/// 2).
 ///
-/// On a kernel of many images ([`Kernel::of_all`]) a density holds the cells of all, one image behind the other, and the loss
-/// is the mean over the images. Cloning shares the memory.
+/// On a kernel of many images ([`Kernel::of_all`]) a density holds the cells of all images, one image after the other,
+/// and the loss is the mean over the images. Cloning shares the memory.
 ///
 /// ```
 /// use splatport::{Annotations, Discrepancy, Grid, Splat, Vulkan};
@@ -61,7 +62,7 @@ pub struct Loss<R: Runtime, P: Precision = Single> {
 /// let splat = Splat::round(&device, &Annotations::new(vec![[8.0, 8.0]])?, [16, 16], 2.0)?;
 /// let loss = splat.kernel(Grid::over(16, 16, 16)).build()?.loss();
 /// let step = loss.evaluate(&device.upload(&[3.0f32]))?;
-/// // One cell of mass 3, which is two too much for the annotation that owns it: the slope is that of the absolute difference.
+/// // One cell of mass 3: two too much for the annotation that owns it. The slope is that of the absolute difference.
 /// assert_eq!((step.value()?, step.residuals()?[0]), (2.0, 2.0));
 /// assert_eq!(step.gradient().read()?, [1.0]);
 /// # Ok::<(), splatport::Error>(())
@@ -78,7 +79,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Self { kernel, terms: Terms { discrepancy: Discrepancy::L1, target, weight, cost: None } }
     }
 
-    /// Replaces the annotations' targets, one each (a crop's share of a box, for example); the backgrounds' stay 0.
+    /// Replaces the annotations' targets, one each (for example, the share of a box inside a crop). The background's
+    /// target stays 0.
     ///
     /// # Errors
     /// As [`set_targets`](Self::set_targets).
@@ -87,11 +89,11 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(self)
     }
 
-    /// The same in place, for a loss that was [rebuilt](Self::rebuild).
+    /// As [`targets`](Self::targets), but in place, for a loss that was [rebuilt](Self::rebuild).
     ///
     /// # Errors
-    /// [`Error::Length`], or [`Error::NotFinite`] or [`Error::OutOfRange`] (of the device's float) naming the annotation; the loss is
-    /// then as it was.
+    /// [`Error::Length`], or [`Error::NotFinite`] or [`Error::OutOfRange`] (of the device's float) naming the
+    /// annotation. After an error the loss is unchanged.
     pub fn set_targets(&mut self, targets: &[f64]) -> Result<()> {
         check_length("targets", self.kernel.annotations(), targets.len())?;
         check_real::<P::Real>("targets", targets)?;
@@ -99,7 +101,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(())
     }
 
-    /// Replaces the factors of the annotations' discrepancies, one each, and of the backgrounds'. All are 1 by default.
+    /// Replaces the weights of the annotations' discrepancies, one each, and the background's weight. All are 1 by
+    /// default.
     ///
     /// # Errors
     /// As [`set_weights`](Self::set_weights).
@@ -108,10 +111,10 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(self)
     }
 
-    /// The same in place, for a loss that was [rebuilt](Self::rebuild).
+    /// As [`weights`](Self::weights), but in place, for a loss that was [rebuilt](Self::rebuild).
     ///
     /// # Errors
-    /// As [`set_targets`](Self::set_targets); the loss is then as it was.
+    /// As [`set_targets`](Self::set_targets). After an error the loss is unchanged.
     pub fn set_weights(&mut self, weights: &[f64], background: f64) -> Result<()> {
         check_length("weights", self.kernel.annotations(), weights.len())?;
         check_real::<P::Real>("weights", weights)?;
@@ -120,28 +123,29 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(())
     }
 
-    /// How transported mass and target are compared. Default: [`Discrepancy::L1`], the paper's.
+    /// Sets how transported mass and target are compared. Default: [`Discrepancy::L1`], as in the paper.
     ///
-    /// A network that learns from scratch should have [`Discrepancy::PoissonKl`]. Along the scale of a density its slope is
-    /// `sum_i z_i - sum_n t_n` (as long as no annotation has less than the least mass), so that the best scale of whatever the network
-    /// predicts has as much mass as there are annotations. Under L1 every cell of the background is pushed down exactly as hard as a
-    /// cell of an annotation is pushed up; where most cells are background, networks that cannot tell them apart yet end at a
-    /// density of 0 and stay there (EXPERIMENTS.md).
+    /// A network that learns from scratch should use [`Discrepancy::PoissonKl`]. When a density is scaled by a factor,
+    /// the slope of this discrepancy is `sum_i z_i - sum_n t_n` (as long as no annotation has less than the least
+    /// mass), so whatever the network predicts, it is best scaled to as much mass as there are annotations. Under L1,
+    /// every cell of the background is pushed down exactly as hard as a cell of an annotation is pushed up. If most
+    /// cells are background, a network that cannot tell them apart yet ends at a density of 0 and stays there
+    /// (EXPERIMENTS.md).
     ///
     /// # Errors
-    /// [`Error::Option`] when its width or least mass is not positive and finite, as the device's float rounds it.
+    /// [`Error::Option`] when its width or least mass, rounded to the device's float, is not positive and finite.
     pub fn discrepancy(mut self, discrepancy: Discrepancy) -> Result<Self> {
         LossOptions { discrepancy, ..LossOptions::default() }.check::<P::Real>()?;
         self.terms.discrepancy = discrepancy;
         Ok(self)
     }
 
-    /// Adds `weight` (the paper's lambda 2, per px²) times the transport cost; 0 takes it away. A kernel from a table needs its
-    /// Gaussians for it: [`Kernel::with_splat`].
+    /// Adds `weight` (the paper's lambda 2, per px²) times the transport cost; a weight of 0 removes it. A kernel from
+    /// a table needs its Gaussians for this: see [`Kernel::with_splat`].
     ///
     /// # Errors
-    /// [`Error::Option`] when the weight is not finite, as the device's float rounds it; [`Error::Missing`] for a kernel from a table
-    /// without its Gaussians.
+    /// [`Error::Option`] when the weight, rounded to the device's float, is not finite; [`Error::Missing`] for a kernel
+    /// from a table without its Gaussians.
     pub fn transport_cost(mut self, weight: f64) -> Result<Self> {
         LossOptions { transport_cost: weight, ..LossOptions::default() }.check::<P::Real>()?;
         let Kernel { device, entries, frames, .. } = &self.kernel;
@@ -156,11 +160,12 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(self)
     }
 
-    /// Builds the kernel anew for other splats or grids, see [`Kernel::rebuild`]. Targets and weights are 1 again
-    /// ([`set_targets`](Self::set_targets) and [`set_weights`](Self::set_weights) give new ones), discrepancy and transport cost stay.
+    /// Rebuilds the kernel for other splats or grids, see [`Kernel::rebuild`]. Targets and weights are reset to 1
+    /// ([`set_targets`](Self::set_targets) and [`set_weights`](Self::set_weights) set new ones); discrepancy and
+    /// transport cost stay.
     ///
     /// # Errors
-    /// As [`Kernel::rebuild`]; the loss is then as it was.
+    /// As [`Kernel::rebuild`]. After an error the loss is unchanged.
     pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
         self.kernel.rebuild(images)?;
         [self.terms.target, self.terms.weight] = units(&self.kernel);
@@ -170,21 +175,21 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(())
     }
 
-    /// The kernel it carries with.
+    /// The loss's kernel.
     pub fn kernel(&self) -> &Kernel<R, P> {
         &self.kernel
     }
 
-    /// The kernel it carried with.
+    /// Turns the loss back into its kernel.
     pub fn into_kernel(self) -> Kernel<R, P> {
         self.kernel
     }
 
-    /// Value, gradient and transported mass at `density`, `[cells]`, in three launches.
+    /// Evaluates the loss at `density`, `[cells]`: value, gradient and transported mass, in three launches.
     ///
     /// # Errors
-    /// [`Error::Length`] when `density` has not one value per cell, [`Error::OtherDevice`] when it is on another device than the kernel,
-    /// [`Error::Device`].
+    /// [`Error::Length`] unless `density` has one value per cell, [`Error::OtherDevice`] if it is not on the kernel's
+    /// device, [`Error::Device`].
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
         self.kernel.check_density(density)?;
         let scale = 1.0 / self.kernel.parts().len() as f64;
@@ -192,23 +197,23 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
         Ok(Step { evaluation, target: self.terms.target.clone() })
     }
 
-    /// The same with one density per image.
+    /// As [`evaluate`](Self::evaluate), with a separate density for each image.
     ///
     /// # Errors
-    /// [`Error::Length`] for another number of densities, and as [`evaluate`](Self::evaluate).
+    /// [`Error::Length`] for a wrong number of densities, and as [`evaluate`](Self::evaluate).
     pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
         let cells = self.kernel.parts().iter().map(|(_, grid)| grid.len());
         self.evaluate(&joined(&self.kernel.device, cells, densities)?)
     }
 }
 
-/// Targets and weights of a loss that was given none.
+/// Default targets and weights of a loss.
 fn units<R: Runtime, P: Precision>(kernel: &Kernel<R, P>) -> [Buffer<R, P::Real>; 2] {
     let ones = vec![1.0; kernel.annotations()];
     [0.0, 1.0].map(|background| by_column(kernel, &ones, background))
 }
 
-/// Values of the annotations, with every image's background behind its own.
+/// Values of the annotations, each image's followed by the value of its background.
 fn by_column<R: Runtime, P: Precision>(kernel: &Kernel<R, P>, values: &[f64], background: f64) -> Buffer<R, P::Real> {
     let mut rest = values;
     let mut columns = Vec::with_capacity(values.len() + kernel.parts().len());
@@ -222,7 +227,7 @@ fn by_column<R: Runtime, P: Precision>(kernel: &Kernel<R, P>, values: &[f64], ba
 }
 
 impl<R: Runtime, P: Precision> Step<R, P> {
-    /// The loss.
+    /// The value of the loss.
     ///
     /// # Errors
     /// [`Error::Device`] when a launch failed.
@@ -230,7 +235,7 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(self.values()?.into_iter().sum())
     }
 
-    /// What every image adds to the loss.
+    /// What each image adds to the loss.
     ///
     /// # Errors
     /// [`Error::Device`] when a launch failed.
@@ -238,23 +243,23 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(self.evaluation.value.read_f64()?)
     }
 
-    /// The same, on the device, `[images]`.
+    /// What each image adds to the loss, on the device, `[images]`.
     pub fn values_on_device(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.value
     }
 
-    /// Its derivative by the density, on the device, `[cells]`. Under L1, with weights of at most 1 and without a transport cost it lies
-    /// in -1..1.
+    /// The gradient of the loss with respect to the density, on the device, `[cells]`. Under L1, with weights of at
+    /// most 1 and without a transport cost, it lies in -1..1.
     pub fn gradient(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.gradient
     }
 
-    /// Mass that each annotation got, on the device, `[columns]` of the [kernel](Kernel::columns).
+    /// The mass that each column of the [kernel](Kernel::columns) got, on the device, `[columns]`.
     pub fn transported(&self) -> &Buffer<R, P::Real> {
         &self.evaluation.mass
     }
 
-    /// What each annotation got too much, negative where it got too little: transported mass less target, `[columns]`.
+    /// The excess of each column: transported mass minus target, negative if it got too little, `[columns]`.
     ///
     /// # Errors
     /// [`Error::Device`] when a launch failed.
@@ -264,7 +269,7 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     }
 }
 
-/// Everything about a loss but its kernel, targets and weights.
+/// Everything about a loss except its kernel, targets and weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossOptions {
     /// How transported mass and target are compared.
@@ -275,7 +280,7 @@ pub struct LossOptions {
 }
 
 impl LossOptions {
-    /// Rejects what is no number, or becomes none in the float `F`: 1e-50 is 0 in `f32`.
+    /// Rejects options that are invalid, or that become invalid in the float `F`: 1e-50 is 0 in `f32`.
     fn check<F: Real>(&self) -> Result<()> {
         if let Some((name, value)) = self.discrepancy.parameter()
             && !(is_real::<F>(value) && F::cast_from_f64(value) > F::from_int(0))
@@ -291,7 +296,7 @@ impl LossOptions {
     }
 }
 
-/// The whole chain `Splat -> Kernel -> Loss` as a value: no device, no image, can be stored.
+/// The whole chain `Splat -> Kernel -> Loss` as a value that needs neither device nor image and can be stored.
 ///
 /// ```
 /// use splatport::{Discrepancy, LossRecipe, splat::Solver};
@@ -315,13 +320,13 @@ impl LossRecipe {
         Self { kernel, options: LossOptions::default() }
     }
 
-    /// How transported mass and target are compared, see [`Loss::discrepancy`]. Default: [`Discrepancy::L1`].
+    /// Sets how transported mass and target are compared, see [`Loss::discrepancy`]. Default: [`Discrepancy::L1`].
     pub fn discrepancy(mut self, discrepancy: Discrepancy) -> Self {
         self.options.discrepancy = discrepancy;
         self
     }
 
-    /// Weight of the transport cost, per px². Default: 0.
+    /// Sets the weight of the transport cost, per px². Default: 0.
     pub fn transport_cost(mut self, weight: f64) -> Self {
         self.options.transport_cost = weight;
         self
@@ -343,10 +348,11 @@ impl LossRecipe {
         &self.kernel
     }
 
-    /// Fits, builds and returns the loss of one image.
+    /// Fits the splat, builds the kernel and returns the loss of one image.
     ///
     /// # Errors
-    /// As [`crate::SplatRecipe::fit`] and [`KernelRecipe::build`]; [`Error::Option`] for an invalid weight or discrepancy.
+    /// As [`crate::SplatRecipe::fit`] and [`KernelRecipe::build`]; [`Error::Option`] for an invalid weight or
+    /// discrepancy.
     pub fn run<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -357,7 +363,7 @@ impl LossRecipe {
         self.bind(self.kernel.run(device, image, annotations)?)
     }
 
-    /// The same for many images at once: their loss is the mean over them.
+    /// As [`run`](LossRecipe::run), for many images at once: the loss is their mean.
     ///
     /// # Errors
     /// As [`LossRecipe::run`], and [`Error::Empty`] for no image.

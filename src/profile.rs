@@ -1,4 +1,4 @@
-//! Three complete sets of options: what to recommend, what the paper says, what its authors' code does.
+//! Three complete sets of options: the recommended ones, those of the paper, and those of its authors' code.
 
 use std::{fmt, str::FromStr};
 
@@ -13,9 +13,9 @@ use crate::{
     },
 };
 
-/// A named set of options for every stage; single options can be changed afterwards.
+/// A named set of options for every stage. Single options can be changed afterwards.
 ///
-/// Artefacts store the name of the profile they were made with.
+/// Stored files record the name of the profile that they were made with.
 ///
 /// ```
 /// use splatport::{Profile, kernel::KernelOptions};
@@ -29,20 +29,21 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Profile {
-    /// What measured best: an inpainted background, Gauss-Newton, annotations own cells within 1.5 standard deviations.
+    /// What measured best: an inpainted background, Gauss-Newton, and annotations that own cells within 1.5 standard
+    /// deviations.
     #[default]
     Recommended,
-    /// The paper's text, literally; where it is silent, as recommended.
+    /// The paper's text, taken literally. Where it is silent, as recommended.
     Paper,
     /// What the authors' released code does.
     Reference,
 }
 
 impl Profile {
-    /// What there is, for errors.
+    /// All names, for errors.
     const NAMES: &str = "recommended, paper, reference";
 
-    /// Name as written in artefacts.
+    /// Name as written in stored files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Recommended => "recommended",
@@ -139,7 +140,7 @@ impl fmt::Display for Profile {
 impl FromStr for Profile {
     type Err = Error;
 
-    /// [`Error::Unknown`] with the names there are.
+    /// Fails with [`Error::Unknown`], which lists the known names.
     fn from_str(name: &str) -> Result<Self> {
         let unknown = || Error::Unknown { what: "profile", name: name.to_owned(), known: Self::NAMES };
         Self::named(name).ok_or_else(unknown)

@@ -1,4 +1,5 @@
-//! A minimal trainer on top of the loss: a model gives densities, the loss gives their gradient, Adam does the rest.
+//! A minimal trainer on top of the loss: a model predicts densities, the loss gives their gradient, Adam updates the
+//! parameters.
 
 mod checkpoint;
 mod free_density;
@@ -18,22 +19,23 @@ use crate::{
     error::{check_device, check_length},
 };
 
-/// Gradients by a model's parameters, in their order; none for a parameter that had no part.
+/// Gradients with respect to a model's parameters, in their order. `None` for a parameter that the density does not
+/// depend on.
 pub type Gradients<R, P> = Vec<Option<Buffer<R, <P as Precision>::Real>>>;
 
 /// Something with parameters that predicts a density for every image.
 pub trait DensityModel<R: Runtime, P: Precision> {
-    /// The densities of all images, one behind the other, `[cells]`, on the device.
+    /// The densities of all images, one after the other, `[cells]`, on the device.
     ///
     /// # Errors
-    /// The implementation's own, [`Error::model`] around what is none of this crate's.
+    /// The implementation's own. Wrap errors of other crates with [`Error::model`].
     fn density(&mut self) -> Result<Buffer<R, P::Real>>;
 
-    /// Takes the loss's gradient by the densities and gives those by the parameters, in the order of
-    /// [`parameters`](DensityModel::parameters).
+    /// Takes the loss's gradient with respect to the densities and returns those with respect to the parameters, in the
+    /// order of [`parameters`](DensityModel::parameters).
     ///
     /// # Errors
-    /// The implementation's own, [`Error::model`] around what is none of this crate's.
+    /// The implementation's own. Wrap errors of other crates with [`Error::model`].
     fn backward(&mut self, gradient: &Buffer<R, P::Real>) -> Result<Gradients<R, P>>;
 
     /// The parameters, always in the same order. The trainer changes them in place.
@@ -52,17 +54,18 @@ pub struct Parameter<R: Runtime, P: Precision = Single> {
 /// How an epoch went.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Epoch {
-    /// Epochs done, from 1.
+    /// Number of epochs done, from 1.
     pub epoch: u32,
-    /// Mean loss over the images, before each one's step.
+    /// Mean loss over the images, before the step.
     pub loss: f64,
-    /// Mean absolute error of the counts (density's mass against number of annotations).
+    /// Mean absolute error of the counts (mass of the density against number of annotations).
     pub mae: f64,
     /// Root mean squared error of the counts.
     pub rmse: f64,
 }
 
-/// Trains a [`DensityModel`] on a loss of one image or many with Adam, one step for all of them.
+/// Trains a [`DensityModel`] with Adam on a loss of one image or many, taking one step per epoch for all of them
+/// together.
 ///
 /// ```
 /// use splatport::{Annotations, Grid, Image, Splat, Vulkan, train::{FreeDensity, Trainer}};
@@ -111,12 +114,12 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
         &self.model
     }
 
-    /// The model, trained.
+    /// Returns the trained model.
     pub fn into_model(self) -> M {
         self.model
     }
 
-    /// Epochs done.
+    /// Number of epochs done.
     pub fn epochs(&self) -> u32 {
         self.epochs
     }
@@ -124,9 +127,10 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
     /// One pass over the images and one step of the parameters.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when the loss is no number, [`Error::Option`] when the rate is not positive and finite,
-    /// [`Error::OutOfRange`] when no more epochs can be counted: the parameters are left as they were. [`Error::OtherDevice`] when
-    /// the loss or a parameter is not on the trainer's device; [`Error::Device`], and the model's own.
+    /// [`Error::NotFinite`] when the loss is NaN or infinite, [`Error::Option`] when the rate is not positive and
+    /// finite, [`Error::OutOfRange`] when no more epochs can be counted; after these the parameters are unchanged.
+    /// [`Error::OtherDevice`] when the loss or a parameter is not on the trainer's device; [`Error::Device`], and the
+    /// model's own.
     pub fn epoch(&mut self) -> Result<Epoch> {
         let rate = self.rule.rate;
         if !(rate.is_finite() && rate > 0.0) {
@@ -144,7 +148,7 @@ impl<'a, R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'a, R, P, M> {
         let mut epoch = Epoch { epoch: next, loss: step.value()?, mae: 0.0, rmse: 0.0 };
         let mut mass = step.transported().read_f64()?.into_iter();
         for (annotations, _) in parts {
-            // All of an image's mass arrives somewhere: at its annotations or its background.
+            // All of an image's mass arrives somewhere: at its annotations or at its background.
             let error = mass.by_ref().take(annotations + 1).sum::<f64>() - *annotations as f64;
             epoch.mae += error.abs() / parts.len() as f64;
             epoch.rmse += error * error / parts.len() as f64;

@@ -1,4 +1,4 @@
-//! What augmentation does to an image, as a map of its coordinates.
+//! The effect of augmentation on an image, as a map of its coordinates.
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::affine::Affine;
@@ -10,8 +10,8 @@ use crate::{
 
 /// A map from an image's pixels to those of a view of it: resized, turned, flipped, cropped, in any order.
 ///
-/// Coordinates are px, the centre of the top-left pixel is (0.5, 0.5); so a flip takes `x` to `width - x`, and a resize scales
-/// by the true ratio of the sides.
+/// Coordinates are in px, and the center of the top-left pixel is (0.5, 0.5). So a flip takes `x` to `width - x`, and a
+/// resize scales by the exact ratio of the sides.
 ///
 /// ```
 /// use splatport::View;
@@ -48,14 +48,14 @@ impl View {
         self.then([[1.0, 0.0], [0.0, -1.0]], [0.0, height], self.size)
     }
 
-    /// A quarter turn clockwise, as one looks at it: width and height change places.
+    /// Turned clockwise by a quarter turn, as seen on screen: width and height change places.
     #[must_use]
     pub fn quarter_turn(self) -> Self {
         let [width, height] = self.size;
         self.then([[0.0, -1.0], [1.0, 0.0]], [f64::from(height), 0.0], [height, width])
     }
 
-    /// Turned by `angle` (rad, clockwise as one looks at it) about its centre, at the same size.
+    /// Turned by `angle` (rad, clockwise as seen on screen) about its center, at the same size.
     ///
     /// # Errors
     /// [`Error::Option`] when the angle is not finite.
@@ -79,10 +79,10 @@ impl View {
         Ok(self.then([[ratio(0), 0.0], [0.0, ratio(1)]], [0.0; 2], size))
     }
 
-    /// The window of `[width, height]` px whose corner is at `[left, top]`; it may reach over the edge.
+    /// Cropped to the window of `[width, height]` px whose corner is at `[left, top]`; it may reach over the edge.
     ///
     /// # Errors
-    /// [`Error::Empty`] when a side is 0, [`Error::NotFinite`] for a corner that is no place.
+    /// [`Error::Empty`] when a side is 0, [`Error::NotFinite`] for a corner that is NaN or infinite.
     pub fn crop(self, corner: [f64; 2], size: [u32; 2]) -> Result<Self> {
         check(size)?;
         check_finite("corner", 1, &corner)?;
@@ -111,7 +111,7 @@ impl View {
         self.affine
     }
 
-    /// How large a square of side 1 px becomes in x and y, px; exact for flips, quarter turns and resizes.
+    /// Size in x and y that a square of side 1 px becomes, px. Exact for flips, quarter turns and resizes.
     pub(crate) fn scales(&self) -> [f64; 2] {
         self.affine.matrix.map(|[a, b]| a.hypot(b))
     }

@@ -9,31 +9,32 @@ use splatport_kernels::{
 use super::Kernel;
 use crate::Result;
 
-/// What a kernel left out, and what storing it moved.
+/// How much mass a kernel left out, and how much its weights were rounded for storage.
 ///
-/// A row has three sources of error: what was dropped, bounded by [`tau`](Self::tau) and more closely by [`bound`](Self::bound); the
-/// rounding of its weights to the type that stores them, bounded by [`storage`](Self::storage); and the rounding of the posterior
-/// itself, computed in `f32`.
+/// A row has three sources of error: the mass that was dropped, bounded by [`tau`](Self::tau) and more closely by
+/// [`bound`](Self::bound); the rounding of its weights to the type that stores them, bounded by
+/// [`storage`](Self::storage); and the rounding of the posterior itself, which is computed in `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Certificate {
     /// Tolerated L1 error of a row.
     pub tau: f64,
-    /// Largest mass that any row was seen to drop, before its rest was scaled up to 1 again.
+    /// Largest mass that any row was seen to drop, before the rest of the row was scaled up to 1 again.
     pub worst_dropped: f64,
-    /// Largest mass that any row can have dropped, with what was excluded unseen by a bound. A row's L1 error is twice its
-    /// dropped mass: `2 bound <= tau`, up to the rounding of a sum of as many numbers as there are annotations.
+    /// Largest mass that any row can have dropped, including Gaussians that a bound excluded without evaluating them. A
+    /// row's L1 error is twice its dropped mass, so `2 bound <= tau`, up to the rounding of a sum with one term per
+    /// annotation.
     pub bound: f64,
-    /// Upper bound on what storing moved any one weight by: 2^-23 in `f32`, 2^-10 in `f16` and 2^-7 in `bf16`, each times the weight (below
-    /// 2^-14, `f16` adds up to 2^-25); 1/65535, whatever the weight, in [`Fixed`](crate::Fixed).
+    /// Upper bound on how much storage changed any one weight: 2^-23 in `f32`, 2^-10 in `f16` and 2^-7 in `bf16`, each
+    /// times the weight (below 2^-14, `f16` adds up to 2^-25); in [`Fixed`](crate::Fixed) 1/65535, whatever the weight.
     pub storage: f64,
-    /// Stored weights, the background's aside.
+    /// Number of stored weights, not counting those of the background.
     pub entries: usize,
-    /// Device memory of the kernel, in both orders.
+    /// Device memory that the kernel takes, in both orders.
     pub bytes: usize,
 }
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// What was left out; of many images the worst of any.
+    /// What was left out. For a kernel of many images, the errors are the worst of any image.
     pub fn certificate(&self) -> Certificate {
         let largest = |of: fn(&Dropped) -> f64| self.entries.dropped.iter().map(of).fold(0.0, f64::max);
         Certificate {
@@ -46,8 +47,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         }
     }
 
-    /// What was left out of every image, each as if its kernel had been built alone. (Where one image is a
-    /// [mixture](crate::Splat::mixed), the memory of all counts as that of mixtures.)
+    /// What was left out, image by image, each as if its kernel had been built alone. (If one image is a
+    /// [mixture](crate::Splat::mixed), the memory of all is counted as that of mixtures.)
     ///
     /// # Errors
     /// [`crate::Error::Device`].

@@ -26,14 +26,15 @@ use crate::{Error, Grid, Loss, Profile, Result, Splat, error::check_array};
 
 /// The transport kernel `K` of one image, or of many (paper, Eq. 5), on a device.
 ///
-/// `K_in` is the share of cell `i` that belongs to annotation `n`. Rows are the cells of a [`Grid`], columns the annotations
-/// in their order and **the background last**; every row sums to 1. It is stored sparse in both orders: by cell for the
-/// gradient, by annotation for the sums. What was not stored is [certified](Kernel::certificate).
+/// `K_in` is the share of cell `i` that belongs to annotation `n`. Rows are the cells of a [`Grid`], columns the
+/// annotations in their order and **the background last**; every row sums to 1. The matrix is sparse and stored in both
+/// orders: by cell for the gradient, by annotation for the sums. A [certificate](Kernel::certificate) bounds what was
+/// not stored.
 ///
-/// Of many images ([`Kernel::of_all`]), rows and columns follow one another: all cells of the first image, then of the second;
-/// the first image's annotations and its background, then the second's.
+/// In a kernel of many images ([`Kernel::of_all`]), rows and columns follow one another: all cells of the first image,
+/// then those of the second; the first image's annotations and its background, then the second's.
 ///
-/// Made by [`Splat::kernel`] from a splat, or by [`Kernel::from_table`] from a stored kernel. Cloning shares the memory.
+/// [`Splat::kernel`] makes one from a splat, [`Kernel::from_table`] from a stored kernel. Cloning shares the memory.
 ///
 /// ```
 /// use splatport::{Annotations, Grid, Splat, Vulkan};
@@ -52,38 +53,39 @@ use crate::{Error, Grid, Loss, Profile, Result, Splat, error::check_array};
 pub struct Kernel<R: Runtime, P: Precision = Single> {
     pub(crate) device: Device<R, P>,
     pub(crate) entries: Correspondence<R, P>,
-    /// One for each annotation; none for a kernel from a table.
+    /// One for each annotation; `None` for a kernel from a table.
     pub(crate) frames: Option<Frames<R, P::Real>>,
-    /// None for a kernel from a table.
+    /// `None` for a kernel from a table.
     pub(crate) origin: Option<Origin<R, P>>,
     /// Annotations and cells of every image.
     parts: Vec<(usize, Grid)>,
     tau: f64,
-    /// What storing moved any one weight by at most.
+    /// Upper bound on how much storage changed any one weight.
     storage: f64,
     profile: Profile,
-    /// None for a kernel from a table.
+    /// `None` for a kernel from a table.
     options: Option<KernelOptions>,
     room: Room,
 }
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Builds the kernels of many images together, in shared launches and one more for every eight images, which packs their
-    /// Gaussians. Each is bit-identical to the kernel of its image alone.
+    /// Builds the kernels of many images together. Launches are shared, except one for every eight images, which packs
+    /// their Gaussians. Each kernel is bit-identical to the kernel of its image alone.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image, [`Error::OtherDevice`] for a splat on another device; as [`KernelRecipe::build`].
+    /// [`Error::Empty`] for no image, [`Error::OtherDevice`] for a splat on another device; otherwise as
+    /// [`KernelRecipe::build`].
     pub fn of_all(device: &Device<R, P>, images: &[(&Splat<R, P>, Grid)], options: KernelOptions) -> Result<Self> {
         recipe::build(device, images, options, Room::default())
     }
 
-    /// Builds the kernel anew for other splats or grids (the next batch's crops), with the same options. What is known of the last one's
-    /// size spares a second pass, unless the new one needs over a quarter more. One read-back returns the sizes and what rows
-    /// dropped. Memory comes from what the device's allocator has kept of the last kernel.
+    /// Rebuilds the kernel for other splats or grids (such as the next batch's crops), with the same options. Knowing
+    /// the size of the last kernel saves a second pass, unless the new one needs over a quarter more. One read-back
+    /// returns the sizes and the dropped mass. The device's allocator reuses the memory of the last kernel.
     ///
     /// # Errors
-    /// As [`Kernel::of_all`], and [`Error::Missing`] for a kernel from a table, whose options are not known; the kernel is then as
-    /// it was.
+    /// As [`Kernel::of_all`], and [`Error::Missing`] for a kernel from a table, whose options are not known. After an
+    /// error the kernel is unchanged.
     pub fn rebuild(&mut self, images: &[(&Splat<R, P>, Grid)]) -> Result<()> {
         let what = "a stored kernel's record of its options";
         let options =
@@ -92,17 +94,17 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         Ok(())
     }
 
-    /// Number of annotations: columns without backgrounds, over all images.
+    /// Number of annotations over all images: the columns without the backgrounds.
     pub fn annotations(&self) -> usize {
         self.parts.iter().map(|(annotations, _)| annotations).sum()
     }
 
-    /// Number of cells, over all images: the length of a density.
+    /// Number of cells over all images: the length of a density.
     pub fn cells(&self) -> usize {
         self.parts.iter().map(|(_, grid)| grid.len()).sum()
     }
 
-    /// The cells; of the first image, where there are many: [`parts`](Self::parts) has all.
+    /// The cells. With many images, those of the first one; [`parts`](Self::parts) has all.
     pub fn grid(&self) -> Grid {
         self.parts[0].1
     }
@@ -112,18 +114,18 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         &self.parts
     }
 
-    /// The options it was built with; none for a kernel from a table, which stores [`tau`](Certificate::tau) and the
-    /// [profile](Kernel::profile) only.
+    /// The options it was built with. `None` for a kernel from a table, because a table stores only
+    /// [`tau`](Certificate::tau) and the [profile](Kernel::profile).
     pub fn options(&self) -> Option<&KernelOptions> {
         self.options.as_ref()
     }
 
-    /// Number of columns: each image's annotations and its background, which is the last of them.
+    /// Number of columns: for each image, its annotations and, last, its background.
     pub fn columns(&self) -> usize {
         self.annotations() + self.parts.len()
     }
 
-    /// The device that holds it.
+    /// The device that holds the kernel.
     pub fn device(&self) -> &Device<R, P> {
         &self.device
     }
@@ -136,7 +138,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// `K' z`: the mass of `density` (`[cells]`) that each column gets, `[columns]`.
     ///
     /// # Errors
-    /// [`Error::Length`] when `density` has not one value per cell, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
+    /// [`Error::Length`] unless `density` has one value per cell, [`Error::OtherDevice`] if it is on another device,
+    /// [`Error::Device`].
     pub fn push_forward(&self, density: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
         self.check_density(density)?;
         Ok(transport::push_forward(&self.device, &self.entries, density)?)
@@ -145,19 +148,20 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// `K v`: values on the columns (`[columns]`) carried back to the cells, `[cells]`.
     ///
     /// # Errors
-    /// [`Error::Length`] when `values` has not one value per column, [`Error::OtherDevice`] when it is elsewhere, [`Error::Device`].
+    /// [`Error::Length`] unless `values` has one value per column, [`Error::OtherDevice`] if it is on another device,
+    /// [`Error::Device`].
     pub fn pull_back(&self, values: &Buffer<R, P::Real>) -> Result<Buffer<R, P::Real>> {
         check_array("array of values", &self.device, self.columns(), values)?;
         Ok(transport::pull_back(&self.device, &self.entries, values)?)
     }
 
-    /// Rejects a density of another length or device.
+    /// Rejects a density of the wrong length or on another device.
     pub(crate) fn check_density(&self, density: &Buffer<R, P::Real>) -> Result<()> {
         check_array("density", &self.device, self.cells(), density)
     }
 
-    /// Who owns each cell; ties go to the background, then to the lowest index. Annotations are numbered over all images: the second
-    /// image's follow the first's.
+    /// Which column owns each cell. Ties go to the background, then to the lowest index. Annotations are numbered over
+    /// all images: the second image's follow the first's.
     ///
     /// # Errors
     /// [`crate::Error::Device`].
@@ -173,8 +177,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         self.profile
     }
 
-    /// Goes on to the training loss `sum_n |(K' z)_n - t_n|` with one unit of mass for every annotation and none for the
-    /// background (paper, Eq. 6).
+    /// The training loss `sum_n |(K' z)_n - t_n|`, with a target of one unit of mass for every annotation and none for
+    /// the background (paper, Eq. 6).
     pub fn loss(self) -> Loss<R, P> {
         Loss::new(self)
     }

@@ -1,11 +1,11 @@
-//! How a transport kernel is made from a splat.
+//! Options of a transport kernel.
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{correspondence, gaussian::Framing};
 
 use crate::{Error, Grid, Profile, Result, splat::check_scale};
 
-/// Where the background's odds against the nearest Gaussian are even.
+/// Where the background and the nearest Gaussian have even odds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CutOff {
@@ -15,16 +15,16 @@ pub enum CutOff {
     Crossover,
 }
 
-/// What a cell far from every Gaussian belongs to.
+/// Whether and where cells belong to the background.
 ///
-/// All soft rules are one: with `q*` the squared Mahalanobis distance to the nearest Gaussian and `b` its constant, the
-/// background's odds against it are `exp(q* - b)`.
+/// All soft rules have one form: if `q*` is the squared Mahalanobis distance to the nearest Gaussian and `b` the rule's
+/// constant, the background's odds against that Gaussian are `exp(q* - b)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Background {
     /// There is no background: every cell belongs to annotations.
     None,
-    /// Softly to the background (paper, Eq. 11).
+    /// A soft background (paper, Eq. 11).
     Soft {
         /// Distance `d` in standard deviations.
         cut_off: f64,
@@ -38,32 +38,33 @@ pub enum Background {
         /// Their `background_ratio`, px².
         kappa: f64,
     },
-    /// Bayesian loss's: the background is a point as far from the cell as `kappa side / distance`, all three in px, with the distance to
-    /// the nearest annotation; so both weigh the same at `sqrt(kappa side)` px, whatever the scale. Meant for round Gaussians of one
-    /// scale; others count as round ones of the same area.
+    /// The background of the Bayesian loss: a point whose distance from the cell is `kappa side / distance`, where
+    /// `distance` is that to the nearest annotation, all in px. Both therefore weigh the same at `sqrt(kappa side)` px,
+    /// whatever the scale. Meant for round Gaussians of one scale; others count as round ones of the same area.
     Reciprocal {
-        /// Share of the side; their code has 1, their advice is less.
+        /// Share of the side. Their code uses 1; they advise less.
         kappa: f64,
-        /// Shorter side of the whole image, px; none takes the one of the image that the grid lies on.
+        /// Shorter side of the whole image, px. `None` takes that of the image that the grid lies on.
         side: Option<f64>,
     },
-    /// Wholly to the background beyond `cut_off` standard deviations, not at all within.
+    /// A hard background: cells beyond `cut_off` standard deviations belong to it wholly, cells within not at all.
     Hard {
         /// Distance in standard deviations.
         cut_off: f64,
     },
 }
 
-/// Limits of the scales that the kernel uses, so that no annotation starves between cells.
+/// Limits of the scales that the kernel uses, so that no annotation between cell centers is left without a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ScaleClip {
-    /// None.
+    /// No limits.
     None,
-    /// At least `stride / sqrt(2 b)`: an isolated Gaussian owns a cell wherever its mean falls between cell centres. A `b` below ½ counts
-    /// as ½, so that a near boundary asks for no more than the stride, and may leave a Gaussian between cells without one.
+    /// At least `stride / sqrt(2 b)`, so that an isolated Gaussian owns a cell wherever its mean falls between cell
+    /// centers. A `b` below ½ counts as ½: the limit is then at most the stride, but a Gaussian between cells may own
+    /// none.
     Coverage,
-    /// Each within `stride / post_min ..= post_max` px: the authors' code.
+    /// Each scale within `stride / post_min ..= post_max` px: the authors' code.
     Range {
         /// Divisor of the stride.
         post_min: f64,
@@ -72,7 +73,7 @@ pub enum ScaleClip {
     },
 }
 
-/// Everything about a kernel but the splat and the grid.
+/// Everything about a kernel except the splat and the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct KernelOptions {
     /// Where the options came from.
@@ -81,12 +82,12 @@ pub struct KernelOptions {
     pub background: Background,
     /// Limits of scales.
     pub scale_clip: ScaleClip,
-    /// Largest L1 error of a row due to what is not stored.
+    /// Largest L1 error that a row may have because of what is not stored.
     pub tau: f64,
 }
 
 impl Default for KernelOptions {
-    /// The [recommended](Profile::Recommended) ones.
+    /// The [recommended](Profile::Recommended) options.
     fn default() -> Self {
         Profile::default().kernel()
     }
@@ -96,7 +97,7 @@ impl KernelOptions {
     /// Checks the options without a device or Gaussians.
     ///
     /// # Errors
-    /// [`Error::Option`] for one that is out of range, as [`KernelRecipe::build`](crate::KernelRecipe::build).
+    /// [`Error::Option`] for an option out of range, as [`KernelRecipe::build`](crate::KernelRecipe::build).
     pub fn check(&self) -> Result<()> {
         let positive = |name, value: f64| match value {
             v if v.is_finite() && v > 0.0 => Ok(()),
@@ -116,7 +117,7 @@ impl KernelOptions {
         }
         if let ScaleClip::Range { post_min, post_max } = self.scale_clip {
             positive("post_min", post_min)?;
-            // A scale beyond would leave the range of `f32` once it is squared, or divide by 0.
+            // A scale outside these limits would leave the range of `f32` when squared, or cause a division by 0.
             check_scale("post_max", post_max)?;
         }
         match self.tau {
@@ -141,7 +142,7 @@ impl KernelOptions {
         }
     }
 
-    /// The background as device functions know it.
+    /// The background in the form that device functions take.
     pub(crate) fn rule(&self) -> correspondence::Background {
         match self.background {
             Background::None => correspondence::Background::None,
@@ -151,7 +152,7 @@ impl KernelOptions {
         }
     }
 
-    /// What is made of Gaussians over the cells of `grid`.
+    /// How Gaussians over the cells of `grid` are turned into frames.
     pub(crate) fn framing(&self, grid: Grid) -> Framing {
         let [threshold, threshold_per_log_det] = self.threshold(grid.image());
         let [least_scale, largest_scale] = self.scale_limits(f64::from(grid.stride()));
@@ -176,8 +177,9 @@ impl KernelOptions {
         }
     }
 
-    /// Without a background there is no boundary to keep away, and Bayesian loss's is far. Where `b` grows with the scale, its value for a Gaussian of
-    /// 1 px is taken: larger ones need less.
+    /// Least scale for [`ScaleClip::Coverage`]. It is 0 without a background, which has no boundary, and for the
+    /// Bayesian loss's background, whose boundary is far away. If `b` grows with the scale, its value for a Gaussian of
+    /// 1 px is taken: larger Gaussians need less.
     fn least_scale(&self, stride: f64) -> f64 {
         match self.background {
             Background::None | Background::Reciprocal { .. } => 0.0,

@@ -1,4 +1,4 @@
-//! What a kernel was made of, kept for derivatives by it.
+//! What a kernel was made from, kept for derivatives with respect to it.
 
 use std::sync::OnceLock;
 
@@ -11,27 +11,27 @@ use splatport_kernels::{
 
 use crate::Result;
 
-/// An image's Gaussians, how many frames were made of them (one for each annotation or component), and how.
+/// An image's Gaussians, how many frames were made from them (one for each annotation or component), and how.
 pub(crate) type Source<R, F> = (Gaussians<R, F>, usize, Framing);
 
-/// What a kernel was made of.
+/// What a kernel was made from.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin<R: Runtime, P: Precision> {
     pub sources: Vec<Source<R, P::Real>>,
     /// One for each annotation or component.
     pub frames: Frames<R, P::Real>,
     pub background: correspondence::Background,
-    /// Of a kernel that is no mixture: made when first asked for.
+    /// Used if the kernel is not a mixture: made on first use.
     pub mixture: OnceLock<Mixture<R, P::Real>>,
 }
 
-/// The images as device functions take them.
+/// The images in the form that device functions take.
 pub(crate) fn parts<R: Runtime, F: Real>(sources: &[Source<R, F>]) -> Vec<Part<'_, R, F>> {
     sources.iter().map(|(gaussians, first, framing)| Part { gaussians, first: *first, framing: *framing }).collect()
 }
 
 impl<R: Runtime, P: Precision> Origin<R, P> {
-    /// The components; where it is no mixture, one for each annotation.
+    /// The components. If the kernel is not a mixture, there is one for each annotation.
     pub fn mixture(&self, device: &Device<R, P>) -> Result<&Mixture<R, P::Real>> {
         if let Some(mixture) = self.mixture.get() {
             return Ok(mixture);

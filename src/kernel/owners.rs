@@ -1,18 +1,19 @@
-//! Who owns which cell, and how well that matches known objects.
+//! Which annotation owns which cell, and how well that matches known objects.
 
 use crate::{CsrTable, Result, error::check_length};
 
-/// Who owns each cell of a grid: the column with the largest weight.
+/// The owner of each cell of a grid: the column with the largest weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Owners {
-    /// Annotation, or none for the background, `[cells]`.
+    /// The owning annotation, or `None` for the background, `[cells]`.
     pub owner: Vec<Option<u32>>,
-    /// Its weight, 0..1, `[cells]`.
+    /// The owner's weight, 0..1, `[cells]`.
     pub weight: Vec<f32>,
 }
 
 impl Owners {
-    /// Those of a stored kernel, whose last column is the background; ties go to the background, then to the lowest index.
+    /// The owners in a stored kernel, whose last column is the background. Ties go to the background, then to the
+    /// lowest index.
     ///
     /// ```
     /// use splatport::{CsrTable, kernel::Owners};
@@ -32,14 +33,14 @@ impl Owners {
     /// ```
     ///
     /// # Errors
-    /// What [`CsrTable::save`] rejects.
+    /// The errors of [`CsrTable::save`].
     pub fn of(table: &CsrTable) -> Result<Self> {
         table.check()?;
         let (mut owner, mut weight) = (Vec::with_capacity(table.rows), Vec::with_capacity(table.rows));
         for ends in table.indptr.windows(2) {
             let entries = ends[0] as usize..ends[1] as usize;
             let share = |at: &usize| (table.data[*at], table.indices[*at] as usize + 1 == table.cols);
-            // Of equal ones the last is taken: the background, or the lowest index.
+            // Among equals the last is taken: the background, or the lowest index.
             let largest =
                 entries.rev().max_by(|a, b| share(a).0.total_cmp(&share(b).0).then(share(a).1.cmp(&share(b).1)));
             owner.push(largest.filter(|at| !share(at).1).map(|at| table.indices[at]));
@@ -48,9 +49,11 @@ impl Owners {
         Ok(Self { owner, weight })
     }
 
-    /// Mean over the annotations of the intersection over union of "cells owned by `n`" and "cells of label
-    /// `label_of[n]`". `labels` has one label per cell; an annotation with neither an owned nor a labelled cell is left out.
-    /// None if all are.
+    /// Mean intersection over union of "cells owned by `n`" and "cells with label `label_of[n]`", over all annotations
+    /// `n`.
+    ///
+    /// `labels` has one label per cell. An annotation with neither an owned nor a labeled cell is left out. `None` if
+    /// all are left out.
     ///
     /// ```
     /// use splatport::kernel::Owners;
@@ -62,7 +65,7 @@ impl Owners {
     /// ```
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when there is not one label per cell.
+    /// [`crate::Error::Length`] unless there is one label per cell.
     pub fn mean_iou(&self, labels: &[u32], label_of: &[u32]) -> Result<Option<f64>> {
         check_length("labels", self.owner.len(), labels.len())?;
         let mut owned = vec![0u32; label_of.len()];

@@ -1,4 +1,4 @@
-//! A kernel before it is built: options, and a splat or a recipe of one.
+//! A kernel before it is built: its options, and a splat or a recipe for one.
 
 use std::sync::OnceLock;
 
@@ -20,10 +20,10 @@ use crate::{
     splat::mixture::mixture,
 };
 
-/// How to build a transport kernel; `D` says from what.
+/// How to build a transport kernel. `D` is what it is built from.
 ///
-/// [`Splat::kernel`] gives one on a splat, ready to [`build`](KernelRecipe::build). [`SplatRecipe::kernel`] gives one that
-/// follows a recipe and goes on with [`loss`](KernelRecipe::loss).
+/// [`Splat::kernel`] gives one for a splat, ready to [`build`](KernelRecipe::build). [`SplatRecipe::kernel`] gives one
+/// that follows a splat's recipe and is continued with [`loss`](KernelRecipe::loss).
 ///
 /// ```
 /// use splatport::{Annotations, Image, Profile, Vulkan};
@@ -44,14 +44,14 @@ pub struct KernelRecipe<D> {
     data: D,
 }
 
-/// A splat and the cells to carry from.
+/// A splat, and the cells whose mass is transported.
 #[derive(Debug)]
 pub struct OnSplat<'a, R: Runtime, P: Precision> {
     splat: &'a Splat<R, P>,
     grid: Grid,
 }
 
-/// A recipe of a splat, and the stride of the cells to carry from.
+/// A recipe for a splat, and the stride of the cells whose mass is transported.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OnRecipe {
     splat: SplatRecipe,
@@ -63,7 +63,7 @@ impl KernelRecipe<OnRecipe> {
         Self { options, data: OnRecipe { splat, stride } }
     }
 
-    /// Goes on with the loss.
+    /// Continues with the loss.
     pub fn loss(self) -> LossRecipe {
         LossRecipe::after(self)
     }
@@ -83,7 +83,8 @@ impl KernelRecipe<OnRecipe> {
         KernelRecipe::on(&splat, grid, self.options).build()
     }
 
-    /// The same for many images, whose splats are fitted together and whose kernels are built together.
+    /// As [`run`](KernelRecipe::run), for many images: their splats are fitted together and their kernels are built
+    /// together.
     ///
     /// # Errors
     /// As [`SplatRecipe::fit_all`] and [`Kernel::of_all`].
@@ -97,7 +98,8 @@ impl KernelRecipe<OnRecipe> {
         Kernel::of_all(device, &splats.iter().zip(grids).collect::<Vec<_>>(), self.options)
     }
 
-    /// The cells over a photo; what the kernel would be refused for is refused before the fit, which takes longer.
+    /// The cells over a photo. Options that the kernel would refuse are refused here already, before the fit, which
+    /// takes longer.
     fn grid(&self, image: &Image) -> Result<Grid> {
         self.options.check()?;
         let grid = Grid::strided(image, self.data.stride);
@@ -114,8 +116,9 @@ impl<'a, R: Runtime, P: Precision> KernelRecipe<OnSplat<'a, R, P>> {
     /// Builds the kernel.
     ///
     /// # Errors
-    /// [`crate::Error::Option`] for an option out of range, [`crate::Error::Empty`] or [`crate::Error::OutOfRange`] for a
-    /// grid without cells, of another image or outside it, [`crate::Error::Device`] when the device failed.
+    /// [`crate::Error::Option`] for an option out of range, [`crate::Error::Empty`] or [`crate::Error::OutOfRange`] for
+    /// a grid that has no cells, belongs to another image or lies outside it, [`crate::Error::Device`] when the device
+    /// failed.
     pub fn build(self) -> Result<Kernel<R, P>> {
         let OnSplat { splat, grid } = self.data;
         build(splat.device(), &[(splat, grid)], self.options, Room::default())
@@ -188,8 +191,8 @@ pub(super) fn build<R: Runtime, P: Precision>(
 }
 
 impl<D> KernelRecipe<D> {
-    /// Replaces all of the kernel's options by those of a profile. The fit keeps its own: a recipe that follows one profile throughout
-    /// begins with [`SplatRecipe::profile`].
+    /// Replaces all of the kernel's options with those of a profile. The fit keeps its own options: to use one profile
+    /// throughout, begin with [`SplatRecipe::profile`].
     pub fn profile(mut self, profile: Profile) -> Self {
         self.options = profile.kernel();
         self
@@ -206,7 +209,7 @@ impl<D> KernelRecipe<D> {
         &self.options
     }
 
-    /// What a cell far from every Gaussian belongs to. Default: to the background beyond 1.5 standard deviations.
+    /// Whether and where cells belong to the background. Default: beyond 1.5 standard deviations.
     pub fn background(mut self, background: Background) -> Self {
         self.options.background = background;
         self
@@ -218,7 +221,7 @@ impl<D> KernelRecipe<D> {
         self
     }
 
-    /// Largest L1 error of a row due to what is not stored, above 0 and below 1. Default: 0.001.
+    /// Largest L1 error that a row may have because of what is not stored, above 0 and below 1. Default: 0.001.
     pub fn tau(mut self, tau: f64) -> Self {
         self.options.tau = tau;
         self

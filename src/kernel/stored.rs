@@ -1,4 +1,4 @@
-//! A stored kernel back on a device.
+//! Putting a stored kernel back on a device.
 
 use splatport_kernels::{
     Cells, Device, Error as DeviceError, Mosaic, Precision, Storage,
@@ -13,19 +13,20 @@ use crate::{
     error::{check_device, check_length},
 };
 
-/// How far the sum of a row may be from 1. Of all storage types `bf16` rounds most, by 2^-8 of each weight, together of 1; the sum that
-/// the weights were divided by is off by a few 2^-24.
+/// How far the sum of a row may be from 1. Of all storage types `bf16` rounds most: by 2^-8 of each weight, so by 2^-8
+/// in total. The sum that the weights were divided by is off by a few 2^-24.
 const LARGEST_ERROR: f64 = 1.0 / 256.0 + 1.0 / 65_536.0;
 
-/// What a row may lack further for every entry: half the step of `f16` below its least normal number.
+/// What a row may additionally lack for every entry: half the step of `f16` below its least normal number.
 const LOST_ENTRY: f64 = 1.0 / 33_554_432.0;
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Puts a stored kernel back on a device, without its splat: `table` is what [`Kernel::table`] gave, a file of it, or a
-    /// matrix that another program made, with one column an annotation and the background last.
+    /// Puts a stored kernel back on a device, without its splat. `table` comes from [`Kernel::table`], from a file of
+    /// one, or is a matrix that another program made, with one column per annotation and the background last.
     ///
-    /// Every weight is rounded to the precision's storage type (in [`Fixed`](crate::Fixed) by largest remainders), so a kernel comes back bit for bit in the precision that it was
-    /// built in, and so do its losses and their gradients on the same device.
+    /// Every weight is rounded to the precision's storage type (in [`Fixed`](crate::Fixed) by largest remainders). In
+    /// the precision that it was built in, a kernel therefore comes back bit for bit, and on the same device so do its
+    /// losses and their gradients.
     ///
     /// ```
     /// use splatport::{Annotations, CsrTable, Grid, Kernel, Splat, Vulkan};
@@ -45,14 +46,14 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// ```
     ///
     /// # Errors
-    /// What [`CsrTable::save`] rejects, and: [`Error::Unknown`] for a profile that is not a [`Profile`]; [`Error::Option`] for a
-    /// corner that is not a whole pixel, a stride of 0 or `tau` outside 0..1; [`Error::Empty`] for no cell or no column;
-    /// [`Error::OutOfRange`] for a row whose columns do not rise, a weight below 0, a row whose sum is not 1 but for
-    /// the rounding of 16-bit weights, more mass dropped than the bound, or a grid that ends beyond 2^32 px; [`Error::Device`]
-    /// when the device has no room, or a row is longer than it can go through.
+    /// Those of [`CsrTable::save`], and: [`Error::Unknown`] for a profile that is not a [`Profile`]; [`Error::Option`]
+    /// for a corner that is not a whole pixel, a stride of 0 or `tau` outside 0..1; [`Error::Empty`] for no cell or no
+    /// column; [`Error::OutOfRange`] for a row whose columns do not ascend, a weight below 0, a row whose sum differs
+    /// from 1 by more than the rounding of 16-bit weights, more mass dropped than the bound, or a grid that ends beyond
+    /// 2^32 px; [`Error::Device`] when the device has no room, or a row is too long for it.
     pub fn from_table(device: &Device<R, P>, table: &CsrTable) -> Result<Self> {
         let Checked { profile, grid, annotations } = check(table)?;
-        // Nothing in the table is as long as the arrays with a value for every column.
+        // The arrays with a value for every column are longer than anything in the table.
         for (what, len) in
             [("annotations", table.cols), ("cells", table.rows + 1), ("transport kernel", table.data.len())]
         {
@@ -76,17 +77,17 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         })
     }
 
-    /// Gives a kernel from a table its Gaussians back, which the [transport cost](crate::Loss::transport_cost) needs: `splat` is
-    /// the one that the kernel was built from, or comes from its table.
+    /// Gives a kernel from a table its Gaussians back; the [transport cost](crate::Loss::transport_cost) needs them.
+    /// `splat` must be the one that the kernel was built from, or come from its table.
     ///
     /// # Errors
-    /// [`Error::Length`] when the splat has another number of annotations, [`Error::OtherDevice`] when it is on another device;
-    /// [`Error::Device`].
+    /// [`Error::Length`] when the splat has a different number of annotations, [`Error::OtherDevice`] when it is on
+    /// another device; [`Error::Device`].
     pub fn with_splat(mut self, splat: &Splat<R, P>) -> Result<Self> {
         let annotations = self.annotations();
         check_length("annotations", annotations, splat.annotations())?;
         check_device("splat", &self.device, splat.device().client())?;
-        // The cost asks for the means only.
+        // The cost needs only the means.
         self.frames = Some(gaussian::frames(&self.device, splat.gaussians(), annotations, Framing::default())?);
         Ok(self)
     }
@@ -96,13 +97,13 @@ impl CsrTable {
     /// Checks that the table is a transport kernel, without a device.
     ///
     /// # Errors
-    /// As [`Kernel::from_table`], a device's aside.
+    /// As [`Kernel::from_table`], except those of a device.
     pub fn check_kernel(&self) -> Result<()> {
         check(self).map(|_| ())
     }
 }
 
-/// What a table says of the kernel that it is.
+/// What a table says about its kernel.
 struct Checked {
     profile: Profile,
     grid: Grid,
@@ -123,7 +124,7 @@ fn check(table: &CsrTable) -> Result<Checked> {
     Ok(Checked { profile, grid, annotations })
 }
 
-/// Rejects promises that no kernel makes.
+/// Rejects certificates that no kernel can have.
 fn check_certificate(table: &CsrTable) -> Result<()> {
     let outside = |what, value, max| Err(Error::OutOfRange { what, index: 0, value, min: 0.0, max });
     if !(0.0..1.0).contains(&table.tau) {
@@ -141,7 +142,7 @@ fn check_certificate(table: &CsrTable) -> Result<()> {
     Ok(())
 }
 
-/// Rejects rows whose columns do not rise, whose weights are negative or which do not sum to 1.
+/// Rejects rows whose columns do not ascend, whose weights are negative or whose sum is not 1.
 fn check_rows(table: &CsrTable) -> Result<()> {
     let last = table.cols as f64 - 1.0;
     for (row, ends) in table.indptr.windows(2).enumerate() {
@@ -166,13 +167,13 @@ fn check_rows(table: &CsrTable) -> Result<()> {
     Ok(())
 }
 
-/// A table's rows, the background apart.
+/// A table's rows, with the background kept apart.
 struct Rows<W> {
     starts: Vec<u32>,
     columns: Vec<u32>,
     weights: Vec<W>,
     background: Vec<W>,
-    /// What rounding to `W` moved any weight by at most.
+    /// Largest change of a weight by rounding to `W`.
     moved: f64,
 }
 
@@ -227,12 +228,12 @@ impl<W: Storage> Rows<W> {
         }
     }
 
-    /// The entries by annotation, by counting sort: one slot for every tile in which an annotation has entries, in the device's
-    /// order. A sum is then made of the same partial sums as that of a kernel which was built there.
+    /// The entries by annotation, by counting sort: one slot for every tile in which an annotation has entries, in the
+    /// device's order. A sum then consists of the same partial sums as in a kernel that was built on the device.
     fn transposed(&self, cells: Cells, annotations: usize) -> ByAnnotation<W> {
         let starts = self.annotation_starts(annotations);
         let mut next = starts.clone();
-        // Tiles are counted from 1; 0 is none.
+        // Tiles are counted from 1; 0 means none.
         let mut last_tile = vec![0_u32; annotations];
         let mut opens_slot = vec![false; self.columns.len()];
         let mut entries = vec![(0, W::from_int(0)); self.columns.len()];
@@ -257,7 +258,7 @@ impl<W: Storage> Rows<W> {
         ByAnnotation { slot_starts, entry_starts, rows, weights }
     }
 
-    /// Where the entries of every annotation begin once they are sorted, and their number.
+    /// Where the sorted entries of every annotation begin, and their total number.
     fn annotation_starts(&self, annotations: usize) -> Vec<u32> {
         let mut starts = vec![0; annotations + 1];
         for &n in &self.columns {

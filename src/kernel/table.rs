@@ -6,12 +6,12 @@ use super::Kernel;
 use crate::{CsrTable, Error, Grid, Result};
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
-    /// Copies the matrix to the host, the background as its last column, every bit of the weights (of a
-    /// [`Double`](crate::Double) kernel's the nearest `f32`; of a [mixture](crate::Splat::mixed) the sums by annotation).
-    /// [`Kernel::from_table`] puts it back.
+    /// Copies the matrix to the host. The background is its last column, and the weights keep every bit, except that
+    /// those of a [`Double`](crate::Double) kernel become the nearest `f32`, and those of a
+    /// [mixture](crate::Splat::mixed) are summed by annotation. [`Kernel::from_table`] puts it back.
     ///
     /// # Errors
-    /// [`Error::Length`] for a kernel of many images, which has [`tables`](Kernel::tables); [`Error::Device`].
+    /// [`Error::Length`] for a kernel of many images, for which there is [`tables`](Kernel::tables); [`Error::Device`].
     pub fn table(&self) -> Result<CsrTable> {
         if self.parts.len() != 1 {
             return Err(Error::Length { what: "images of a kernel for one table", expected: 1, got: self.parts.len() });
@@ -19,7 +19,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         Ok(self.tables()?.remove(0))
     }
 
-    /// Copies the matrices of all images to the host, each the [`table`](Kernel::table) that its image gives alone, bit for bit.
+    /// Copies the matrices of all images to the host. Each equals the [`table`](Kernel::table) of its image alone, bit
+    /// for bit.
     ///
     /// ```
     /// use splatport::{Annotations, Grid, Kernel, Splat, Vulkan};
@@ -58,7 +59,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         Ok(tables)
     }
 
-    /// The table of an image without its rows.
+    /// The table of an image, without rows yet.
     fn empty_table(&self, annotations: usize, grid: Grid, dropped: Dropped) -> CsrTable {
         CsrTable {
             rows: grid.len(),
@@ -81,7 +82,8 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     }
 }
 
-/// Adds a row of annotations and weights, and the background behind them; gives what rounding moved a weight by at most.
+/// Adds a row of annotations and weights, followed by the background. Returns the largest change of a weight by
+/// rounding.
 fn add_row<'a, W: Storage + 'a>(
     table: &mut CsrTable,
     entries: impl Iterator<Item = (u32, &'a W)>,
@@ -96,7 +98,7 @@ fn add_row<'a, W: Storage + 'a>(
     let first = table.indices.len();
     for (name, weight) in entries {
         let weight = rounded(weight);
-        // Of a mixture, entries of one annotation follow one another.
+        // In a mixture, entries of one annotation follow one another.
         match table.indices[first..].last() {
             Some(&last) if last == name => *table.data.last_mut().expect("as many as indices") += weight,
             _ => {

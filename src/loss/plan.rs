@@ -1,4 +1,4 @@
-//! Derivatives of the loss by what its plan was made of.
+//! Derivatives of the loss with respect to what its plan was made from.
 
 pub use splatport_kernels::plan::PlanGradient;
 use splatport_kernels::{
@@ -10,23 +10,25 @@ use splatport_kernels::{
 use super::{Loss, Step};
 use crate::{Error, Result, kernel::parts};
 
-/// One evaluation of a loss, with its derivatives by what the plan was made of.
+/// One evaluation of a loss, with its derivatives with respect to the Gaussians and shares that the plan was made from.
 #[derive(Debug, Clone)]
 pub struct PlanStep<R: Runtime, P: Precision = Single> {
-    /// Value, gradient by the density, transported mass.
+    /// Value, gradient with respect to the density, transported mass.
     pub step: Step<R, P>,
-    /// Derivatives by Gaussians and shares.
+    /// Derivatives with respect to Gaussians and shares.
     pub by_plan: PlanGradient<R, P::Real>,
 }
 
 impl<R: Runtime, P: Precision> Loss<R, P> {
-    /// [`evaluate`](Loss::evaluate), and the derivatives of the loss by the means, scales and rotations of the Gaussians and by the
-    /// [shares](crate::Splat::mixed) that annotations have of them, so that a plan can be learned.
+    /// Evaluates the loss as [`evaluate`](Loss::evaluate) does, and differentiates it with respect to the means, scales
+    /// and rotations of the Gaussians and to the [shares](crate::Splat::mixed) that annotations have of them, so that a
+    /// plan can be learned.
     ///
-    /// With `a_in = z_i K_in (s_n - g_i)`, where `s` are the derivatives by the transported mass and `g` those by the density: a
-    /// foreground logit is a Gaussian's log density plus the logarithm of its share, a soft background's that of the nearest
-    /// Gaussian with its squared distance counted up (paper, Eqs. 7 to 11). A hard background's boundary has no derivative, and a
-    /// scale that was [clipped](crate::kernel::ScaleClip) has none.
+    /// The derivative with respect to a logit is `a_in = z_i K_in (s_n - g_i)`, where `s` are the derivatives with
+    /// respect to the transported mass and `g` those with respect to the density. A foreground logit is a Gaussian's
+    /// log density plus the logarithm of its share; a soft background's is that of the nearest Gaussian, but with its
+    /// squared distance added (paper, Eqs. 7 to 11). A hard background's boundary has no derivative, nor has a scale
+    /// that was [clipped](crate::kernel::ScaleClip).
     ///
     /// ```
     /// use splatport::{Annotations, Grid, Splat, Vulkan, kernel::Background};
@@ -45,8 +47,8 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// ```
     ///
     /// # Errors
-    /// As [`Loss::evaluate`]; [`Error::Missing`] for a kernel from a table, which does not say how its background was
-    /// made, [with its splat](crate::Kernel::with_splat) or without; [`Error::Device`] with
+    /// As [`Loss::evaluate`]; [`Error::Missing`] for a kernel from a table, [with its splat](crate::Kernel::with_splat)
+    /// or without, because a table does not say how its background was made; [`Error::Device`] with
     /// [`Unsupported`](DeviceError::Unsupported) for a transport cost or a
     /// [reciprocal background](crate::kernel::Background::Reciprocal).
     pub fn evaluate_plan(&self, density: &Buffer<R, P::Real>) -> Result<PlanStep<R, P>> {

@@ -1,4 +1,4 @@
-//! What the Gaussians are drawn over: nothing, the masked photo, or the photo with the objects painted out.
+//! The image that the Gaussians are drawn over: black, the masked photo, or the photo with the objects painted out.
 
 mod inpaint;
 mod mask;
@@ -16,21 +16,21 @@ use crate::{Annotations, Image, Pixels};
 pub(crate) enum Backdrop {
     /// Zero everywhere.
     Black,
-    /// Of an 8-bit photo, one itself: background minus photo is then packed without loss.
+    /// For an 8-bit photo, 8-bit too, so that background minus photo can be packed without loss.
     Levels(Vec<u8>),
-    /// Of another photo.
+    /// For any other photo.
     Values(Vec<f32>),
 }
 
 impl Backdrop {
-    /// That of `image` as the options say.
+    /// The backdrop of `image`, as the options say.
     pub fn of(image: &Image, annotations: &Annotations, options: &SplatOptions) -> Self {
         let points = annotations.points();
         let mask = LazyCell::new(|| mask(image, points, &neighbours::distances(points)));
         Self::new(image, options.background_image, || &mask)
     }
 
-    /// `mask` says which pixels are inside the discs around the annotations; black needs none.
+    /// `mask` says which pixels are inside the discs around the annotations. It is not called for a black backdrop.
     pub fn new<'m>(image: &Image, kind: BackgroundImage, mask: impl FnOnce() -> &'m [bool]) -> Self {
         match (kind, image.pixels()) {
             (BackgroundImage::None, _) => Self::Black,
@@ -39,7 +39,7 @@ impl Backdrop {
         }
     }
 
-    /// One of its values.
+    /// The value at `index`.
     pub fn at(&self, index: usize) -> f32 {
         match self {
             Self::Black => 0.0,
@@ -48,7 +48,7 @@ impl Backdrop {
         }
     }
 
-    /// Its levels, if it has some.
+    /// The 8-bit levels, if it has them.
     pub fn levels(&self) -> Option<&[u8]> {
         match self {
             Self::Levels(levels) => Some(levels),
@@ -71,7 +71,7 @@ fn without_objects<S: Sample + Default>(image: &Image, samples: &[S], mask: &[bo
 mod tests {
     use super::*;
 
-    /// Painted over pixel by pixel in floating point, as the levels' quotients by 255: an independent way to the same bits.
+    /// Paints pixel by pixel in floating point, on levels divided by 255: an independent way to the same bits.
     fn painted(image: &Image, mask: &[bool]) -> Vec<f32> {
         let (width, height, channels) = (image.width() as usize, image.height() as usize, image.channels() as usize);
         let photo = image.to_f32();
@@ -103,8 +103,9 @@ mod tests {
         (0..len as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
     }
 
-    /// Masks of few pixels, of so many that windows must double, of all but one and of all; photos lower and higher than a band.
-    /// Sums of so few levels are exact in `f64` too, so there is nothing to tolerate; other samples are off by a rounding.
+    /// Masks with few pixels, with so many that windows must double, with all but one, and with all; photos lower and
+    /// higher than a band. Sums of so few levels are exact in `f64` too, so no tolerance is needed; other samples are
+    /// off by one rounding.
     #[test]
     fn objects_are_painted_out_by_means_of_levels() {
         for (width, height, channels) in [(23, 9, 3), (11, 140, 1), (14, 66, 3)] {

@@ -1,4 +1,4 @@
-//! The part of a splat that a view shows, with what of every annotation is inside.
+//! The part of a splat that a view shows, and how much of every annotation lies inside.
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -11,16 +11,17 @@ use splatport_kernels::{
 use super::{Share, Splat, neighbour_means};
 use crate::{Error, Result, View, error::check_device};
 
-/// What of an annotation a crop must show.
+/// Which annotations a crop keeps, and the target that each one gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum CropTarget {
-    /// The share of its box that lies inside; annotations of which less than `min` does are left out. The box is a square around
-    /// the annotation, its side the mean distance to the three nearest others, from 4 to 128 px (Bayesian-Crowd-Counting).
+    /// The target is the share of the annotation's box that lies inside. Annotations with a share below `min` are left
+    /// out. The box is a square around the annotation; its side is the mean distance to the three nearest others,
+    /// limited to 4 to 128 px (Bayesian-Crowd-Counting).
     BoxRatio {
         /// Least share, 0 to 1.
         min: f64,
     },
-    /// 1 for annotations that lie inside, others are left out.
+    /// The target is 1 for annotations that lie inside. Others are left out.
     Unit,
 }
 
@@ -30,26 +31,26 @@ impl Default for CropTarget {
     }
 }
 
-/// Sides of boxes, px.
+/// Smallest and largest side of a box, px.
 const SIDES: [f64; 2] = [4.0, 128.0];
 
 /// A splat seen through a [`View`].
 #[derive(Debug)]
 pub struct Crop<R: Runtime, P: Precision> {
-    /// The Gaussians of the annotations that are kept, in their order, then those that only have a share of them; moved with the
-    /// image.
+    /// The Gaussians of the kept annotations, in their order, then those that only have a share of a kept annotation.
+    /// All are moved with the image.
     pub splat: Splat<R, P>,
-    /// What of each is inside: targets for a loss.
+    /// How much of each kept annotation is inside: the targets for a loss.
     pub targets: Vec<f64>,
-    /// Which annotations they are.
+    /// Indices of the kept annotations.
     pub kept: Vec<u32>,
 }
 
 impl<R: Runtime, P: Precision> Splat<R, P> {
-    /// The splat of a view of the image, for a crop that is rebuilt at every step of a training.
+    /// The splat of a view of the image, such as the random crop of a training step.
     ///
-    /// Gaussians are mapped with the image (`Sigma' = A Sigma A'`), so no new fit is needed. Free Gaussians are left out unless
-    /// they have a [share](Splat::mixed) of an annotation that is kept: a kernel has no others.
+    /// Gaussians are mapped with the image (`Sigma' = A Sigma A'`), so no new fit is needed. Free Gaussians are left
+    /// out unless they have a [share](Splat::mixed) of an annotation that is kept, because a kernel uses no others.
     ///
     /// ```
     /// use splatport::{Annotations, Splat, View, Vulkan, splat::CropTarget};
@@ -68,11 +69,12 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Self::through_all(&[(self, *view)], target)?.pop().ok_or(Error::Empty { what: "batch" })
     }
 
-    /// The splats of many views, of images on one device, each as [`through`](Self::through) gives it: the Gaussians of four views are
-    /// moved by one launch, and what says how is copied to the device once.
+    /// The splats of many views, of images on one device. Each is the same as [`through`](Self::through) gives. One
+    /// launch moves the Gaussians of four views, and the maps are copied to the device only once.
     ///
     /// # Errors
-    /// As [`Splat::through`], and [`Error::OtherDevice`] for splats of several devices; none for no view.
+    /// As [`Splat::through`], and [`Error::OtherDevice`] for splats on different devices. An empty list of views is not
+    /// an error.
     pub fn through_all(views: &[(&Self, View)], target: CropTarget) -> Result<Vec<Crop<R, P>>> {
         let Some((first, _)) = views.first() else { return Ok(Vec::new()) };
         let (mut moves, mut seen) = (Vec::new(), Vec::new());
@@ -110,7 +112,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(views.iter().zip(moved).zip(seen).map(crop).collect())
     }
 
-    /// The Gaussians that the annotations `kept` are made of, and the shares that these have.
+    /// The Gaussians that make up the annotations `kept`, and their shares.
     fn seen(&self, kept: &[u32]) -> (Vec<u32>, Vec<Share>) {
         let mut gaussians = kept.to_vec();
         let mut numbers: HashMap<u32, u32> = kept.iter().copied().zip(0..).collect();
@@ -128,7 +130,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         (gaussians, shares)
     }
 
-    /// What of every annotation is inside, or none for one that is left out.
+    /// How much of every annotation is inside, or `None` for one that is left out.
     fn insides(&self, view: &View, target: CropTarget) -> Result<Vec<Option<f64>>> {
         let [width, height] = view.size().map(f64::from);
         let inside = |&point: &[f64; 2]| {

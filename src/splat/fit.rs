@@ -1,5 +1,5 @@
-//! Runs a fit: what is drawn over, where it starts, and the solver's loop, for one image or many: those of a kind (channels, 8-bit or not, free means
-//! or not) share launches.
+//! Runs a fit of one image or many: backdrop, start and the solver's loop. Images of the same kind (channels, 8-bit or
+//! not, free means or not) share launches.
 
 mod adam;
 mod gauss_newton;
@@ -42,12 +42,12 @@ struct Part<'a> {
     initial: Initial,
     /// Factor of the summed penalty.
     norm: f64,
-    /// One over the number of values that the mean penalty, the priors' unit, is taken over.
+    /// One over the number of values in the mean penalty, which is the priors' unit.
     residual_norm: f64,
 }
 
-/// What a fit's device functions are compiled for: beside an image of another kind, one's numbers would be rounded in another
-/// way than alone.
+/// What a fit's device functions are compiled for. Images of different kinds are not fitted together: an image's
+/// numbers would then be rounded differently than when it is fitted alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     channels: u8,
@@ -57,7 +57,7 @@ struct Kind {
     free: bool,
 }
 
-/// Everything that stays the same while a fit runs.
+/// Everything that stays constant while a fit runs.
 struct Problem<'a, R: Runtime, P: Precision> {
     device: &'a Device<R, P>,
     options: &'a SplatOptions,
@@ -65,9 +65,9 @@ struct Problem<'a, R: Runtime, P: Precision> {
     /// Images with Gaussians to fit.
     parts: Vec<&'a Part<'a>>,
     mosaic: Mosaic<R, P::Real>,
-    /// Background minus photo: the residual without a Gaussian.
+    /// Background minus photo: the residual without any Gaussian.
     target: Target<R, P::Real>,
-    /// The photos, `[pixels, channels]`, where Gaussians lie over each other.
+    /// The photos, `[pixels, channels]`, if Gaussians lie over each other.
     photo: Option<Buffer<R, P::Real>>,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn fit<R: Runtime, P: Precision>(
     let parts: Vec<Part<'_>> =
         jobs.par_iter().enumerate().map(|(index, &job)| Part::new(index, job, options)).collect();
     let mut fitted: Vec<Option<Fitted<R, P::Real>>> = jobs.iter().map(|_| None).collect();
-    // Who asked one kind to stop is not asked again by the next.
+    // Once the caller has asked one kind to stop, the callback is not called again for the next kinds.
     let mut asked = false;
     let on_step: &mut dyn FnMut(Progress) -> bool = &mut |progress| {
         asked = asked || on_step(progress);
@@ -114,7 +114,7 @@ pub(super) fn fit<R: Runtime, P: Precision>(
     Ok(parts.into_iter().zip(fitted).map(|(part, fitted)| finish(device, options, part, fitted)).collect())
 }
 
-/// The finished splat of one image; without Gaussians nothing was fitted.
+/// The finished splat of one image. Without Gaussians, nothing was fitted.
 fn finish<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     options: &SplatOptions,
@@ -154,7 +154,8 @@ fn finish<R: Runtime, P: Precision>(
     }
 }
 
-/// Shrinks needles to round Gaussians if the options say so; gives whether there were any, and the largest aspect.
+/// Shrinks needles to round Gaussians if the options say so. Returns whether there were any, and the largest aspect
+/// ratio.
 fn clean<F: HostReal + Copy>(rows: &mut [F], stride: usize, cleanup: Cleanup) -> (bool, f64) {
     let (mut cleaned, mut largest) = (false, 0.0_f64);
     for row in rows.chunks_exact_mut(stride) {
@@ -195,7 +196,7 @@ pub(super) fn draw<R: Runtime, P: Precision>(
 impl<'a> Part<'a> {
     fn new(index: usize, (image, annotations): (&'a Image, &'a Annotations), options: &SplatOptions) -> Self {
         let points = annotations.points();
-        // Nobody asks for some of these where the background is black.
+        // Lazy, because with a black background some of these are not needed.
         let distances = LazyCell::new(|| neighbours::distances(points));
         let mask = LazyCell::new(|| backdrop::mask(image, points, &distances));
         let backdrop = Backdrop::new(image, options.background_image, || &mask);
@@ -213,7 +214,7 @@ impl<'a> Part<'a> {
                 ReconstructionNorm::AllPixels => of_all,
                 ReconstructionNorm::Foreground => *of_discs,
             },
-            // Outside the discs there is nothing to explain, unless all is drawn over black.
+            // Outside the discs there is no residual to explain, unless everything is drawn over black.
             residual_norm: if options.background_image == BackgroundImage::None { of_all } else { *of_discs },
             backdrop,
         }
@@ -228,7 +229,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Background minus photo, packed if the photos have 8-bit samples.
+/// Background minus photo, in packed form if the photos have 8-bit samples.
 fn target<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     parts: &[&Part<'_>],
@@ -246,7 +247,7 @@ fn target<R: Runtime, P: Precision>(
     Ok(Target::Plain(upload(device, parts, gap)?))
 }
 
-/// A number for every sample of the photos.
+/// Uploads one number for every sample of the photos.
 fn upload<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     parts: &[&Part<'_>],
@@ -298,9 +299,9 @@ impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
         self.parts.iter().any(|part| part.kind().free)
     }
 
-    /// Lists that hold until a Gaussian leaves its margin.
+    /// Tile lists that stay valid until a Gaussian leaves its margin.
     fn listed(&self, gaussians: &Gaussians<R, P::Real>, growth: f64, room: &mut Room) -> Result<Listed<R, P::Real>> {
-        // As many pixels as the scale of a typical Gaussian may grow by.
+        // The shift allowed, px: as much as the scale of a typical Gaussian may grow.
         let shift = if self.free() { 8.0 * (growth - 1.0) } else { 0.0 };
         Ok(Listed::new(self.device, gaussians, &self.mosaic, self.options.support, Margin { growth, shift }, room)?)
     }

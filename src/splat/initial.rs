@@ -1,4 +1,4 @@
-//! Where a fit starts: scales from neighbours, colors from the photo.
+//! Where a fit starts: scales from the distances to neighbors, colors from the photo.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -22,7 +22,7 @@ impl Initial {
         self.rows.len() / self.stride
     }
 
-    /// `distance` is an annotation's to its neighbours, `backdrop` what the Gaussians are drawn over.
+    /// `distance` gives an annotation's distance to its neighbors; `backdrop` is what the Gaussians are drawn over.
     pub fn new(
         image: &Image,
         annotations: &Annotations,
@@ -47,7 +47,7 @@ impl Initial {
     }
 }
 
-/// Golden-angle steps: a round Gaussian has no preferred axis, and no two neighbours should agree on one.
+/// Steps of the golden angle: a round Gaussian has no preferred axis, and no two neighbors should get the same one.
 fn initial_rotation(index: usize) -> f64 {
     (index as f64 * 2.399_963_229_728_653).rem_euclid(std::f64::consts::PI)
 }
@@ -59,7 +59,7 @@ fn initial_opacity(options: &SplatOptions) -> f64 {
     }
 }
 
-/// Within what the color's map can reach, with the authors' distance from its ends.
+/// Clamped to the range of the color's map, minus the authors' margin at both ends.
 fn initial_color(photo: f32, backdrop: f32, options: &SplatOptions) -> f64 {
     const MARGIN: f64 = 1e-3;
     if options.signed() {
@@ -78,13 +78,14 @@ fn pixel_at(image: &Image, [x, y]: [f64; 2], rule: InitialColor) -> usize {
     inside(y, image.height()) * image.width() as usize + inside(x, image.width())
 }
 
-/// Random places for the free Gaussians. The seed is the annotations' number and the image's size, never the time.
+/// Random places for the free Gaussians. The seed depends on the number of annotations and the image's size, never on
+/// the time.
 fn free_places(image: &Image, annotations: &Annotations, options: &SplatOptions) -> Vec<([f64; 2], f64)> {
     let (width, height) = (f64::from(image.width()), f64::from(image.height()));
     let count = options.extra_gaussians.count(annotations.len());
     let seed = u64::from(image.width()) << 40 ^ u64::from(image.height()) << 20 ^ annotations.len() as u64;
     let mut random = StdRng::seed_from_u64(seed);
-    // As many discs of this radius as there are free Gaussians cover the image about once.
+    // Twice this scale is the radius at which the free Gaussians' discs together cover the image about once.
     let scale = (width * height / (std::f64::consts::PI * count.max(1) as f64)).sqrt().max(2.0) / 2.0;
     (0..count).map(|_| ([random.random::<f64>() * width, random.random::<f64>() * height], scale)).collect()
 }

@@ -1,4 +1,4 @@
-//! Annotations that several Gaussians make up.
+//! Annotations that consist of several Gaussians.
 
 use splatport_kernels::{
     Device, Precision,
@@ -9,20 +9,20 @@ use splatport_kernels::{
 use super::Splat;
 use crate::{Error, Result, error::check_length};
 
-/// `P(G|y)` of one Gaussian and one annotation (paper, Eq. 7).
+/// The share `P(G|y)` of one Gaussian in one annotation (paper, Eq. 7).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share {
-    /// The annotation, from 0.
+    /// Index of the annotation, from 0.
     pub annotation: u32,
-    /// The Gaussian, from 0, free ones included; it may have a share of several annotations.
+    /// Index of the Gaussian, from 0, free ones included. It may have a share of several annotations.
     pub gaussian: u32,
-    /// How much, above 0: an annotation's shares are divided by their sum.
+    /// The share, above 0. An annotation's shares are divided by their sum.
     pub weight: f32,
 }
 
 impl<R: Runtime, P: Precision> Splat<R, P> {
-    /// Makes annotations of several Gaussians: the density of annotation `n` is `sum_m P(G_m|y_n) P(x|G_m)` (paper, Eq. 7),
-    /// where a splat has one Gaussian for each annotation otherwise.
+    /// Makes every annotation a mixture of Gaussians: the density of annotation `n` becomes `sum_m P(G_m|y_n) P(x|G_m)`
+    /// (paper, Eq. 7). Without this, a splat has one Gaussian for each annotation.
     ///
     /// Shares are kept in the order of their annotations, then of their Gaussians. With
     /// [`Loss::evaluate_plan`](crate::Loss::evaluate_plan) they can be learned.
@@ -44,8 +44,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] naming the share whose annotation or Gaussian there is not, or whose weight is not positive and
-    /// finite; [`Error::Length`] when an annotation has none.
+    /// [`Error::OutOfRange`] naming the share whose annotation or Gaussian does not exist, or whose weight is not
+    /// positive and finite; [`Error::Length`] when an annotation has no share.
     pub fn mixed(mut self, mut shares: Vec<Share>) -> Result<Self> {
         check(&shares, self.annotations(), self.len())?;
         check_complete(&shares, self.annotations())?;
@@ -54,12 +54,12 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(self)
     }
 
-    /// Shares of a [mixture](Splat::mixed); none where every annotation has its own Gaussian.
+    /// Shares of a [mixture](Splat::mixed). Empty if every annotation has its own Gaussian.
     pub fn shares(&self) -> &[Share] {
         &self.shares
     }
 
-    /// One component for every share, or for every annotation.
+    /// One component for every share or, without shares, for every annotation.
     fn components(&self) -> Vec<Component> {
         if self.shares.is_empty() {
             return (0..self.annotations() as u32).map(Component::alone).collect();
@@ -74,7 +74,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     }
 }
 
-/// Rejects shares of what there is not.
+/// Rejects shares of annotations or Gaussians that do not exist, and invalid weights.
 pub(crate) fn check(shares: &[Share], annotations: usize, gaussians: usize) -> Result<()> {
     let out = |what, index, value, max| Err(Error::OutOfRange { what, index, value, min: 0.0, max });
     for (index, share) in shares.iter().enumerate() {
@@ -92,7 +92,7 @@ pub(crate) fn check(shares: &[Share], annotations: usize, gaussians: usize) -> R
     Ok(())
 }
 
-/// Rejects shares, none of what there is not, that leave an annotation without one.
+/// Rejects shares, already checked by [`check`], that leave an annotation without one.
 pub(super) fn check_complete(shares: &[Share], annotations: usize) -> Result<()> {
     let mut shared: Vec<u32> = shares.iter().map(|share| share.annotation).collect();
     shared.sort_unstable();

@@ -35,18 +35,19 @@ use crate::{
     kernel::{KernelRecipe, OnSplat},
 };
 
-/// The Gaussians of one image, on a device: one bound to each annotation, in their order, then the free ones.
+/// The Gaussians of one image, on a device: first one bound to each annotation, in the annotations' order, then the
+/// free ones.
 ///
-/// Made by [`Splat::of`] from a photo, or by [`Splat::round`] and [`Splat::from_table`] from known scales.
+/// [`Splat::of`] fits one to a photo; [`Splat::round`] and [`Splat::from_table`] make one from known scales.
 #[derive(Debug, Clone)]
 pub struct Splat<R: Runtime, P: Precision = Single> {
     device: Device<R, P>,
     gaussians: Gaussians<R, P::Real>,
     /// Annotations, px: the first Gaussians are bound to them.
     points: Vec<[f64; 2]>,
-    /// Mean distance of each to its neighbours, px: what targets of crops are made of, found when first asked for.
+    /// Mean distance of each annotation to its neighbors, px. Targets of crops are made from it. Computed on first use.
     neighbours: OnceLock<Vec<f64>>,
-    /// Of a mixture.
+    /// Empty unless the splat is a mixture.
     shares: Vec<Share>,
     size: [u32; 2],
     profile: Profile,
@@ -65,7 +66,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     /// ```
     /// use splatport::{Annotations, Image, Splat, Vulkan};
     ///
-    /// // A white 3x3 square on black, annotated at its centre.
+    /// // A white 3x3 square on black, annotated at its center.
     /// let mut pixels = vec![0u8; 16 * 16];
     /// for row in 6..9 {
     ///     pixels[row * 16 + 6..row * 16 + 9].fill(255);
@@ -83,18 +84,18 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         SplatRecipe::of(image, annotations)
     }
 
-    /// Round Gaussians of one scale (px) at the annotations, without a photo: the heuristic plan of the paper's Table 4
-    /// has `scale = 8`.
+    /// Makes round Gaussians of one scale (px) at the annotations, without a photo. The heuristic plan of the paper's
+    /// Table 4 has `scale = 8`.
     ///
     /// # Errors
-    /// [`Error::Option`] when `scale` is not within 2^-20..=2^24 px, [`Error::OutOfRange`] for an annotation farther than
-    /// 2^24 px from the origin, [`Error::Device`] when the device has no room for as many.
+    /// [`Error::Option`] when `scale` is not within 2^-20..=2^24 px, [`Error::OutOfRange`] for an annotation farther
+    /// than 2^24 px from the origin, [`Error::Device`] when the device has no room for so many.
     pub fn round(device: &Device<R, P>, annotations: &Annotations, size: [u32; 2], scale: f64) -> Result<Self> {
         check_scale("scale", scale)?;
         Self::upright(device, annotations, size, &vec![[scale; 2]; annotations.len()])
     }
 
-    /// Gaussians of checked scales along x and y at the annotations.
+    /// Gaussians at the annotations, with scales along x and y that were already checked.
     pub(crate) fn upright(
         device: &Device<R, P>,
         annotations: &Annotations,
@@ -107,13 +108,14 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Self::known(device, rows.collect(), 1, size, Profile::Recommended)
     }
 
-    /// Gaussians made elsewhere, or read from a file: all but the last [`free`](GaussianTable::free) are bound to annotations, in
-    /// their order. Tolerances and certificates are derived for aspects of up to 50; longer needles are taken as they are.
+    /// Takes Gaussians that were made elsewhere or read from a file. All but the last [`free`](GaussianTable::free) are
+    /// bound to annotations, in their order. Tolerances and certificates are derived for aspect ratios of up to 50;
+    /// longer needles are taken as they are.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row; coordinates reach to 2^24 px, scales
-    /// from 2^-20 px, opacities from 0 to 1. [`Error::Unknown`] for an unknown profile; a table that names none has the
-    /// recommended one. [`Error::Device`] when the device has no room for as many.
+    /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row: coordinates may be up to 2^24
+    /// px, scales at least 2^-20 px, opacities from 0 to 1. [`Error::Unknown`] for an unknown profile; a table that
+    /// names none gets the recommended one. [`Error::Device`] when the device has no room for so many.
     pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
         let profile = table.profile_of_splat()?;
         let channels = usize::from(table.channels);
@@ -153,7 +155,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         self.gaussians.is_empty()
     }
 
-    /// Number of annotations; the first Gaussians are bound to them in order.
+    /// Number of annotations. The first Gaussians are bound to them, in order.
     pub fn annotations(&self) -> usize {
         self.points.len()
     }
@@ -173,7 +175,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         self.profile
     }
 
-    /// The device that holds it.
+    /// The device that holds the Gaussians.
     pub fn device(&self) -> &Device<R, P> {
         &self.device
     }
@@ -183,12 +185,12 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         &self.gaussians
     }
 
-    /// Reattaches the photo, so that a splat from a table can be rendered by [`reconstruction`](Self::reconstruction): what it is drawn
-    /// over is made of the photo again, as the `options` of the fit say.
+    /// Reattaches the photo, so that a splat from a table can be rendered by [`reconstruction`](Self::reconstruction).
+    /// The backdrop is made from the photo again, following `options`, which should be those of the fit.
     ///
     /// # Errors
-    /// [`Error::Length`] when the photo has another size or number of channels than the splat, [`Error::Option`] for an option out
-    /// of its range.
+    /// [`Error::Length`] when the photo's size or number of channels differs from the splat's, [`Error::Option`] for an
+    /// option out of its range.
     pub fn over(mut self, photo: &Image, options: &SplatOptions) -> Result<Self> {
         let pairs = [
             ("columns of the photo", self.size[0], photo.width()),
@@ -202,10 +204,11 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(self)
     }
 
-    /// Draws the Gaussians over what they were fitted over: `[height, width, channels]`.
+    /// Draws the Gaussians over the backdrop that they were fitted over: `[height, width, channels]`.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the splat was neither fitted to a photo nor given one ([`over`](Self::over)); [`Error::Device`].
+    /// [`Error::Missing`] when the splat was not fitted to a photo and not given one ([`over`](Self::over));
+    /// [`Error::Device`].
     pub fn reconstruction(&self) -> Result<Vec<f32>> {
         let Some(backdrop) = &self.backdrop else {
             let what = "the photo of a splat that was not fitted";
@@ -218,12 +221,12 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(image.read_f64()?.into_iter().map(|v| v as f32).collect())
     }
 
-    /// The `count` nearest Gaussians of every cell by Mahalanobis distance, free ones included, the nearest first; ties go to the
-    /// lowest index.
+    /// The `count` Gaussians nearest to every cell by Mahalanobis distance, free ones included, nearest first. Ties go
+    /// to the lowest index.
     ///
     /// # Errors
-    /// [`Error::Option`] for an invalid grid, [`Error::Device`] when `count` is not within 1..=32, the device has no room for as
-    /// many neighbours, or it failed.
+    /// [`Error::Option`] for an invalid grid, [`Error::Device`] when `count` is not within 1..=32, the device has no
+    /// room for so many neighbors, or it failed.
     pub fn nearest(&self, grid: Grid, count: u32) -> Result<Nearest<R, P::Real>> {
         grid.check_alone()?;
         let frames = gaussian::frames(&self.device, &self.gaussians, self.len(), Framing::default())?;
@@ -241,10 +244,11 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
 /// Farthest coordinate, px: beyond it `f32` cannot tell two pixels apart, and squared distances leave its range.
 pub(crate) const REACH: f64 = 16_777_216.0;
 
-/// Least scale of known Gaussians, px: with it and [`REACH`] every squared Mahalanobis distance is finite in `f32`.
+/// Least scale of known Gaussians, px. Together with [`REACH`] it keeps every squared Mahalanobis distance finite in
+/// `f32`.
 const LEAST_SCALE: f64 = 1.0 / 1_048_576.0;
 
-/// What a scale that is none of these is told.
+/// The reason given for a scale outside this range.
 const SCALE_RANGE: &str = "must lie between 2^-20 and 2^24 px";
 
 /// Rejects a scale that known Gaussians cannot have.
@@ -252,7 +256,7 @@ pub(crate) fn check_scale(name: &'static str, value: f64) -> Result<()> {
     if (LEAST_SCALE..=REACH).contains(&value) { Ok(()) } else { Err(Error::Option { name, value, why: SCALE_RANGE }) }
 }
 
-/// Rejects coordinates, two a point, that are too far away.
+/// Rejects coordinates (two per point) that are too far away.
 pub(crate) fn check_reach<T: Copy + Into<f64>>(coordinates: &[T]) -> Result<()> {
     match coordinates.iter().position(|&v| v.into().abs() > REACH) {
         None => Ok(()),

@@ -1,24 +1,25 @@
-//! Distances from every annotation to the nearest others.
+//! Distances from every annotation to its nearest neighbors.
 
 use rayon::prelude::*;
 use rstar::{RTree, primitives::GeomWithData};
 
-/// Neighbours whose distance counts.
+/// Number of neighbors whose distance counts.
 const NEIGHBOURS: usize = 3;
-/// Distance that stands in where there is no neighbour, px (the authors' code).
+/// Distance used if there is no neighbor, px (the authors' code).
 const ALONE: f64 = 8.0;
 
-/// Root mean square distance to the three nearest other annotations, px; fewer if there are fewer, 8 if there is none.
+/// Root mean square distance to the three nearest other annotations, px. Fewer if there are fewer; 8 px if there are
+/// none.
 pub(crate) fn distances(points: &[[f64; 2]]) -> Vec<f64> {
     of_neighbours(points, |squares| (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
 }
 
-/// Mean distance to the three nearest other annotations, px; fewer if there are fewer, 8 if there is none.
+/// Mean distance to the three nearest other annotations, px. Fewer if there are fewer; 8 px if there are none.
 pub(crate) fn means(points: &[[f64; 2]]) -> Vec<f64> {
     of_neighbours(points, |squares| squares.iter().map(|square| square.sqrt()).sum::<f64>() / squares.len() as f64)
 }
 
-/// What `mean` makes of the squared distances to the nearest others, the least first.
+/// Applies `mean` to the squared distances to the nearest others, smallest first.
 fn of_neighbours(points: &[[f64; 2]], mean: impl Fn(&[f64]) -> f64 + Sync) -> Vec<f64> {
     type Item = GeomWithData<[f64; 2], usize>;
     let items: Vec<Item> = points.iter().enumerate().map(|(i, &p)| Item::new(p, i)).collect();
@@ -35,7 +36,7 @@ fn of_neighbours(points: &[[f64; 2]], mean: impl Fn(&[f64]) -> f64 + Sync) -> Ve
 mod tests {
     use super::*;
 
-    /// Every other, sorted.
+    /// By comparing with every other point and sorting.
     fn all_compared(points: &[[f64; 2]], of: usize) -> [f64; 2] {
         let square = |other: &[f64; 2]| (other[0] - points[of][0]).powi(2) + (other[1] - points[of][1]).powi(2);
         let others = points.iter().enumerate().filter(|(at, _)| *at != of);
@@ -47,7 +48,8 @@ mod tests {
         if squares.is_empty() { [ALONE; 2] } else { [(squares.iter().sum::<f64>() / count).sqrt(), roots / count] }
     }
 
-    /// Scattered, on lines, on a lattice with many equal distances, at one place: the same bits as by comparing all.
+    /// Points that are scattered, on lines, on a lattice with many equal distances, or all at one place: the same bits
+    /// as by comparing all pairs.
     #[test]
     fn neighbours_are_those_of_all_pairs() {
         let wave = |n: usize, k: f64| (1.7 * n as f64 * k).sin() * 1000.0;

@@ -1,4 +1,4 @@
-//! How a splat is fitted: one type per choice (DESIGN.md, The typed chain).
+//! Options of a fit: one type per choice (DESIGN.md, The typed chain).
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use splatport_kernels::{HostReal, Real};
 use super::check_scale;
 use crate::{Error, Profile, Result, error::is_real};
 
-/// Least width of a prior: `f32` tells logarithms of scales apart by about as much.
+/// Least width of a prior: about the smallest difference between logarithms of scales that `f32` can represent.
 const LEAST_WIDTH: f64 = 1e-6;
 
 /// What the Gaussians are drawn over.
@@ -16,10 +16,10 @@ const LEAST_WIDTH: f64 = 1e-6;
 pub enum BackgroundImage {
     /// Black; colors in 0..1.
     None,
-    /// The photo outside discs around the annotations (radius from their neighbours), black inside: the authors' code.
-    /// Colors in 0..1.
+    /// The photo, with black discs around the annotations (radius from the distance to their neighbors): the authors'
+    /// code. Colors in 0..1.
     KnnMask,
-    /// The photo outside those discs, inside them what surrounds them; a Gaussian carries the signed difference, colors
+    /// The photo, with those discs filled in from their surroundings. A Gaussian carries the signed difference: colors
     /// in -1..1.
     Inpainted,
 }
@@ -34,13 +34,13 @@ pub enum Reconstruction {
     L1,
 }
 
-/// Over how many values the reconstruction error is averaged.
+/// Which values the reconstruction error is averaged over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ReconstructionNorm {
-    /// All of the image.
+    /// All values of the image.
     AllPixels,
-    /// Those inside the discs of [`BackgroundImage::KnnMask`]; errors outside are still added.
+    /// The values inside the discs of [`BackgroundImage::KnnMask`]. Errors outside are still added to the sum.
     Foreground,
 }
 
@@ -48,14 +48,15 @@ pub enum ReconstructionNorm {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum InitialScale {
-    /// `clamp(d / divisor, 2, 0.015 max(width, height))` with `d` the rms distance to the three nearest neighbours, px.
+    /// `clamp(d / divisor, 2, 0.015 max(width, height))`, where `d` is the rms distance to the three nearest neighbors,
+    /// px.
     NeighbourFraction {
         /// Divisor of the distance; positive.
         divisor: f64,
     },
-    /// `max(ln d, 2) + 1`: the authors' code.
+    /// `max(ln d, 2) + 1`, with the same `d`: the authors' code.
     LogNeighbour,
-    /// The same for all.
+    /// The same scale for all.
     Equal {
         /// Standard deviation, 2^-20 to 2^24 px.
         scale: f64,
@@ -68,11 +69,11 @@ pub enum InitialScale {
 pub enum InitialColor {
     /// The photo's color at the annotation.
     AtPoint,
-    /// At the annotation with x and y exchanged: the authors' code.
+    /// The photo's color at the annotation with x and y exchanged: the authors' code.
     Transposed,
 }
 
-/// How Adam's raw number becomes a scale. Gauss-Newton works on logarithms and keeps scales above `least`.
+/// How Adam's raw number becomes a scale. Gauss-Newton works on logarithms instead, and keeps scales above `least`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ScaleMap {
@@ -93,32 +94,33 @@ pub enum ScaleMap {
 pub enum RotationMap {
     /// The angle itself.
     Free,
-    /// `pi sigmoid(raw)`: the authors' code; cannot wrap.
+    /// `pi sigmoid(raw)`: the authors' code. The angle cannot wrap around.
     PiSigmoid,
 }
 
-/// Opacity, which only multiplies the color where Gaussians are added.
+/// Whether opacity is learned. With [`Compositing::Sum`] opacity only multiplies the color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Opacity {
-    /// 1.
+    /// Always 1.
     Fixed,
-    /// A sigmoid, learned by Adam from ½ on. Gauss-Newton keeps it: color and opacity are one number to it.
+    /// A sigmoid, learned by Adam starting from ½. Gauss-Newton does not change it: to that solver, color and opacity
+    /// are one number.
     Learned,
 }
 
-/// How Gaussians that overlap combine.
+/// How overlapping Gaussians combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Compositing {
     /// They are added (paper, Eq. 8).
     Sum,
-    /// They lie over each other, the first annotation's in front, as in splatting renderers. Needs [`Solver::Adam`]. No
-    /// claim to agree with the authors' renderer, whose order of depths is not published.
+    /// They lie over each other, the first annotation's in front, as in splatting renderers. Needs [`Solver::Adam`].
+    /// This may not agree with the authors' renderer, whose depth order is not published.
     AlphaOver,
 }
 
-/// Gaussians bound to no annotation, whose means are learned too. They start at random places.
+/// Number of free Gaussians: these are bound to no annotation, start at random places, and their means are learned too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ExtraGaussians {
@@ -126,7 +128,8 @@ pub enum ExtraGaussians {
     None,
     /// This many.
     Count(u32),
-    /// As many as there are annotations, and at least this many: so there are always more Gaussians than annotations (paper).
+    /// As many as there are annotations, but at least this many, so that there are always more Gaussians than
+    /// annotations (paper).
     AtLeast(u32),
 }
 
@@ -140,7 +143,7 @@ impl ExtraGaussians {
     }
 }
 
-/// On which numbers the deformity loss works.
+/// Which numbers the deformity loss uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ShapeOn {
@@ -150,7 +153,7 @@ pub enum ShapeOn {
     Raw,
 }
 
-/// Over which Gaussians the deformity loss is taken.
+/// Which Gaussians the deformity loss is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ShapeReduce {
@@ -160,40 +163,40 @@ pub enum ShapeReduce {
     Mean,
 }
 
-/// Deformity elimination: `weight max_m max(long / short - limit, 0)` (paper, Eq. 10). Gauss-Newton takes the limit as a
-/// bound.
+/// Deformity elimination: `weight max_m max(long / short - limit, 0)` (paper, Eq. 10). Gauss-Newton treats the limit as
+/// a hard bound.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     /// Factor of the loss; 0 or more.
     pub weight: f64,
-    /// Largest aspect, long over short scale, that costs nothing; 1 or more.
+    /// Largest aspect ratio (long over short scale) that costs nothing; 1 or more.
     pub limit: f64,
-    /// On scales or raw numbers.
+    /// Whether it uses scales or raw numbers.
     pub on: ShapeOn,
-    /// Over the worst or all.
+    /// Whether it counts the worst Gaussian or the mean of all.
     pub reduce: ShapeReduce,
 }
 
-/// Weak priors: `r^2 [((ln s0 + ln s1 - 2 ln s_initial) / 2 size)^2 + ((ln s0 - ln s1) / aspect)^2]` is added to the squared
-/// error, `r^2` being the mean squared residual: over the whole image with [`BackgroundImage::None`], over the discs that are masked
-/// or painted out with the others, which leave no residual elsewhere.
+/// Weak priors: `r^2 [((ln s0 + ln s1 - 2 ln s_initial) / 2 size)^2 + ((ln s0 - ln s1) / aspect)^2]` is added to the
+/// squared error. Here `r^2` is the mean squared residual: over the whole image with [`BackgroundImage::None`],
+/// otherwise over the masked or filled discs, because outside them there is no residual.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prior {
     /// Tolerated deviation of the mean log scale from its start; 1e-6 or more.
     pub size: f64,
-    /// Tolerated log aspect; 1e-6 or more.
+    /// Tolerated logarithm of the aspect ratio; 1e-6 or more.
     pub aspect: f64,
 }
 
-/// What is done to the fitted scales.
+/// What is done to the scales after the fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cleanup {
     /// Nothing.
     None,
-    /// Both scales become the shorter one where the aspect exceeds `limit`: the authors' code.
+    /// Where the aspect ratio exceeds `limit`, both scales are set to the shorter one: the authors' code.
     ShrinkToShort {
-        /// Largest aspect that is left alone; 1 or more.
+        /// Largest aspect ratio that is left alone; 1 or more.
         limit: f64,
     },
 }
@@ -204,25 +207,26 @@ pub enum Cleanup {
 pub enum Solver {
     /// Kingma and Ba's method, as the paper uses it.
     Adam {
-        /// Steps; 0 leaves the Gaussians where they start.
+        /// Number of steps; 0 leaves the Gaussians where they start.
         steps: u32,
         /// Step size, in the units of the raw numbers; positive.
         rate: f64,
     },
-    /// Damped Gauss-Newton steps, one small system per Gaussian. Scales stay below a quarter of the image's longer side.
+    /// Damped Gauss-Newton steps, one small system per Gaussian. Scales stay below a quarter of the image's longer
+    /// side.
     GaussNewton {
-        /// Steps at most; a rejected one counts.
+        /// Largest number of steps. A rejected step counts.
         steps: u32,
     },
 }
 
 impl Solver {
-    /// The paper's: 4000 steps of 0.01.
+    /// The paper's solver: 4000 Adam steps of size 0.01.
     pub fn adam() -> Self {
         Self::Adam { steps: 4000, rate: 0.01 }
     }
 
-    /// The same solver with `steps` at most.
+    /// The same solver with at most `steps` steps.
     pub fn at_most(self, steps: u32) -> Self {
         match self {
             Self::Adam { rate, .. } => Self::Adam { steps, rate },
@@ -231,7 +235,7 @@ impl Solver {
     }
 }
 
-/// Everything about a fit but the image and the annotations.
+/// Everything about a fit except the image and the annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SplatOptions {
     /// Where the options came from.
@@ -246,11 +250,11 @@ pub struct SplatOptions {
     pub initial_scale: InitialScale,
     /// Where colors start.
     pub initial_color: InitialColor,
-    /// Adam's scales.
+    /// How Adam's raw numbers become scales.
     pub scale_map: ScaleMap,
-    /// Adam's rotations.
+    /// How Adam's raw numbers become rotations.
     pub rotation_map: RotationMap,
-    /// Opacity.
+    /// Whether opacity is learned.
     pub opacity: Opacity,
     /// How Gaussians combine.
     pub compositing: Compositing,
@@ -260,7 +264,7 @@ pub struct SplatOptions {
     pub shape: Shape,
     /// Weak priors.
     pub prior: Option<Prior>,
-    /// After the fit.
+    /// What is done to the scales after the fit.
     pub cleanup: Cleanup,
     /// The optimizer.
     pub solver: Solver,
@@ -269,14 +273,15 @@ pub struct SplatOptions {
 }
 
 impl Default for SplatOptions {
-    /// The [recommended](Profile::Recommended) ones.
+    /// The [recommended](Profile::Recommended) options.
     fn default() -> Self {
         Profile::default().splat()
     }
 }
 
 impl SplatOptions {
-    /// Rejects what is out of its range, or leaves it in the float `F`: 1e-50 is 0 in `f32`.
+    /// Rejects options that are out of their range, or that leave it once rounded to the float `F`: 1e-50 is 0 in
+    /// `f32`.
     pub(crate) fn check<F: Real>(&self) -> Result<()> {
         let positive = |name, value: f64| match is_real::<F>(value) && F::cast_from_f64(value) > F::from_int(0) {
             true => Ok(()),

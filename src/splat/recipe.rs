@@ -1,4 +1,4 @@
-//! A fit before it runs: options, and (or not yet) an image with its annotations.
+//! A fit before it runs: its options and, once bound, an image with its annotations.
 
 use std::{marker::PhantomData, ops::ControlFlow};
 
@@ -8,10 +8,10 @@ use splatport_kernels::{Device, Precision, cubecl::Runtime};
 use super::*;
 use crate::kernel::OnRecipe;
 
-/// How to fit a splat; `D` says to what.
+/// How to fit a splat. `D` is what it is fitted to.
 ///
 /// [`Splat::of`] gives one with its [`Inputs`], ready to [`fit`](SplatRecipe::fit). [`crate::recipe`] gives one that is
-/// [`Unbound`]: a value that needs neither device nor image, can be stored, and goes on with
+/// [`Unbound`]: a value that needs neither device nor image, can be stored, and is continued with
 /// [`kernel`](SplatRecipe::kernel).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[must_use = "a recipe does nothing until `fit` or `run` is called"]
@@ -25,10 +25,10 @@ pub struct SplatRecipe<D = Unbound> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unbound;
 
-/// What [`Inputs::on_step`] calls.
+/// The callback in [`Inputs::on_step`].
 pub(crate) type OnStep<'a> = Box<dyn FnMut(Progress) -> ControlFlow<()> + 'a>;
 
-/// An image, its annotations, and who wants to hear of the progress.
+/// An image, its annotations, and the callback for progress.
 pub struct Inputs<'a, R: Runtime, P: Precision> {
     pub(crate) image: &'a Image,
     pub(crate) annotations: &'a Annotations,
@@ -47,14 +47,14 @@ impl SplatRecipe {
         Self { options: Profile::default().splat(), data: Unbound }
     }
 
-    /// Goes on with a transport kernel on cells of `stride` px.
+    /// Continues with a transport kernel on cells of `stride` px.
     pub fn kernel(self, stride: u32) -> KernelRecipe<OnRecipe> {
         let options = self.options.profile.kernel();
         KernelRecipe::after(self, stride, options)
     }
 
-    /// Fits many images or crops, of any sizes and numbers of annotations, together: each gets the same splat as alone. Those of a kind
-    /// (channels, 8-bit or not, with free means or not) share launches.
+    /// Fits many images or crops together, of any sizes and numbers of annotations. Each gets the same splat as if
+    /// fitted alone. Images of the same kind (channels, 8-bit or not, with free means or not) share launches.
     ///
     /// ```
     /// use splatport::{Annotations, Image, Vulkan};
@@ -76,9 +76,9 @@ impl SplatRecipe {
         fit_all(&self.options, device, images, &mut |_| false)
     }
 
-    /// The same, and calls `on_step` as [`on_step`](SplatRecipe::on_step) says, with the mean loss over images of a kind: one kind
-    /// is fitted after the other, each from step 1. [`ControlFlow::Break`] stops the fits of them all, those of kinds that have not
-    /// begun after their first few steps.
+    /// As [`fit_all`](SplatRecipe::fit_all), and calls `on_step` as [`on_step`](SplatRecipe::on_step) describes, with
+    /// the mean loss over the images of one kind. Kinds are fitted one after the other, each from step 1.
+    /// [`ControlFlow::Break`] stops all fits; kinds that have not begun yet stop after their first few steps.
     ///
     /// ```
     /// use std::ops::ControlFlow;
@@ -119,8 +119,8 @@ impl<'a, R: Runtime, P: Precision> SplatRecipe<Inputs<'a, R, P>> {
         Self { options: Profile::default().splat(), data }
     }
 
-    /// Calls `on_step` for every step, in order, some steps late (losses are read from the device in bunches).
-    /// [`ControlFlow::Break`] stops the fit, which keeps what it has.
+    /// Calls `on_step` for every step, in order, but some steps late (losses are read from the device in batches).
+    /// [`ControlFlow::Break`] stops the fit; it keeps what it has reached.
     pub fn on_step(mut self, on_step: impl FnMut(Progress) -> ControlFlow<()> + 'a) -> Self {
         self.data.on_step = Some(Box::new(on_step));
         self
@@ -128,11 +128,11 @@ impl<'a, R: Runtime, P: Precision> SplatRecipe<Inputs<'a, R, P>> {
 
     /// Runs the fit.
     ///
-    /// No annotation is no error: the splat is empty then.
+    /// Having no annotations is not an error: the splat is then empty.
     ///
     /// # Errors
-    /// [`Error::Option`] for an option out of range, [`Error::OutOfRange`] for an annotation farther than 2^24 px from the
-    /// origin, [`Error::Device`] when the device has no room for as much or failed.
+    /// [`Error::Option`] for an option out of range, [`Error::OutOfRange`] for an annotation farther than 2^24 px from
+    /// the origin, [`Error::Device`] when the device has too little room or failed.
     pub fn fit(self, device: &Device<R, P>) -> Result<Splat<R, P>> {
         let Self { options, data: Inputs { image, annotations, mut on_step, .. } } = self;
         let mut tell = |progress: Progress| on_step.as_mut().is_some_and(|call| call(progress).is_break());
@@ -152,7 +152,7 @@ fn fit_all<R: Runtime, P: Precision>(
     for (image, annotations) in images {
         Grid::strided(image, 1).check_alone()?;
         check_reach(annotations.points().as_flattened())?;
-        // Before anything as large is made on the host.
+        // Checked before anything of that size is made on the host.
         let gaussians = annotations.len().saturating_add(options.extra_gaussians.count(annotations.len()));
         let values = gaussians.saturating_mul(6 + usize::from(image.channels()));
         device.check_room::<P::Real>("Gaussians", values)?;
@@ -180,11 +180,11 @@ setters! {
     reconstruction: Reconstruction;
     /// What the error is averaged over. Default: [`ReconstructionNorm::AllPixels`].
     reconstruction_norm: ReconstructionNorm;
-    /// Where scales start. Default: a sixth of the neighbours' distance.
+    /// Where scales start. Default: a sixth of the distance to the neighbors.
     initial_scale: InitialScale;
     /// Where colors start. Default: [`InitialColor::AtPoint`].
     initial_color: InitialColor;
-    /// Adam's map to scales, and the least scale. Default: softplus from 0.5 px.
+    /// Adam's map to scales, and the least scale. Default: softplus with a least scale of 0.5 px.
     scale_map: ScaleMap;
     /// Adam's map to rotations. Default: [`RotationMap::Free`].
     rotation_map: RotationMap;
@@ -194,20 +194,20 @@ setters! {
     compositing: Compositing;
     /// Gaussians without an annotation. Default: none.
     extra_gaussians: ExtraGaussians;
-    /// Deformity elimination. Default: 0.2 times the worst aspect above 1.5.
+    /// Deformity elimination. Default: 0.2 times the amount by which the worst aspect ratio exceeds 1.5.
     shape: Shape;
     /// Weak priors. Default: none.
     prior: Option<Prior>;
-    /// After the fit. Default: nothing.
+    /// What is done to the scales after the fit. Default: nothing.
     cleanup: Cleanup;
-    /// Who minimises. Default: Gauss-Newton, at most 60 steps.
+    /// The optimizer. Default: Gauss-Newton, at most 60 steps.
     solver: Solver;
     /// Squared Mahalanobis distance beyond which a Gaussian counts as zero. Default: `2 ln 255`.
     support: f64;
 }
 
 impl<D> SplatRecipe<D> {
-    /// Replaces all options by those of a profile.
+    /// Replaces all options with those of a profile.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.options = profile.splat();
         self

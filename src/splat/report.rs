@@ -1,18 +1,18 @@
-//! What a fit tells while it runs and when it is done.
+//! What a fit reports while it runs and when it is done.
 
 use serde::{Deserialize, Serialize};
 
 /// A step of a running fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// Steps done, from 1.
+    /// Number of steps done, from 1.
     pub step: u32,
-    /// Steps at most.
+    /// Largest number of steps.
     pub steps: u32,
     /// Reconstruction error before the step, averaged as the options say, and over the images of a batch.
     pub loss: f64,
-    /// Times that the tile lists were made again so far, because a Gaussian had left them. Images that are fitted together
-    /// share their lists, so no image has a number of its own.
+    /// How often the tile lists have been rebuilt so far, because a Gaussian had left them. Images that are fitted
+    /// together share their lists, so this is not counted per image.
     pub rebuilds: u32,
 }
 
@@ -27,7 +27,8 @@ pub enum End {
     Steps,
     /// The callback asked for it.
     Asked,
-    /// The loss was no finite number at this step; the splat is an earlier one, and its loss the last that is reported.
+    /// The loss was NaN or infinite at this step. The splat is that of an earlier step, and its loss is the last one
+    /// reported.
     NotFinite {
         /// The step, from 0.
         step: u32,
@@ -39,17 +40,17 @@ pub enum End {
 pub struct Report {
     /// Reconstruction error before every step, and after the last.
     pub losses: Vec<f64>,
-    /// Steps done.
+    /// Number of steps done.
     pub steps: u32,
-    /// Why there was no further one.
+    /// Why the fit ended.
     pub end: End,
     /// Largest ratio of a Gaussian's longer to its shorter scale, at the end.
     pub largest_aspect: f64,
-    /// Steps of single Gaussians that were not finite and were left out.
+    /// Number of steps of single Gaussians that were skipped because they were not finite.
     pub repairs: u64,
-    /// Annotations that lie outside the photo.
+    /// Number of annotations that lie outside the photo.
     pub outside: usize,
-    /// Annotations at the same place as an earlier one.
+    /// Number of annotations at the same place as an earlier one.
     pub duplicates: usize,
 }
 

@@ -14,10 +14,11 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         Ok(self.table_of(&self.gaussians.parameters.read()?))
     }
 
-    /// Copies the parameters of many splats on one device to the host, each splat's [`table`](Self::table), at the cost of one wait.
+    /// Copies the parameters of many splats on one device to the host, as each splat's [`table`](Self::table) does, but
+    /// waits for the device only once.
     ///
     /// # Errors
-    /// [`Error::OtherDevice`] for splats of several devices, [`Error::Device`] when the device failed.
+    /// [`Error::OtherDevice`] for splats on different devices, [`Error::Device`] when the device failed.
     pub fn tables(splats: &[&Self]) -> Result<Vec<GaussianTable>> {
         if let Some((first, others)) = splats.split_first() {
             others.iter().try_for_each(|splat| check_device("splat", &first.device, splat.device.client()))?;
@@ -53,12 +54,12 @@ impl GaussianTable {
     /// Checks that the table is a splat, without a device.
     ///
     /// # Errors
-    /// As [`Splat::from_table`], a device's aside.
+    /// As [`Splat::from_table`], except those of a device.
     pub fn check_splat(&self) -> Result<()> {
         self.profile_of_splat().map(|_| ())
     }
 
-    /// The profile of a table that is a splat.
+    /// Checks that the table is a splat, and returns its profile.
     pub(super) fn profile_of_splat(&self) -> Result<Profile> {
         self.check()?;
         check_reach(self.means.as_flattened())?;

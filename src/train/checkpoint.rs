@@ -1,4 +1,4 @@
-//! Checkpoints of a trainer, as safetensors: parameters, Adam's moments and step size, and how many epochs were done.
+//! Checkpoints of a trainer, as safetensors: parameters, Adam's moments and step size, and the number of epochs done.
 
 use std::path::Path;
 
@@ -64,7 +64,7 @@ impl<P: Precision> Saved<P> {
         }
         let mut arrays = Vec::with_capacity(3 * parameters.len());
         for &(name, length) in parameters {
-            // Of the three only the mean of squares has a sign.
+            // Of the three, only the mean of squares must not be negative.
             for (name, least) in names(name).into_iter().zip([f64::MIN, f64::MIN, 0.0]) {
                 arrays.push(array::<P>(&mut file, &name, length, least)?);
             }
@@ -81,10 +81,10 @@ pub fn check_checkpoint(path: &Path, parameters: &[(&str, usize)]) -> Result<()>
 }
 
 impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
-    /// Writes everything that [`resume`](Trainer::resume) needs to go on with the same bits.
+    /// Writes everything that [`resume`](Trainer::resume) needs to continue with the same bits.
     ///
     /// # Errors
-    /// [`Error::Write`]: nothing is written half. [`Error::Device`].
+    /// [`Error::Write`]; the file is never left half-written. [`Error::Device`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut arrays = Vec::new();
         for (parameter, state) in self.model.parameters().iter().zip(&self.states) {
@@ -100,11 +100,12 @@ impl<R: Runtime, P: Precision, M: DensityModel<R, P>> Trainer<'_, R, P, M> {
         write_entries(path.as_ref(), &entries)
     }
 
-    /// Takes up a checkpoint of the same model, with the step size that it was trained with; [`rate`](Trainer::rate) sets another.
+    /// Continues from a checkpoint of the same model, with the step size that it was trained with;
+    /// [`rate`](Trainer::rate) sets another one.
     ///
     /// # Errors
-    /// [`Error::Read`] or [`Error::Format`] naming the array that is missing, of another type or length or holds a number that none of
-    /// these can be, or the check sum that is not that of the arrays; the trainer is left as it was.
+    /// [`Error::Read`], or [`Error::Format`] naming the array that is missing, has the wrong type or length or holds an
+    /// invalid number, or saying that the checksum does not match the arrays. After an error the trainer is unchanged.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let parameters = self.model.parameters();

@@ -17,11 +17,11 @@ pub struct FreeDensity<R: Runtime, P: Precision> {
 }
 
 impl<R: Runtime, P: Precision> FreeDensity<R, P> {
-    /// Starts every cell of every image of `loss` at `density` (mass per cell).
+    /// A model that starts every cell of every image of `loss` at `density` (mass per cell).
     ///
     /// # Errors
-    /// [`Error::Option`] when `density` is not positive and finite, [`Error::OtherDevice`] when the loss is on another device,
-    /// [`Error::Device`].
+    /// [`Error::Option`] when `density` is not positive and finite, [`Error::OtherDevice`] when the loss is on another
+    /// device, [`Error::Device`].
     pub fn new(device: &Device<R, P>, loss: &Loss<R, P>, density: f64) -> Result<Self> {
         if !(density.is_finite() && density > 0.0) {
             return Err(Error::Option { name: "density", value: density, why: "must be positive and finite" });
@@ -32,7 +32,7 @@ impl<R: Runtime, P: Precision> FreeDensity<R, P> {
         Ok(Self { device: device.clone(), raw: device.filled(raw, loss.kernel().cells()) })
     }
 
-    /// The densities of all images, one behind the other, `[cells]`, on the device.
+    /// The densities of all images, one after the other, `[cells]`, on the device.
     pub fn current(&self) -> Buffer<R, P::Real> {
         softplus(&self.device, &self.raw)
     }

@@ -1,25 +1,26 @@
-//! The photo with the objects painted out: masked pixels become the mean of what surrounds them.
+//! The photo with the objects painted out: masked pixels become the mean of the pixels around them.
 
 use std::{ops::Range, sync::OnceLock};
 
 use rayon::prelude::*;
 
-/// First half side of the window that paints an object out, px.
+/// Half the side of the first window that is averaged to paint a pixel out, px.
 const FIRST_WINDOW: usize = 8;
-/// Pixels that must be seen through the window.
+/// Least number of unmasked pixels that the window must contain.
 const SUPPORT: u64 = 30;
-/// Rows that are painted together. They share sums of columns, which are made anew for every band.
+/// Number of rows that are painted together. They share column sums, which are computed anew for every band.
 const BAND: usize = 64;
 
-/// One in the sums: whole numbers, so that neither their order nor the bands change a bit. The quotients of levels are whole
-/// numbers of 2^-31, and a photo has fewer than 2^30 pixels ([`Cells::MOST`](splatport_kernels::Cells::MOST)).
+/// The value 1 in the sums. Sums are whole numbers, so that neither their order nor the bands change a bit. Levels
+/// divided by 255 are multiples of 2^-31, and a photo has fewer than 2^30 pixels
+/// ([`Cells::MOST`](splatport_kernels::Cells::MOST)).
 const ONE: f64 = (1u64 << 34) as f64;
 
 /// A sample of a photo.
 pub(super) trait Sample: Copy + Send + Sync {
-    /// As a whole number of 2^-34.
+    /// The sample in units of 2^-34.
     fn fixed(self) -> u64;
-    /// The nearest sample to a mean.
+    /// The sample nearest to a mean.
     fn of_mean(mean: f64) -> Self;
 }
 
@@ -39,7 +40,7 @@ impl Sample for u8 {
     }
 
     fn of_mean(mean: f64) -> Self {
-        // In `f64` the sum is exact: this rounds as `round` does, which is a call.
+        // In `f64` the sum is exact, so this rounds as `round` does, but without its function call.
         (f64::from(mean as f32 * 255.0) + 0.5) as u8
     }
 }
@@ -64,14 +65,15 @@ struct Canvas<'a, S, const C: usize> {
     mask: &'a [bool],
     width: usize,
     height: usize,
-    /// Of every channel over the whole photo, once somebody asked.
+    /// Mean of every channel over the whole photo, computed on first use.
     mean: OnceLock<[f64; C]>,
 }
 
 /// A pixel's row and column.
 type Place = (usize, usize);
 
-/// Masked pixels become the mean of the unmasked ones in a window, the smallest of doubling size that sees enough of them.
+/// Replaces every masked pixel by the mean of the unmasked ones in a window. The window doubles until it contains
+/// enough of them.
 pub(super) fn inpainted<S: Sample>(samples: &[S], mask: &[bool], size: [usize; 2]) -> Vec<S> {
     if samples.len() == mask.len() {
         painted::<S, 1>(samples, mask, size)
@@ -89,7 +91,7 @@ fn painted<S: Sample, const C: usize>(samples: &[S], mask: &[bool], [width, heig
 }
 
 impl<S: Sample, const C: usize> Canvas<'_, S, C> {
-    /// Paints into whole rows, the first of them `top`.
+    /// Paints whole rows, starting with row `top`.
     fn paint(&self, top: usize, pixels: &mut [[S; C]]) {
         let rows = self.mask.chunks_exact(self.width).enumerate().skip(top).take(BAND);
         let masked =
@@ -97,7 +99,7 @@ impl<S: Sample, const C: usize> Canvas<'_, S, C> {
         let mut left: Vec<Place> = masked.collect();
         let mut half = FIRST_WINDOW;
         while !left.is_empty() {
-            // A window that covers the image sees all there is to see.
+            // A window that covers the image cannot see more by growing.
             let all = half >= self.width.max(self.height);
             left = self.sweep(&left, half, |(row, column), seen| {
                 if seen[COUNT] < SUPPORT && !all {
@@ -114,9 +116,10 @@ impl<S: Sample, const C: usize> Canvas<'_, S, C> {
         }
     }
 
-    /// Calls `paint` for `places`, row after row, with the sums of the window around each; gives those that it does not take.
+    /// Calls `paint` for `places`, row after row, with the sums of the window around each. Returns the places that
+    /// `paint` did not accept.
     fn sweep(&self, places: &[Place], half: usize, mut paint: impl FnMut(Place, &Sums) -> bool) -> Vec<Place> {
-        // Of the window's rows, for every column; then up to every column.
+        // Sums over the window's rows: of every column, and of all columns before it.
         let (mut columns, mut before) = (vec![Sums::default(); self.width], vec![Sums::default(); self.width + 1]);
         let mut rows = 0..0;
         let mut left = Vec::new();
@@ -141,7 +144,7 @@ impl<S: Sample, const C: usize> Canvas<'_, S, C> {
         left
     }
 
-    /// Adds the unmasked pixels of `rows` to the sums of their columns, or takes them away.
+    /// Adds the unmasked pixels of `rows` to the sums of their columns, or subtracts them.
     fn count(&self, rows: Range<usize>, columns: &mut [Sums], add: impl Fn(u64, u64) -> u64) {
         for row in rows {
             let row = row * self.width..(row + 1) * self.width;

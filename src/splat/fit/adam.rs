@@ -17,7 +17,7 @@ use crate::{
     splat::{self, Opacity, Progress, ScaleMap, ShapeOn},
 };
 
-/// Residuals below this count as this in the absolute penalty's slope: far below one 8-bit level.
+/// Smaller residuals are replaced by this in the absolute penalty's slope: far below one 8-bit level.
 const FLOOR: f64 = 1e-6;
 
 struct Steps<'a, R: Runtime, P: Precision> {
@@ -41,7 +41,7 @@ impl<R: Runtime, P: Precision> Stepper<R, P> for Steps<'_, R, P> {
     }
 
     fn history(&self, from: u32, to: u32) -> &Buffer<R, P::Real> {
-        // The last step has no update, which collects the penalties, but adds its own.
+        // Updates collect the penalties. The last step has no update, but adds its own penalties.
         if let Some(moved) = self.steps.checked_sub(1) {
             self.descent.gather(self.problem.device, from, to.min(moved));
         }

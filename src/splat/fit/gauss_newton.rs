@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{Result, splat::Progress};
 
-/// The fit ends when a bunch of steps brought no more than this share of the loss: nothing, once there is none.
+/// The fit ends when a batch of steps reduced the loss by no more than this share of it (by nothing, once the loss is
+/// 0).
 const ENOUGH: f64 = 1e-4;
-/// Residuals below this count as this in the absolute penalty's slope and curvature: just under one 8-bit level.
+/// Smaller residuals are replaced by this in the absolute penalty's slope and curvature: just under one 8-bit level.
 const FLOOR: f64 = 3e-3;
 
 struct Steps<'a, R: Runtime, P: Precision> {
@@ -37,7 +38,7 @@ impl<R: Runtime, P: Precision> Stepper<R, P> for Steps<'_, R, P> {
         self.solver.kept()
     }
 
-    /// Whether the last bunch of steps was not worth another one.
+    /// Whether the last batch of steps gained too little to go on.
     fn is_settled(&self, losses: &[f64]) -> bool {
         let Some(&last) = losses.last() else { return false };
         let before = losses.len().checked_sub(1 + Self::EVERY as usize).map(|at| losses[at]);

@@ -1,4 +1,4 @@
-//! The loop that every solver shares: steps are queued, the host looks now and then.
+//! The loop that all solvers share: steps are queued on the device, and the host looks at the results now and then.
 
 use std::ops::Range;
 
@@ -22,27 +22,28 @@ use crate::{
 
 /// What a solver does between two looks of the host.
 pub(super) trait Stepper<R: Runtime, P: Precision> {
-    /// The host looks at every step whose number this divides, and at the last.
+    /// The host looks at every step whose number is a multiple of this, and at the last.
     const EVERY: u32;
-    /// Growth that lists are made for.
+    /// Growth of a Gaussian that tile lists allow for.
     const GROWTH: f64;
 
-    /// Whether a step leaves the parameters of the next one, not of the best so far.
+    /// Whether a step overwrites the parameters with those of the next step, rather than keeping the best so far.
     const MOVES_AT_ONCE: bool;
 
-    /// Takes in what `state.look` found at `step` and moves the Gaussians, unless `last`.
+    /// Uses what `state.look` found at `step` to move the Gaussians, unless this is the `last` step.
     fn step(&self, state: &State<'_, R, P>, step: u32, last: bool) -> Result<()>;
 
-    /// Summed penalties of all images at every step, `[steps + 1, images]`; the steps `from ..= to` are asked for.
+    /// Summed penalties of all images at every step, `[steps + 1, images]`. Only the steps `from ..= to` need to be
+    /// filled in.
     fn history(&self, from: u32, to: u32) -> &Buffer<R, P::Real>;
 
-    /// Whether these losses call for no further step.
+    /// Whether these losses make further steps unnecessary.
     fn is_settled(&self, losses: &[f64]) -> bool;
 
-    /// Puts the parameters to be kept into place, after the last step.
+    /// After the last step, puts the parameters to be kept into place.
     fn finish(&self, state: &State<'_, R, P>);
 
-    /// Steps of single Gaussians that were left out, per Gaussian.
+    /// Number of skipped steps, per Gaussian.
     fn repairs(&self) -> &Buffer<R, u32>;
 }
 
@@ -119,7 +120,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
             if stop.is_some() {
                 patience = (patience / 2).max(1);
                 rebuilds += 1;
-                // The old lists go first: room for both is not needed.
+                // The old lists are dropped first, so that there need not be room for both.
                 let State { frames, listed, look, clock, .. } = state;
                 drop((listed, look));
                 state = self.listing::<S>(gaussians, (frames, clock), sums, &mut room)?;
@@ -135,7 +136,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         self.collect(gaussians, stepper.repairs(), tracks)
     }
 
-    /// Makes lists for Gaussians that have none.
+    /// Makes tile lists for the Gaussians.
     fn listing<'s, S: Stepper<R, P>>(
         &self,
         gaussians: &'s Gaussians<R, P::Real>,
@@ -148,7 +149,8 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         Ok(State { gaussians, frames, listed, look, clock })
     }
 
-    /// A loss that is no number ends an image's fit: what was last known to be good is kept, with the losses up to it.
+    /// A loss that is not finite ends an image's fit. The last parameters known to be good are kept, with the losses up
+    /// to them.
     fn check_finite(&self, track: &mut Track<R, P::Real>, image: usize, safe: Option<&Safe<'_, R, P>>) -> Result<()> {
         let Some(at) = track.losses.iter().position(|loss| !loss.is_finite()) else { return Ok(()) };
         if at == 0 {
@@ -161,7 +163,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         Ok(())
     }
 
-    /// Tells of the steps since the last time, and ends what is done or has settled.
+    /// Reports the steps since the last look, and ends the fits that are done or have settled.
     fn look_around<S: Stepper<R, P>>(
         &self,
         stepper: &S,
@@ -200,7 +202,7 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
                 copy_part(self.device, (rescued, 0), (whole, self.values(image).start), rescued.len())?;
             }
         }
-        // One image has them all: nothing is copied.
+        // A single image has all parameters, so nothing is copied.
         let own = match tracks.len() {
             1 => vec![whole.clone()],
             images => split(self.device, whole, (0..images).map(|image| self.values(image).len()))?,
@@ -220,19 +222,19 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
         Ok(collected.collect())
     }
 
-    /// Where the parameters of an image's Gaussians are among those of all.
+    /// Range of an image's parameters among those of all images.
     fn values(&self, image: usize) -> Range<usize> {
         let first: usize = self.parts[..image].iter().map(|part| part.initial.rows.len()).sum();
         first..first + self.parts[image].initial.rows.len()
     }
 }
 
-/// Parameters at the last look of the host whose losses were all numbers, for solvers that write over them.
+/// Parameters at the host's last look at which all losses were finite, for solvers that overwrite them.
 struct Safe<'a, R: Runtime, P: Precision> {
     problem: &'a Problem<'a, R, P>,
-    /// Those, and candidates for them.
+    /// Those parameters, and the candidates to replace them.
     copies: [Buffer<R, P::Real>; 2],
-    /// The step whose loss is theirs.
+    /// The step whose loss belongs to them.
     step: u32,
 }
 

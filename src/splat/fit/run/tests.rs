@@ -1,4 +1,4 @@
-//! The loop with a stepper that reports the losses it is told to.
+//! Tests of the loop, with a stepper that reports the losses it is told to.
 
 use std::cell::Cell;
 
@@ -8,11 +8,12 @@ use super::{super::Part, *};
 use crate::{Annotations, Image, Profile};
 
 const STEPS: u32 = 10;
-/// What [`Stepper::finish`] leaves.
+/// The value that [`Stepper::finish`] leaves.
 const KEPT: f32 = 99.0;
 const STRIDE: usize = 7;
 
-/// Reports what it is told to, and leaves the number of steps done as everybody's color. Settled is who has no loss.
+/// Reports the losses it is told to, and sets every Gaussian's color to the number of steps done. An image whose loss
+/// is 0 has settled.
 struct Fake<'a, const AT_ONCE: bool> {
     device: &'a Device<WgpuRuntime>,
     /// `[STEPS + 1, 2]`.
@@ -101,7 +102,8 @@ fn no_number_at(step: u32, value: f32) -> impl Fn(u32, usize) -> f32 {
     move |at, image| if at >= step && image == 1 { value } else { 3.0 }
 }
 
-/// Looks are at 0, 4, 8 and 10; the parameters that a look saw are those that its step has not moved yet, and the last loss is theirs.
+/// The looks are at steps 0, 4, 8 and 10. The parameters that a look sees have not been moved by its step yet, and the
+/// last loss belongs to them.
 #[test]
 fn a_loss_that_is_no_number_brings_back_the_last_good_look() {
     for (step, seen) in [(1, 0_usize), (3, 0), (4, 0), (5, 4), (8, 4), (9, 8), (10, 8)] {
@@ -114,7 +116,7 @@ fn a_loss_that_is_no_number_brings_back_the_last_good_look() {
     }
 }
 
-/// It may be a number again later: what it was is remembered.
+/// The loss may become finite again later; the fit must still have ended.
 #[test]
 fn one_loss_is_enough() {
     let loss = |at, image| if at == 6 && image == 0 { f32::NAN } else { 3.0 };
@@ -137,7 +139,7 @@ fn a_start_that_is_no_number_is_an_error() {
     assert_eq!(error.to_string(), sentence);
 }
 
-/// Who stops gets the parameters of the last loss; what ended before stays as it was.
+/// A fit that is stopped returns the parameters of the last loss. Fits that ended before stay as they were.
 #[test]
 fn asked_to_stop_it_keeps_what_the_last_look_saw() {
     for (asked, seen) in [(1, 4), (4, 4), (5, 8), (9, 10)] {
@@ -148,7 +150,7 @@ fn asked_to_stop_it_keeps_what_the_last_look_saw() {
     }
 }
 
-/// Solvers that keep the best themselves are not rolled back; who has settled waits for the others.
+/// Solvers that keep the best parameters themselves are not rolled back. Fits that have settled wait for the others.
 #[test]
 fn solvers_that_keep_the_best_put_it_into_place() {
     let loss = |at, image| match image {
