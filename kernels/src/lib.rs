@@ -1,4 +1,4 @@
-//! Device maths of Splatport, written once in CubeCL and generic over runtime and float.
+//! The device functions of Splatport, written once in CubeCL and generic over runtime and float type.
 #![deny(missing_docs, unsafe_code)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 // In device functions `&&` evaluates both sides, a branch on a compile-time value must stand alone, and there is no
