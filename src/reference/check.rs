@@ -37,7 +37,7 @@ pub fn difference(gaussians: &[Gaussian<f64>], m: usize, k: usize, f: impl Fn(&[
     (moved(STEP) - moved(-STEP)) / (2.0 * STEP)
 }
 
-/// Three overlapping, tilted, differently shaped gaussians with signed colours, near a 9 x 7 image.
+/// Three overlapping, tilted, differently shaped gaussians with signed colors, near a 9 x 7 image.
 pub fn trio() -> Vec<Gaussian<f64>> {
     vec![
         unflatten([3.2, 2.9, 2.0, 1.1, 0.4, 0.8, -0.3, 0.5, 0.9]),
