@@ -182,7 +182,7 @@ pub(crate) struct Draft<R: Runtime, F: Real> {
 }
 
 /// Longest list that a device which runs units one after the other can go through four times, as the most thorough
-/// operation does: software Vulkan ends a unit's loops after 65535 rounds in all, without a word.
+/// operation does: software Vulkan silently ends a unit's loops after 65535 rounds in all.
 const LONGEST: u32 = 16_000;
 
 impl<R: Runtime, F: Real> Draft<R, F> {

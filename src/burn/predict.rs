@@ -32,7 +32,7 @@ pub struct Windows {
 /// ```
 ///
 /// # Errors
-/// [`Error::Option`] for windows whose side or step is not as stated there.
+/// [`Error::Option`] for windows whose side or step is not as [`Windows`] requires.
 pub fn predict<B: Backend>(
     network: &impl DensityNetwork<B>,
     photo: &Image,

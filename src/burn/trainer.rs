@@ -102,8 +102,8 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         Self { patience: Some(epochs), ..self }
     }
 
-    /// Whether the [patience](Self::patience) is exhausted. The caller's loop must stop by itself: a further step would
-    /// still be made.
+    /// Whether the [patience](Self::patience) is exhausted. The caller's loop has to stop: another step would still be
+    /// made.
     pub fn is_over(&self) -> bool {
         self.patience.is_some_and(|epochs| self.history.is_stale(epochs))
     }

@@ -77,7 +77,7 @@ impl HeatmapTransport {
         /// The most rounds, 1 to 2^24. Default: 1000.
         rounds: usize => stop.limit;
         /// The largest L1 error of what the demanders receive, as a share. Default: 0.01, which `f32` can just resolve
-        /// on a map of 64 x 64 cells whose heat is 20 cells off: 8 roundings a cell, 22 of the cost over epsilon.
+        /// on a map of 64 x 64 cells whose heat is 20 cells off: 8 roundings per cell, 22 of the cost over epsilon.
         tolerance: f64 => stop.tolerance;
     }
 

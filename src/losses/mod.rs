@@ -1,4 +1,4 @@
-//! The losses that the paper compares the method with. None of them needs a fitted Splat.
+//! The losses that the method is compared with, among them all of the paper's comparison. None needs a fitted Splat.
 //!
 //! | type | plan | loss | gradient |
 //! |---|---|---|---|
@@ -6,14 +6,14 @@
 //! | [`Bayesian`] | fixed: the posterior of Gaussians of known scales | as the method's own [`Loss`](crate::Loss) | of that |
 //! | [`DmCount`] | balanced | 0.1 transport + count + 0.01 total variation | of the sum; published: transport has one, but no value |
 //! | [`Unbalanced`] | relaxed | the entropic optimum | of that optimum |
-//! | [`Generalized`] | relaxed | transport + what the plan misses + entropy | with the potentials held |
-//! | [`HeatmapTransport`] | balanced, a joint a channel | the entropic optimum | of that optimum |
+//! | [`Generalized`] | relaxed | transport + the plan's errors in the marginals + entropy | with the potentials held constant |
+//! | [`HeatmapTransport`] | balanced, one joint per channel | the entropic optimum | of that optimum |
 //! | [`Sinkhorn`] | balanced, or relaxed by `rho KL` on each side | the entropic optimum itself | of that optimum |
 //!
 //! Each loss is a plain value that can be stored and needs neither a device nor an image. `on` binds it to the grids
 //! and annotations of a batch of images, which may differ in size; `evaluate` takes the densities of the whole batch.
 //! Losses that solve a transport problem return a [`Step`]: value, gradient, transported mass, a report on each solver
-//! and, on demand, potentials, cost and the plan as sparse rows. [`DensityLoss`] is the interface that they share with
+//! and, on demand, potentials, cost and the plan as sparse rows. [`DensityLoss`] is the interface of all of them and of
 //! the method's own loss.
 //!
 //! ```

@@ -180,7 +180,7 @@ fn falling(factor: f64, largest: f64, epsilon: f64) -> Result<Vec<f64>> {
     Ok(schedule(first, factor, epsilon))
 }
 
-/// The cells and points of an image, and what it costs to carry mass between them.
+/// The cells and points of an image, and the cost of carrying mass between them.
 struct Pairs<'a> {
     ground: Ground,
     /// The unit of distances, px.

@@ -65,7 +65,7 @@ pub fn example() -> (Vec<Vec<f64>>, Vec<[f64; 2]>, Vec<f64>) {
     (kernel, centres, density)
 }
 
-/// Asserts that a gradient by the density matches central differences of `loss`.
+/// Asserts that a gradient with respect to the density matches central differences of `loss`.
 #[track_caller]
 pub fn check_gradient(density: &[f64], gradient: &[f64], loss: impl Fn(&[f64]) -> f64) {
     for (i, &entry) in gradient.iter().enumerate() {
