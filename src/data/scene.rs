@@ -15,8 +15,8 @@ pub struct Scene {
     pub hidden: usize,
 }
 
-/// The owners, from labels. `kept[n]` is the label of annotation `n`, counted from 1; `count` is the number of all
-/// labels.
+/// The owners, from labels. The object with index `i` has the label `i + 1`; `kept[n]` is the index of annotation `n`,
+/// and `count` the number of all objects.
 pub(super) fn owners(labels: &[u32], kept: &[usize], count: usize) -> Vec<Option<u32>> {
     let mut owner_of = vec![None; count + 1];
     for (n, &label) in kept.iter().enumerate() {
