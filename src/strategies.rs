@@ -1,8 +1,8 @@
-//! proptest strategies for the library's inputs: points, gaussians, grids, densities, photos.
+//! Proptest strategies for the library's inputs: points, gaussians, grids, densities, photos.
 //!
-//! All numbers are `f64` but **already rounded to `f32`**, so a device that stores `f32` and the `f64` reference are
-//! given the same numbers and a comparison measures arithmetic, not rounding of the input. For a 16-bit storage type
-//! round again and give both sides the result.
+//! All numbers are `f64` but **already rounded to `f32`**. A device that stores `f32` and the `f64` reference thus get
+//! the same numbers, and a comparison measures arithmetic, not rounding of the input. For a 16-bit storage type, round
+//! again and give both sides the result.
 //!
 //! ```
 //! use proptest::prelude::*;
@@ -28,12 +28,12 @@ fn single(value: f64) -> f64 {
     f64::from(value as f32)
 }
 
-/// One point near a `width` x `height` px image: inside, on a pixel's centre or edge, or up to one size outside.
+/// One point near a `width` x `height` px image: inside, on a pixel's center or edge, or up to one size outside.
 fn point(width: usize, height: usize) -> impl Strategy<Value = [f64; 2]> {
     let (w, h) = (width as f64, height as f64);
     prop_oneof![
         6 => (0.0..=w, 0.0..=h).prop_map(|(x, y)| [single(x), single(y)]),
-        // Halves hit pixel centres, pixel edges and the image's own edges: where exact ties are.
+        // Multiples of one half hit pixel centers, pixel edges and the image's edges, where exact ties occur.
         2 => (0..=2 * width, 0..=2 * height).prop_map(|(x, y)| [x as f64 / 2.0, y as f64 / 2.0]),
         1 => (-w..=2.0 * w, -h..=2.0 * h).prop_map(|(x, y)| [single(x), single(y)]),
     ]
@@ -41,7 +41,7 @@ fn point(width: usize, height: usize) -> impl Strategy<Value = [f64; 2]> {
 
 /// 0 to `max_n` annotations `[x, y]` px for a `width` x `height` image, with duplicates and points outside the image.
 pub fn points(max_n: usize, width: usize, height: usize) -> impl Strategy<Value = Vec<[f64; 2]>> {
-    // The second entry names an earlier point to repeat; it does so in one case of six.
+    // The second entry names an earlier point to repeat, which happens in one case of six.
     vec((point(width, height), proptest::option::weighted(1.0 / 6.0, any::<prop::sample::Index>())), 0..=max_n)
         .prop_map(|drawn| {
             let mut points: Vec<[f64; 2]> = Vec::with_capacity(drawn.len());
@@ -53,7 +53,8 @@ pub fn points(max_n: usize, width: usize, height: usize) -> impl Strategy<Value 
         })
 }
 
-/// Shape and paint of a gaussian at the origin: its short scale from 0.7 px to a quarter of `size`, its aspect 1 to `aspect`.
+/// Shape and paint of a gaussian at the origin: its short scale from 0.7 px to a quarter of `size`, its aspect 1 to
+/// `aspect`.
 fn centred(size: usize, aspect: f64) -> impl Strategy<Value = Gaussian<f64>> {
     let shortest = 0.7_f64;
     let short = (shortest.ln()..=(size as f64 / 4.0).max(1.0).ln()).prop_map(f64::exp);
@@ -84,9 +85,9 @@ pub fn gaussian(width: usize, height: usize, aspect: f64) -> impl Strategy<Value
 
 /// 0 to `max_n` gaussians at [`points`], long axis at most `aspect` (>= 1) times the short one, up to `f32` rounding.
 ///
-/// Short scales from 0.7 px to a quarter of the longer image side, log-uniform; either axis may be the long one; rotations
-/// in -pi..pi, some exactly 0, pi/2 or pi; signed colours in -1..1; opacities in 0.01..1, some exactly 1.
-/// All values are rounded to `f32`.
+/// Short scales from 0.7 px to a quarter of the longer image side, log-uniform; either axis may be the long one;
+/// rotations in -pi..pi, some exactly 0, pi/2 or pi; signed colors in -1..1; opacities in 0.01..1, some exactly 1. All
+/// values are rounded to `f32`.
 ///
 /// # Panics
 /// If `aspect` is below 1.
@@ -100,7 +101,7 @@ pub fn gaussians(max_n: usize, width: usize, height: usize, aspect: f64) -> impl
 
 /// Grids of (rows, cols) from 1 x 1 to 70 x 70, neither of them a multiple of `tile`.
 ///
-/// A `tile` of 0 or 1 allows every size; 1 x 1 comes up in one case of ten at least.
+/// A `tile` of 0 or 1 allows every size; at least one case in ten is 1 x 1.
 pub fn grid_sizes(tile: usize) -> impl Strategy<Value = (usize, usize)> {
     let sizes: Vec<usize> = (1..=70).filter(|size| tile <= 1 || size % tile != 0).collect();
     prop_oneof![1 => Just((1, 1)), 9 => (select(sizes.clone()), select(sizes))]

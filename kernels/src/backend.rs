@@ -23,34 +23,35 @@ pub struct Vulkan;
 impl Vulkan {
     /// The fastest Vulkan device: a GPU if there is one, else a software driver such as Mesa's lavapipe.
     ///
-    /// `CUBECL_WGPU_DEFAULT_DEVICE`, `DiscreteGpu(1)` or `Cpu` for example, overrides the choice.
+    /// The environment variable `CUBECL_WGPU_DEFAULT_DEVICE`, for example `DiscreteGpu(1)` or `Cpu`, overrides the
+    /// choice.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] without a Vulkan driver, [`Error::NoSuchDevice`] when the variable names none that is there,
-    /// [`Error::UnsupportedFloat`] when the device fails the self-check, [`Error::Device`].
+    /// [`Error::NoDevice`] without a Vulkan driver, [`Error::NoSuchDevice`] when the variable names a device that does
+    /// not exist, [`Error::UnsupportedFloat`] when the device fails the self-check, [`Error::Device`].
     pub fn best() -> Result<Device<WgpuRuntime>> {
         adapters::best()
     }
 
-    /// Names of all Vulkan devices, as the driver lists them; none without a driver.
+    /// The names of all Vulkan devices, in the driver's order; empty without a driver.
     pub fn names() -> Vec<String> {
         adapters::names()
     }
 
     /// The device with this index in [`names`](Self::names).
     ///
-    /// To CubeCL it is another device than [`best`](Self::best), even where both are the same hardware: arrays of one are not for
-    /// the other.
+    /// To CubeCL this is a different device from [`best`](Self::best), even if both are the same hardware: arrays of
+    /// one cannot be used with the other.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] with how many there are; as [`best`](Self::best).
+    /// [`Error::NoSuchDevice`] with the number of devices; otherwise as [`best`](Self::best).
     pub fn device(index: usize) -> Result<Device<WgpuRuntime>> {
         adapters::device(index)
     }
 }
 
 /// Devices through `wgpu` with its portable shader language: device functions are compiled to WGSL, unless the feature
-/// `vulkan` is on too, which replaces the compiler by SPIR-V's.
+/// `vulkan` is also on, which replaces the compiler with that for SPIR-V.
 #[cfg(feature = "wgpu")]
 #[derive(Debug, Clone, Copy)]
 pub struct Wgpu;
@@ -65,7 +66,7 @@ impl Wgpu {
         adapters::best()
     }
 
-    /// Names of all devices; see `Vulkan::names`.
+    /// The names of all devices; see `Vulkan::names`.
     pub fn names() -> Vec<String> {
         adapters::names()
     }
@@ -79,7 +80,7 @@ impl Wgpu {
     }
 }
 
-/// A device that is not among those that are there.
+/// The error for a device that does not exist.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn no_such(kind: &'static str, index: usize, count: usize) -> Error {
     Error::NoSuchDevice { kind, wanted: index.to_string(), known: format!("{count}, numbered from 0") }
@@ -95,7 +96,7 @@ impl Cuda {
     /// The CUDA device with this index.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] without the driver or any device, [`Error::NoSuchDevice`] with how many there are,
+    /// [`Error::NoDevice`] without a driver or without any device, [`Error::NoSuchDevice`] with the number of devices,
     /// [`Error::UnsupportedFloat`], [`Error::Device`].
     pub fn device(index: usize) -> Result<Device<CudaRuntime>> {
         match Self::count()? {
@@ -112,7 +113,7 @@ impl Cuda {
         (0..Self::count()?).map(Self::device).collect()
     }
 
-    /// How many there are, at least one.
+    /// The number of devices, at least one.
     fn count() -> Result<usize> {
         use cubecl::Runtime;
 

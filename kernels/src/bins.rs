@@ -1,10 +1,11 @@
-//! Which Gaussians matter for which tile.
+//! Finds which Gaussians matter for which tile.
 //!
-//! A tile is `TILE x TILE` cells; `COARSE x COARSE` cells make a coarse tile. A Gaussian is kept for a tile unless a bound
-//! over the box of its cell centres proves that it cannot matter there. The coarse lists are made from all Gaussians of the
-//! image, a block of them a unit, and the fine ones from the coarse, by the same functions: count, scan, fill. Lists are
-//! ascending, so nothing depends on the order in which units run. The transposed lists (the tiles of a Gaussian) are found
-//! by binary search in them. Images of one coarse tile have a shorter way to the same lists (`bins/small.rs`).
+//! A tile is `TILE x TILE` cells; `COARSE x COARSE` cells make a coarse tile. A Gaussian is kept for a tile unless a
+//! bound over the box of the tile's cell centers proves that it cannot matter there. The coarse lists are made from all
+//! Gaussians of the image, one block of them per unit, and the fine lists from the coarse ones, by the same functions:
+//! count, scan, fill. Lists are ascending, so nothing depends on the order in which units run. The transposed lists
+//! (the tiles of a Gaussian) are found by binary search in them. Images of one coarse tile take a shortcut to the same
+//! lists (`bins/small.rs`).
 
 mod criterion;
 mod members;
@@ -31,15 +32,15 @@ pub(crate) const TILE: u32 = 8;
 /// Cells along the side of a coarse tile.
 pub(crate) const COARSE: u32 = 64;
 
-/// What makes a Gaussian matter for a tile.
+/// The rule by which a Gaussian matters for a tile.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     /// Some cell is within this squared Mahalanobis distance.
     Within(f64),
-    /// It is one of the so many nearest Gaussians of some cell.
+    /// It is one of this many nearest Gaussians of some cell.
     Nearest(u32),
-    /// It is the nearest Gaussian of some cell (the background's weight depends on it), or not one of those that together have
-    /// at most a share of `dropped` of the posterior of any cell.
+    /// It is the nearest Gaussian of some cell (the background's weight depends on that one), or it is not among those
+    /// that together have at most the share `dropped` of the posterior of any cell.
     Posterior {
         /// The share, above 0.
         dropped: f64,
@@ -52,7 +53,8 @@ impl Rule {
         match self {
             Self::Within(limit) => limit,
             Self::Nearest(_) => 0.0,
-            // Each of those left out weighs exp(-range) or less. Widened by the rounding of two logits of size up to twice the range.
+            // Each of those left out weighs exp(-range) or less. Widened by the rounding of two logits of size up to
+            // twice the range.
             Self::Posterior { dropped } => {
                 let range = (gaussians.max(1) as f64 / dropped).ln().clamp(0.0, FARTHEST);
                 range * (1.0 + 800.0 * F::EPSILON.cast_to_f64())
@@ -61,7 +63,8 @@ impl Rule {
     }
 }
 
-/// Nats below which nothing weighs anything: `exp` of minus this is 0 in every float, times whatever number of Gaussians.
+/// Nats below which nothing weighs anything: `exp` of minus this is 0 in every float, times whatever number of
+/// Gaussians.
 const FARTHEST: f64 = 1e4;
 
 /// Lists of Gaussians per tile and of tiles per Gaussian.
@@ -88,12 +91,12 @@ impl<R: Runtime, F: Real> Bins<R, F> {
         &self.mosaic
     }
 
-    /// Number of (tile, Gaussian) pairs.
+    /// The number of (tile, Gaussian) pairs.
     pub fn pairs(&self) -> usize {
         self.members.len()
     }
 
-    /// Bytes of device memory.
+    /// The size in device memory, bytes.
     pub fn bytes(&self) -> usize {
         let lists = [&self.tile_starts, &self.members, &self.slot_starts];
         let slots = [&self.slot_tiles, &self.slot_owners, &self.member_slots];
@@ -122,8 +125,8 @@ impl<R: Runtime, F: Real> Bins<R, F> {
     }
 }
 
-/// How many elements there is room for when lists are made; grows to what was needed. Kept from one build to the next, it
-/// lets a build read nothing back but its size.
+/// How many elements there is room for when lists are made; it grows to what was needed. If it is kept from one build
+/// to the next, a build reads back nothing but its size.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Room {
     coarse: usize,
@@ -159,8 +162,8 @@ pub(crate) fn roomy(needed: usize) -> usize {
     (needed as f64 * SLACK) as usize + 64
 }
 
-/// The room after a build that needed so much. A guess is dropped at once. What was needed before goes slowly, by a sixteenth a
-/// build, so that batches that differ do not take turns in finding too little.
+/// The room after a build that needed so much. A guess is dropped at once. What was needed before goes slowly, by a
+/// sixteenth a build, so that batches that differ do not take turns in finding too little.
 pub(crate) fn settled(room: usize, needed: usize, guessed: bool) -> usize {
     if guessed { roomy(needed) } else { roomy(needed).max(room - room / 16) }
 }
@@ -173,12 +176,13 @@ pub(crate) const UNASKED: u32 = 5;
 /// Lists that were made without knowing whether there was room; see [`Draft::check`].
 pub(crate) struct Draft<R: Runtime, F: Real> {
     pub bins: Bins<R, F>,
-    /// Lengths of coarse lists, of fine lists, of the longest; the fourth place is free; most candidates of a fine list; see [`UNASKED`].
+    /// Lengths of coarse lists, of fine lists, of the longest; the fourth place is free; most candidates of a fine
+    /// list; see [`UNASKED`].
     pub totals: Buffer<R, u32>,
 }
 
-/// Longest list that a device which runs units one after the other can go through four times, as the most thorough operation
-/// does: software Vulkan ends a unit's loops after 65535 rounds in all, without a word.
+/// Longest list that a device which runs units one after the other can go through four times, as the most thorough
+/// operation does: software Vulkan silently ends a unit's loops after 65535 rounds in all.
 const LONGEST: u32 = 16_000;
 
 impl<R: Runtime, F: Real> Draft<R, F> {
@@ -246,8 +250,8 @@ pub(crate) fn draft<R: Runtime, P: Precision>(
 /// Builds the lists of one grid.
 ///
 /// # Errors
-/// [`crate::Error::TooLarge`] when there are more pairs than a 32-bit index can address, [`crate::Error::NoRoom`] when the
-/// device has no buffer for them.
+/// [`crate::Error::TooLarge`] when there are more pairs than a 32-bit index can address, [`crate::Error::NoRoom`] when
+/// the device has no buffer for them.
 pub fn bins<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,
@@ -258,10 +262,11 @@ pub fn bins<R: Runtime, P: Precision>(
     bins_of_batch(device, frames, &mosaic, (rule, 0.0), &mut Room::default())
 }
 
-/// Builds the lists of many grids. The margin (px) widens every tile, for Gaussians that may move before the next build.
+/// Builds the lists of many grids. The margin (px) widens every tile, to allow for Gaussians that move before the next
+/// build.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when the mosaic counts other Gaussians; as [`bins`].
+/// [`crate::Error::Length`] when the mosaic has other numbers of Gaussians; otherwise as [`bins`].
 pub fn bins_of_batch<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,

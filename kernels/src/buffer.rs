@@ -1,4 +1,4 @@
-//! A typed array on a device: the only place that knows CubeCL's array arguments, and the only `unsafe`.
+//! A typed array on a device. Only this file knows CubeCL's array arguments, and only it has `unsafe` code.
 
 use std::{marker::PhantomData, ops::Range};
 
@@ -11,7 +11,7 @@ use crate::{
 
 /// An array of `len` elements in the memory of one device.
 ///
-/// Cloning shares the memory. Reading back waits for every launch before it and returns their errors.
+/// Cloning shares the memory. Reading back waits for all earlier launches and returns their errors.
 ///
 /// ```
 /// # #[cfg(feature = "vulkan")] {
@@ -45,7 +45,7 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
     /// Copies `values` to the device.
     ///
     /// # Panics
-    /// CubeCL's, when the device has no buffer so large; [`crate::Device::try_upload`] looks first.
+    /// CubeCL panics when the device has no buffer that large; [`crate::Device::try_upload`] checks first.
     pub fn from_slice(client: &ComputeClient<R>, values: &[E]) -> Self {
         // A zero-sized allocation is no valid binding on every backend: hold a quad, say zero.
         let handle = if values.is_empty() {
@@ -56,7 +56,8 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         Self { client: client.clone(), handle, len: values.len(), element: PhantomData }
     }
 
-    /// Copies bytes, one slice after the other, then zeros up to a multiple of `quantum` bytes, itself one of an element's.
+    /// Copies bytes, one slice after the other, then zeros up to a multiple of `quantum` bytes, itself one of an
+    /// element's.
     pub(crate) fn from_bytes(client: &ComputeClient<R>, parts: &[&[u8]], quantum: usize) -> Self {
         let size = parts.iter().map(|part| part.len()).sum::<usize>().next_multiple_of(quantum);
         let mut bytes = Vec::with_capacity(size);
@@ -73,10 +74,10 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         Self { client: client.clone(), handle, len, element: PhantomData }
     }
 
-    /// The first `len` elements of memory that CubeCL code of others allocated with `client`; nothing is copied.
+    /// The first `len` elements of memory that other CubeCL code allocated with `client`. Nothing is copied.
     ///
     /// # Errors
-    /// [`Error::Length`] when there is less memory.
+    /// [`Error::Length`] when the memory is smaller.
     pub fn from_handle(client: &ComputeClient<R>, handle: Handle, len: usize) -> Result<Self> {
         let got = handle.size_in_used() as usize / size_of::<E>();
         if got < len.max(1) {
@@ -85,27 +86,27 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         Ok(Self { client: client.clone(), handle, len, element: PhantomData })
     }
 
-    /// The memory, for CubeCL code of others; cloning it copies nothing.
+    /// The memory, for use by other CubeCL code. Cloning the handle copies nothing.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// CubeCL's client of the device that holds it.
+    /// CubeCL's client of the device that holds the array.
     pub fn client(&self) -> &ComputeClient<R> {
         &self.client
     }
 
-    /// Number of elements.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the array is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Bytes of device memory.
+    /// The size in device memory, bytes.
     pub fn bytes(&self) -> usize {
         self.len * size_of::<E>()
     }
@@ -124,7 +125,7 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         Ok(self.elements(&bytes))
     }
 
-    /// The elements as `f64`, which holds all of `f32`, `f16` and `bf16`.
+    /// The elements as `f64`, which represents every `f32`, `f16` and `bf16` exactly.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -208,8 +209,8 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
     /// The launch argument, also of an array of quads.
     #[allow(unsafe_code)]
     pub(crate) fn arg(&self) -> ArrayArg<R> {
-        // SAFETY: `handle` has at least `len` elements of `E`, allocated or tested in the constructors above, and the pair
-        // never changes; launches are the checked kind, which test every index against `len`.
+        // SAFETY: `handle` has at least `len` elements of `E`, allocated or tested in the constructors above, and the
+        // pair never changes; launches are the checked kind, which test every index against `len`.
         unsafe { ArrayArg::from_raw_parts(self.handle.clone(), self.len.max(1)) }
     }
 }

@@ -1,9 +1,10 @@
-//! Posterior rows: which annotation a cell belongs to, as a sparse matrix.
+//! Posterior rows: the annotations that a cell belongs to, as a sparse matrix.
 //!
-//! Row `i` is the softmax over all Gaussians of their log densities `l_n = -q_n/2 - log|Sigma_n|/2` and of the background's
-//! `l_0 = q*/2 - b* - log|Sigma*|/2`, where `*` is the nearest Gaussian (paper, Eqs. 5 and 11; equal priors). A tile's list
-//! leaves out what a bound proves to be below `exp(-range)` of the largest; of the list, a row drops the lightest entries while
-//! its share of `tau` lasts, scales up the rest, and reports what it dropped. One cube per tile, one unit per cell.
+//! Row `i` is the softmax over all Gaussians of their log densities `l_n = -q_n/2 - log|Sigma_n|/2` and of the
+//! background's `l_0 = q*/2 - b* - log|Sigma*|/2`, where `*` is the nearest Gaussian (paper, Eqs. 5 and 11; equal
+//! priors). A tile's list leaves out what a bound proves to be below `exp(-range)` of the largest. From the list, a row
+//! drops the lightest entries while its share of `tau` lasts, scales up the rest, and reports what it dropped. One cube
+//! per tile, one unit per cell.
 
 mod floor;
 mod merge;
@@ -34,17 +35,18 @@ use self::{
 };
 pub use self::{order::tiles, parts::Part};
 
-/// What a cell far from every Gaussian belongs to.
+/// How the background competes for cells far from every Gaussian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Background {
-    /// To the Gaussians all the same: there is no background.
+    /// There is no background: such a cell still belongs to the Gaussians.
     None,
-    /// Softly to the background, with log odds `q* - b*` against the nearest Gaussian.
+    /// Soft, with log odds `q* - b*` of the background against the nearest Gaussian.
     Odds,
-    /// Wholly to the background where `q* > b*`, not at all elsewhere.
+    /// Hard: a cell belongs wholly to the background where `q* > b*`, and not at all elsewhere.
     Hard,
-    /// Softly to the background, with the logit `log density of a Gaussian at its mean - b* / (v* (v* q* + 1e-5))`, `v*` the square
-    /// root of the nearest Gaussian's `|Sigma|`: Bayesian loss's rule, where `v* q*` is the squared distance in px.
+    /// Soft, with the logit `log density of a Gaussian at its mean - b* / (v* (v* q* + 1e-5))` of the background, where
+    /// `v*` is the square root of the nearest Gaussian's `|Sigma|`. This is the rule of Bayesian loss, where `v* q*` is
+    /// the squared distance in px.
     Reciprocal,
 }
 
@@ -74,8 +76,8 @@ impl Tolerance {
         TILE_SHARE * self.dropped()
     }
 
-    /// What a row drops of its tile's list at most; nothing where a member's part of it might be below the normal floats, whose
-    /// logarithms devices do not know.
+    /// What a row drops of its tile's list at most; nothing where a member's part of it might be below the normal
+    /// floats, whose logarithms devices do not know.
     fn row_bound<F: Real + num_traits::Float>(self) -> f64 {
         let bound = (1.0 - TILE_SHARE) * self.dropped();
         let least = <F as num_traits::Float>::min_positive_value().cast_to_f64() * f64::from(u32::MAX);
@@ -83,15 +85,16 @@ impl Tolerance {
     }
 }
 
-/// The sparse matrices of a batch of images, in one numbering: rows are cells, columns annotations, background beside it.
-/// Pixel-major for the gradient, annotation-major for the sums.
+/// The sparse matrices of a batch of images, in one numbering: rows are cells, columns are annotations, and the
+/// background is stored beside them. They are stored pixel-major for the gradient and annotation-major for the sums.
 #[derive(Debug, Clone)]
 pub struct Correspondence<R: Runtime, P: Precision> {
     /// Where the rows are, and how many annotations each image has.
     pub mosaic: Mosaic<R, P::Real>,
     /// Entries of row `i`: `row_starts[i] .. row_starts[i + 1]`, `[cells + 1]`.
     pub row_starts: Buffer<R, u32>,
-    /// Annotation of each entry, ascending within a row; of a mixture, one entry for every Gaussian of the annotation.
+    /// Annotation of each entry, ascending within a row; with a mixture, one entry for every Gaussian of the
+    /// annotation.
     pub columns: Buffer<R, u32>,
     /// Weight of each entry.
     pub weights: Buffer<R, P::Weight>,
@@ -99,13 +102,13 @@ pub struct Correspondence<R: Runtime, P: Precision> {
     pub background: Buffer<R, P::Weight>,
     /// The same entries by annotation.
     pub transposed: Transposed<R, P::Weight>,
-    /// Of a mixture.
+    /// The components, if this is a mixture.
     pub components: Option<Components<R, P>>,
-    /// What the rows of every image dropped.
+    /// The mass that the rows of every image dropped.
     pub dropped: Vec<Dropped>,
 }
 
-/// What a mixture has in the place of annotations.
+/// What a mixture has in place of annotations.
 #[derive(Debug, Clone)]
 pub struct Components<R: Runtime, P: Precision> {
     /// Where the rows are, and how many components each image has.
@@ -114,12 +117,12 @@ pub struct Components<R: Runtime, P: Precision> {
     pub slot_starts: Buffer<R, u32>,
 }
 
-/// What the rows of an image dropped.
+/// The mass that the rows of an image dropped.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropped {
-    /// Largest mass that any row dropped from its tile's list.
+    /// The largest mass that any row dropped from its tile's list.
     pub worst: f64,
-    /// Largest mass that any row can have dropped, tile lists included.
+    /// The largest mass that any row can have dropped, including what tile lists left out.
     pub bound: f64,
 }
 
@@ -149,18 +152,18 @@ impl<R: Runtime, W: Storage> Transposed<R, W> {
 }
 
 impl<R: Runtime, P: Precision> Correspondence<R, P> {
-    /// Number of cells, over all images.
+    /// The number of cells of all images.
     pub fn cells(&self) -> usize {
         self.mosaic.total(Count::Cells)
     }
 
-    /// Number of columns over all images: every image's annotations, then its background.
+    /// The number of columns of all images: every image's annotations, then its background.
     pub fn columns_in_all(&self) -> usize {
         self.mosaic.total(Count::Gaussians) + self.mosaic.images().len()
     }
 }
 
-/// How much memory there was need for, kept from one build to the next.
+/// How much memory was needed, kept from one build to the next.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Room {
     lists: bins::Room,
@@ -185,8 +188,8 @@ type Stored<R, P> = (Entries<R, <P as Precision>::Weight>, Buffer<R, <P as Preci
 /// Builds the matrix of one grid. A row's L1 error stays below `tau`.
 ///
 /// # Errors
-/// [`crate::Error::TooLarge`] when it does not fit a 32-bit index, [`crate::Error::NoRoom`] when the device has no buffer for
-/// it; [`crate::Error::Device`].
+/// [`crate::Error::TooLarge`] when 32-bit indices do not suffice for it, [`crate::Error::NoRoom`] when the device has
+/// no buffer for it; [`crate::Error::Device`].
 pub fn correspondence<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,
@@ -198,11 +201,11 @@ pub fn correspondence<R: Runtime, P: Precision>(
     correspondence_of_batch(device, frames, &mosaic, background, tau, &mut Room::default())
 }
 
-/// Builds the matrices of many grids, each with the bits that it has alone. With the `room` of an earlier build the only things that
-/// are read back are the size and what was dropped.
+/// Builds the matrices of many grids; each has the same bits as if built alone. With the `room` of an earlier build,
+/// only the size and what was dropped are read back.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when the mosaic counts other Gaussians; as [`correspondence`].
+/// [`crate::Error::Length`] when the mosaic has other numbers of Gaussians; otherwise as [`correspondence`].
 pub fn correspondence_of_batch<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,

@@ -1,4 +1,4 @@
-//! A device with a chosen precision, admitted only after it computed a few known values correctly.
+//! A device with a chosen precision. It is admitted only if it computes a few known values correctly.
 
 use std::{
     any::Any,
@@ -14,18 +14,18 @@ use crate::{
     real::{HostReal, Precision, Real, Single, Storage, weight_of},
 };
 
-/// How the fit's step is spread over a device.
+/// How a step of the fit is spread over a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// Without barriers, for devices whose units run one after the other.
+    /// Without barriers: for devices whose units run one after the other.
     Gathered,
-    /// One cube for eight tiles, for GPUs.
+    /// One cube for eight tiles: for GPUs.
     Tiled,
 }
 
-/// One device and the precision in which it works.
+/// A device and the precision in which it computes.
 ///
-/// Every stage is generic over both and infers them from the device it is given.
+/// Every stage is generic over both and infers them from the device that it is given.
 ///
 /// ```
 /// # #[cfg(feature = "vulkan")] {
@@ -60,8 +60,8 @@ impl<R: Runtime> Device<R, Single> {
     /// Admits a device of any CubeCL runtime.
     ///
     /// # Errors
-    /// [`Error::UnsupportedFloat`] when the device fails the numeric self-check in `f32`, [`Error::Device`] with what its runtime
-    /// panicked with, as CubeCL's do where there is no driver or no such device.
+    /// [`Error::UnsupportedFloat`] when the device fails the numeric self-check in `f32`, [`Error::Device`] with the
+    /// message of its runtime's panic: CubeCL's runtimes panic where there is no driver or no such device.
     pub fn new(device: &R::Device) -> Result<Self> {
         let client = catch_unwind(AssertUnwindSafe(|| R::client(device))).map_err(|panic| refused(&*panic))?;
         let name = format!("{} {device:?}", R::name(&client));
@@ -94,7 +94,7 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         Ok(device)
     }
 
-    /// How the fit's step is spread over it: tiled on GPUs, gathered on CPU-class devices.
+    /// How a step of the fit is spread over the device: tiled on GPUs, gathered on CPU-class devices.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -120,7 +120,7 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         &self.client
     }
 
-    /// Whether `client` is this device's: arrays of another are not for its functions.
+    /// Whether `client` belongs to this device, whose functions cannot use the arrays of another.
     pub fn is_of(&self, client: &ComputeClient<R>) -> bool {
         // All clients of a device share its properties.
         std::ptr::eq(self.client.properties(), client.properties())
@@ -129,7 +129,8 @@ impl<R: Runtime, P: Precision> Device<R, P> {
     /// Copies `values` to the device.
     ///
     /// # Panics
-    /// When the device has no buffer so large, with the sentence of the error by which [`Device::try_upload`] refuses it.
+    /// When the array is larger than the device's largest buffer, with the message of the error that
+    /// [`Device::try_upload`] returns.
     #[track_caller]
     pub fn upload<E: CubeElement>(&self, values: &[E]) -> Buffer<R, E> {
         self.try_upload("array", values).unwrap_or_else(|error| panic!("{error}"))
@@ -144,7 +145,7 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         self.try_upload_f64("array", values).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// [`Device::upload`] of what may be too large; `what` names the array in the error.
+    /// Like [`Device::upload`], for arrays that may be too large; `what` names the array in the error.
     ///
     /// # Errors
     /// As [`Device::check_room`].
@@ -153,7 +154,7 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         Ok(Buffer::from_slice(&self.client, values))
     }
 
-    /// [`Device::upload_f64`] of what may be too large; `what` names the array in the error.
+    /// Like [`Device::upload_f64`], for arrays that may be too large; `what` names the array in the error.
     ///
     /// # Errors
     /// As [`Device::check_room`].
@@ -163,7 +164,8 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         Ok(Buffer::from_slice(&self.client, &rounded))
     }
 
-    /// Copies bytes to the device, one slice after the other, then zeros up to a multiple of `quantum` bytes, itself one of 4.
+    /// Copies bytes to the device, one slice after the other, then zeros up to a multiple of `quantum` bytes, itself
+    /// one of 4.
     pub(crate) fn upload_bytes(&self, parts: &[&[u8]], quantum: usize) -> Buffer<R, u32> {
         Buffer::from_bytes(&self.client, parts, quantum)
     }
@@ -182,11 +184,11 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         Ok(self.uninit(len))
     }
 
-    /// Checks that the device has buffers of `len` elements; `what` names the array in the error.
+    /// Checks that a buffer of the device can hold `len` elements; `what` names the array in the error.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] when 32-bit indices, which device functions have, do not reach the last element; [`Error::NoRoom`] when no
-    /// buffer is so large: asking CubeCL for one would end in a panic.
+    /// [`Error::TooLarge`] when the 32-bit indices of device functions do not reach the last element; [`Error::NoRoom`]
+    /// when no buffer is that large (CubeCL would panic if asked for one).
     pub fn check_room<E: CubeElement>(&self, what: &'static str, len: usize) -> Result<()> {
         let (count, most) = (len as u64, u64::from(u32::MAX));
         if count > most {
@@ -197,10 +199,10 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         if bytes > largest { Err(Error::NoRoom { what, bytes, largest }) } else { Ok(()) }
     }
 
-    /// Checks that one unit can go through `rounds` of a loop; `what` names them in the error.
+    /// Checks that one unit can run `rounds` rounds of a loop; `what` names them in the error.
     ///
     /// # Errors
-    /// [`Error::Count`] where it cannot: software Vulkan ends a unit's loops after 65535 rounds in all, without a word.
+    /// [`Error::Count`] if it cannot: software Vulkan silently ends a unit's loops after 65535 rounds in all.
     pub fn check_rounds(&self, what: &'static str, rounds: u32) -> Result<()> {
         match self.shape {
             Shape::Gathered if rounds > MOST_ROUNDS => {
@@ -210,7 +212,7 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         }
     }
 
-    /// `len` times `value`.
+    /// An array of `len` elements, all equal to `value`.
     ///
     /// # Panics
     /// As [`Device::upload`].
@@ -219,7 +221,7 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         self.upload(&vec![value; len])
     }
 
-    /// Waits until everything launched so far is done.
+    /// Waits until everything launched so far has finished.
     ///
     /// # Errors
     /// [`Error::Device`] when a launch failed.

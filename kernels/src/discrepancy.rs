@@ -1,4 +1,4 @@
-//! How far the transported mass is from the target (paper, Eq. 6, and its usual alternatives).
+//! Measures how far the transported mass is from the target (paper, Eq. 6, and its usual alternatives).
 
 use cubecl::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -16,14 +16,14 @@ pub enum Discrepancy {
     L2,
     /// `(m - t)^2 / 2` up to a residual of `width`, `width (|m - t| - width / 2)` beyond.
     Huber {
-        /// Where it turns from square to straight.
+        /// The residual at which it turns from quadratic to linear.
         width: f64,
     },
-    /// `t ln(t / m) - t + m`, the Kullback-Leibler divergence of Poisson counts, with the slope `1 - t / m`. Below a mass of `least`
-    /// it goes on as its tangent there, so that value and slope stay finite. A negative target counts as 0 in the logarithm and the
-    /// slope.
+    /// `t ln(t / m) - t + m`, the Kullback-Leibler divergence of Poisson counts, with the slope `1 - t / m`. Below a
+    /// mass of `least` it continues as its tangent there, so that value and slope stay finite. A negative target counts
+    /// as 0 in the logarithm and the slope.
     PoissonKl {
-        /// Mass at which it becomes straight; positive.
+        /// The mass below which it is linear; positive.
         least: f64,
     },
 }
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
 }
 
 impl Discrepancy {
-    /// Name and value of its parameter, if it has one; it must be positive and finite.
+    /// The name and value of its parameter, if it has one. The value must be positive and finite.
     pub fn parameter(self) -> Option<(&'static str, f64)> {
         match self {
             Self::L1 | Self::L2 => None,

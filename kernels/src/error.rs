@@ -1,16 +1,16 @@
 use cubecl::server::ServerError;
 
-/// What can go wrong on a device or at its border.
+/// The errors of devices and device operations.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The device refused or failed a launch, an allocation or a copy.
     #[error("the device failed: {reason}")]
     Device {
-        /// First line of the driver's or compiler's own message.
+        /// The first line of the driver's or compiler's own message.
         reason: String,
     },
-    /// No device of the wanted kind answers.
+    /// No device of the requested kind was found.
     #[error("no {kind} device found: {hint}")]
     NoDevice {
         /// The kind of device that was asked for.
@@ -18,14 +18,14 @@ pub enum Error {
         /// What to install or to choose instead.
         hint: &'static str,
     },
-    /// There are devices of the wanted kind, but not this one.
+    /// There are devices of the requested kind, but not this one.
     #[error("no {kind} device {wanted}: there are {known}")]
     NoSuchDevice {
         /// The kind of device that was asked for.
         kind: &'static str,
-        /// Which one.
+        /// The requested device.
         wanted: String,
-        /// Which there are.
+        /// The devices that exist.
         known: String,
     },
     /// The device does not compute with this float type, or computes wrongly.
@@ -35,7 +35,7 @@ pub enum Error {
         float: &'static str,
         /// The device's name.
         device: String,
-        /// What the self-check saw.
+        /// The self-check's finding.
         reason: String,
     },
     /// Two arrays that belong together have different lengths.
@@ -43,39 +43,39 @@ pub enum Error {
     Length {
         /// The array.
         what: &'static str,
-        /// Elements needed.
+        /// The number of elements needed.
         expected: usize,
-        /// Elements given.
+        /// The number of elements given.
         got: usize,
     },
-    /// Two choices that do not go together.
+    /// Two choices that cannot be combined.
     #[error("{what} are not supported")]
     Unsupported {
         /// What was asked for.
         what: &'static str,
     },
-    /// A number of things outside its range.
+    /// A count outside its range.
     #[error("{what}: {value} is not within {min}..={max}")]
     Count {
         /// What is counted.
         what: &'static str,
         /// How many were asked for.
         value: u32,
-        /// At least.
+        /// The least allowed.
         min: u32,
-        /// At most.
+        /// The largest allowed.
         max: u32,
     },
     /// A number that is NaN or outside its range.
     #[error("{what}: {value} is not within {min}..={max}")]
     Number {
-        /// What it is.
+        /// The name of the number.
         what: &'static str,
-        /// What was given.
+        /// The value that was given.
         value: f64,
-        /// At least.
+        /// The least allowed.
         min: f64,
-        /// At most.
+        /// The largest allowed.
         max: f64,
     },
     /// More bytes than the device allows in one buffer.
@@ -83,9 +83,9 @@ pub enum Error {
     NoRoom {
         /// The array that would be too large.
         what: &'static str,
-        /// What it takes.
+        /// The number of bytes that it takes.
         bytes: u64,
-        /// What the device allows.
+        /// The number of bytes that the device allows.
         largest: u64,
     },
     /// More elements than a 32-bit index can address.
@@ -93,14 +93,14 @@ pub enum Error {
     TooLarge {
         /// The array that would be too large.
         what: &'static str,
-        /// Its elements; `u32::MAX` where the device counted them and could not count on.
+        /// The number of its elements; `u32::MAX` if the device counted them and reached the end of its range.
         count: u64,
-        /// The most there may be.
+        /// The largest number allowed.
         most: u64,
     },
 }
 
-/// Result of a device operation.
+/// The result of a device operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl From<ServerError> for Error {

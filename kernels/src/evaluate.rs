@@ -1,9 +1,10 @@
-//! One look at a fit: the residual's penalty and the sums that every derivative is made of.
+//! One look at a fit: the residual's penalty and the sums from which all derivatives are computed.
 //!
-//! Two shapes of the same maths. **Gathered**: draw the residual of covered tiles, then sum every slot; two launches without
-//! barriers, for devices whose units run one after the other. **Tiled**: one cube for eight covered tiles, whose units keep the
-//! residual of a column each, so that nothing image-sized is written. Both sum in a fixed order of their own, so each repeats its
-//! bits, and the two agree to rounding. Tiles that no Gaussian reaches are added up once, when the lists are made.
+//! There are two shapes of the same math. **Gathered** draws the residual of covered tiles, then sums every slot, in
+//! two launches without barriers, for devices whose units run one after the other. **Tiled** has one cube for eight
+//! covered tiles, each of whose units keeps the residual of one column, so that nothing image-sized is written. Each
+//! sums in its own fixed order and so repeats its bits; the two agree up to rounding. Tiles that no Gaussian reaches
+//! are added up once, when the lists are made.
 
 mod gathered;
 mod order;
@@ -25,7 +26,7 @@ use crate::{
     target::Target,
 };
 
-/// Memory for looks at Gaussians on the same lists: what the last one found.
+/// The memory for looks at Gaussians on the same lists, with the results of the last look.
 #[derive(Debug)]
 pub struct Look<R: Runtime, F: Real> {
     pub(crate) sums: Sums,
@@ -56,8 +57,8 @@ impl<R: Runtime, F: Real> Look<R, F> {
     /// Makes room for looks at `bins`, and adds up the penalty where no Gaussian reaches.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when the target has other pixels than the lists; [`crate::Error::Count`] on software Vulkan for more
-    /// than 1015 Gaussians over each other that matter for one tile.
+    /// [`crate::Error::Length`] when the target's pixels are not those of the lists; [`crate::Error::Count`] on
+    /// software Vulkan if more than 1015 overlaid Gaussians matter for one tile.
     pub fn new<P: Precision<Real = F>>(
         device: &Device<R, P>,
         scene: &Scene<'_, R, F>,
@@ -98,7 +99,7 @@ impl<R: Runtime, F: Real> Look<R, F> {
         Ok(look)
     }
 
-    /// Bytes of device memory.
+    /// The size in device memory, bytes.
     pub fn bytes(&self) -> usize {
         let indices: usize = [&self.order, &self.ranks].map(Buffer::bytes).iter().sum();
         indices
@@ -106,14 +107,14 @@ impl<R: Runtime, F: Real> Look<R, F> {
             + [&self.residual, &self.strips, &self.partial].map(Buffer::bytes).iter().sum::<usize>()
     }
 
-    /// Number of tiles that a Gaussian reaches.
+    /// The number of tiles that Gaussians reach.
     pub fn covered(&self) -> usize {
         self.covered
     }
 }
 
-/// Draws the scene over the target and takes its sums and penalties into `look`, which was made for the scene's lists.
-/// Images that stand still at `step` are left out. `floor` is the least |E| of the absolute penalty.
+/// Draws the scene over the target and stores its sums and penalties in `look`, which must have been made for the
+/// scene's lists. Images that stand still at `step` are left out. `floor` is the least |E| of the absolute penalty.
 pub fn evaluate<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     scene: &Scene<'_, R, P::Real>,
@@ -138,7 +139,7 @@ pub fn evaluate<R: Runtime, P: Precision>(
 }
 
 impl<R: Runtime, F: Real> Look<R, F> {
-    /// The penalties of the images, `[images]`; see [`crate::penalty::penalties`].
+    /// The penalty of every image, `[images]`; see [`crate::penalty::penalties`].
     ///
     /// # Errors
     /// [`crate::Error::Device`].

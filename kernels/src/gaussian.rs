@@ -1,10 +1,11 @@
-//! The Gaussian as device functions see it: a mean and the matrix that whitens a displacement.
+//! Gaussians as device functions see them: a mean and the matrix that whitens a displacement.
 //!
-//! With `R(theta) = [[c, -s], [s, c]]` and `Sigma = R diag(s0^2, s1^2) R'` the whitened displacement is `v = W (x - mean)` with a
-//! `W` such that `W' W` is the inverse of `Sigma`: the squared Mahalanobis distance is `v . v` and never negative. Expanding the square
-//! instead loses every digit far from the origin. Of all such matrices `W` is the one with nothing in its upper right corner,
-//! `[[1, 0], [-Sigma01 / (s0 s1), Sigma00 / (s0 s1)]] / sqrt(Sigma00)`, so that down a column of pixels only one coordinate changes. The
-//! Gaussian's own axes, `diag(1/s0, 1/s1) R'`, are a turn away (`own_axes`).
+//! With `R(theta) = [[c, -s], [s, c]]` and `Sigma = R diag(s0^2, s1^2) R'` the whitened displacement is
+//! `v = W (x - mean)`, where `W' W` is the inverse of `Sigma`: the squared Mahalanobis distance is `v . v` and never
+//! negative. Expanding the square instead would lose every digit far from the origin. Of all such matrices, `W` is the
+//! one with a zero in its upper right corner, `[[1, 0], [-Sigma01 / (s0 s1), Sigma00 / (s0 s1)]] / sqrt(Sigma00)`, so
+//! that down a column of pixels only one coordinate changes. It differs from the one along the Gaussian's own axes,
+//! `diag(1/s0, 1/s1) R'`, by a rotation (`own_axes`).
 
 mod frame;
 
@@ -20,16 +21,16 @@ use crate::{
 };
 
 /// Relative slack of every bound on a Mahalanobis distance, in units of roundoff: 8 times the largest aspect for which
-/// results are specified (50). Of longer needles a list may leave out what only rounding would bring in.
+/// results are specified (50). For longer needles, a list may leave out what only rounding would bring in.
 const BOUND_SLACK: f64 = 400.0;
 
-/// Parameters of one Gaussian before its colors: mean (2), scales (2), rotation, opacity.
+/// The number of parameters before the colors of a Gaussian: mean (2), scales (2), rotation, opacity.
 pub const COLOR_AT: usize = 6;
 
 /// The Gaussians of one image in device memory.
 ///
-/// One row of `6 + channels` numbers each: mean x, mean y (px), scale 0, scale 1 (standard deviations, px), rotation of the
-/// first axis (rad), opacity, colors. `channels` is 0 where nothing is drawn.
+/// Each has one row of `6 + channels` numbers: mean x, mean y (px), scale 0, scale 1 (standard deviations, px),
+/// rotation of the first axis (rad), opacity, colors. `channels` is 0 if nothing is drawn.
 #[derive(Debug)]
 pub struct Gaussians<R: Runtime, F: Real> {
     /// `[n, 6 + channels]`.
@@ -50,12 +51,12 @@ impl<R: Runtime, F: Real> Gaussians<R, F> {
         self.parameters.len() / self.stride()
     }
 
-    /// Whether there are none.
+    /// Whether there are no Gaussians.
     pub fn is_empty(&self) -> bool {
         self.parameters.is_empty()
     }
 
-    /// Numbers per Gaussian.
+    /// The number of values per Gaussian.
     pub fn stride(&self) -> usize {
         COLOR_AT + self.channels as usize
     }
@@ -80,38 +81,38 @@ impl<R: Runtime, F: Real> Clone for Frames<R, F> {
 }
 
 impl<R: Runtime, F: Real> Frames<R, F> {
-    /// How many Gaussians.
+    /// The number of Gaussians.
     pub fn len(&self) -> usize {
         self.packed.len() / FRAME
     }
 
-    /// Whether there are none.
+    /// Whether there are no Gaussians.
     pub fn is_empty(&self) -> bool {
         self.packed.is_empty()
     }
 }
 
-/// What [`frames`] makes of the parameters.
+/// How [`frames`] converts the parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Framing {
-    /// Constant part of the background's threshold `b`. The background's logit is `q*/2 - b - log|Sigma*|/2` (paper,
-    /// Eq. 11; one rule for all of its readings).
+    /// The constant part of the background's threshold `b`. The background's logit is `q*/2 - b - log|Sigma*|/2`
+    /// (paper, Eq. 11; this one rule covers all of its readings).
     pub threshold: f64,
     /// `b` grows by this times `log|Sigma|`: ½ where the background's prefactor is the full determinant.
     pub threshold_per_log_det: f64,
-    /// `b` grows by this times the logarithm of a component's share: 1 where the background has odds against the nearest Gaussian,
-    /// whose density is then that of the Gaussian on its own, whatever share of an annotation it has.
+    /// `b` grows by this times the logarithm of a component's share: 1 where the background has odds against the
+    /// nearest Gaussian, whose density is then that of the Gaussian alone, whatever its share of an annotation.
     pub threshold_per_log_weight: f64,
     /// Scales are raised to at least this, px.
     pub least_scale: f64,
     /// Scales are lowered to at most this, px.
     pub largest_scale: f64,
-    /// Factor of both scales: above 1 for lists that hold while Gaussians grow.
+    /// Factor of both scales: above 1 for lists that must remain valid while Gaussians grow.
     pub growth: f64,
 }
 
 impl Default for Framing {
-    /// The Gaussians as they are, for drawing.
+    /// Leaves the Gaussians as they are, for drawing.
     fn default() -> Self {
         Self {
             threshold: 0.0,
@@ -130,7 +131,8 @@ const PACKED: &str = "whitened Gaussians";
 /// Packs and whitens the first `first` Gaussians.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when the parameters are no whole number of rows, or fewer than `first`; [`crate::Error::NoRoom`].
+/// [`crate::Error::Length`] when the parameters are not a whole number of rows, or fewer than `first` rows;
+/// [`crate::Error::NoRoom`].
 pub fn frames<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     gaussians: &Gaussians<R, P::Real>,
@@ -146,22 +148,23 @@ pub fn frames<R: Runtime, P: Precision>(
     Ok(frames)
 }
 
-/// What [`frames_of_batch`] takes of one image.
+/// The input of [`frames_of_batch`] for one image.
 #[derive(Debug)]
 pub struct Part<'a, R: Runtime, F: Real> {
     /// The image's Gaussians.
     pub gaussians: &'a Gaussians<R, F>,
-    /// How many of them, from the first; of a mixture, the number of the image's components.
+    /// How many of them are used, from the first on; with a mixture, the number of the image's components.
     pub first: usize,
-    /// What is made of them.
+    /// How they are converted.
     pub framing: Framing,
 }
 
-/// Packs and whitens the first Gaussians of many images, or the components of a mixture, one image behind the other; nothing is
-/// drawn of them.
+/// Packs and whitens the first Gaussians of many images, or the components of a mixture, one image after the other.
+/// They are not for drawing.
 ///
 /// # Errors
-/// [`crate::Error::Length`] as [`frames`], and when the mixture has another number of components; [`crate::Error::NoRoom`].
+/// [`crate::Error::Length`] as for [`frames`], and when the mixture has a different number of components;
+/// [`crate::Error::NoRoom`].
 pub fn frames_of_batch<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     images: &[Part<'_, R, P::Real>],
@@ -198,7 +201,8 @@ pub fn frames_of_batch<R: Runtime, P: Precision>(
 /// Images whose Gaussians one launch packs.
 const AT_ONCE: usize = 8;
 
-/// Writes the first Gaussians of some images of one framing from place `at` on: one launch, because launches are what crops cost.
+/// Writes the first Gaussians of some images of one framing from place `at` on: one launch, because launches are what
+/// crops cost.
 fn write_many<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     group: &[Part<'_, R, P::Real>],

@@ -15,10 +15,10 @@ use crate::{
     real::Real,
 };
 
-/// Cells of a density: `columns x rows` squares of `stride` px whose first corner is at (`left`, `top`).
+/// The cells of a density: `columns x rows` squares of `stride` px whose top-left corner is at (`left`, `top`).
 ///
-/// Cell `(row, column)` is centred on `(left + (column + ½) stride, top + (row + ½) stride)`, in px of the image whose
-/// top-left pixel is centred on (0.5, 0.5). Cells are numbered row by row.
+/// Cell `(row, column)` is centered on `(left + (column + ½) stride, top + (row + ½) stride)`, in px of the image whose
+/// top-left pixel is centered on (0.5, 0.5). Cells are numbered row by row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cells {
     /// Left edge, px.
@@ -27,14 +27,15 @@ pub struct Cells {
     pub top: f64,
     /// Side of a cell, px.
     pub stride: f64,
-    /// Cells in a row.
+    /// The number of cells in a row.
     pub columns: u32,
-    /// Rows.
+    /// The number of rows.
     pub rows: u32,
 }
 
 impl Cells {
-    /// Most cells of a batch: a cell holds up to three values and a tile a value per pixel and channel, all behind 32-bit indices.
+    /// The most cells of a batch: a cell holds up to three values and a tile one value per pixel and channel, all
+    /// addressed by 32-bit indices.
     pub const MOST: usize = u32::MAX as usize / 4;
 
     /// One cell per pixel of an image.
@@ -42,17 +43,17 @@ impl Cells {
         Self { left: 0.0, top: 0.0, stride: 1.0, columns: width, rows: height }
     }
 
-    /// Number of cells.
+    /// The number of cells.
     pub fn len(&self) -> usize {
         self.columns as usize * self.rows as usize
     }
 
-    /// Whether there are none.
+    /// Whether there are no cells.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Centre of cell `index`, px; without a column, of the first that there would be.
+    /// The center of cell `index`, px; if there is no column, of the first that there would be.
     pub fn centre(&self, index: usize) -> [f64; 2] {
         let columns = self.columns.max(1) as usize;
         let (row, column) = (index / columns, index % columns);
@@ -85,7 +86,7 @@ impl<F: Real> Lattice<F> {
         self.columns.div_ceil(side)
     }
 
-    /// The box spanned by the cell centres of the grid's tile `tile` of `side` cells.
+    /// The box spanned by the cell centers of the grid's tile `tile` of `side` cells.
     pub fn area(&self, tile: u32, #[comptime] side: u32) -> Area<F> {
         let across = self.across(side);
         let (column, row) = ((tile % across) * side, (tile / across) * side);

@@ -1,6 +1,7 @@
-//! The Gaussians that are nearest to every cell by Mahalanobis distance.
+//! Finds the Gaussians nearest to every cell by Mahalanobis distance.
 //!
-//! One unit per cell looks through its tile's candidates, which provably hold the nearest ones; ties go to the lowest index.
+//! One unit per cell searches its tile's candidates, which provably include the nearest ones; ties go to the lowest
+//! index.
 
 use cubecl::prelude::*;
 
@@ -15,10 +16,10 @@ use crate::{
     real::{Precision, Quad, Real},
 };
 
-/// Most neighbours that can be asked for: they are kept in registers.
+/// The most neighbors that can be requested; they are kept in registers.
 pub const MOST: u32 = 32;
 
-/// Per cell: which Gaussians are nearest, the nearest first, and how far they are.
+/// The nearest Gaussians of every cell, nearest first, with their distances.
 #[derive(Debug)]
 pub struct Nearest<R: Runtime, F: Real> {
     /// Indices, `[cells, count]`; `u32::MAX` where there are fewer Gaussians.
@@ -30,8 +31,8 @@ pub struct Nearest<R: Runtime, F: Real> {
 /// Finds the `count` nearest of `frames` for every cell.
 ///
 /// # Errors
-/// [`Error::Count`] unless `count` is within 1..=[`MOST`]; [`Error::TooLarge`] when the candidate lists do not fit a 32-bit
-/// index; [`Error::NoRoom`] when the device has no buffer for them or for what is found.
+/// [`Error::Count`] unless `count` is within 1..=[`MOST`]; [`Error::TooLarge`] when the candidate lists do not fit a
+/// 32-bit index; [`Error::NoRoom`] when the device has no buffer for them or for the result.
 pub fn nearest<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     frames: &Frames<R, P::Real>,

@@ -1,8 +1,9 @@
-//! Rasterization, over tiles.
+//! Rasterizes Gaussians, tile by tile.
 //!
-//! Gaussians are added (paper, Eq. 8), which needs no order; or laid over each other from front (index 0) to back, as
-//! splatting renderers do. One unit draws one column of a tile over the tile's list: what it loads of a Gaussian serves eight
-//! pixels. No atomics, no barriers: the same bits every time, and fast where barriers are not.
+//! Gaussians are added (paper, Eq. 8), which needs no order, or laid over each other from front (index 0) to back, as
+//! in splatting renderers. One unit draws one column of a tile by going through the tile's list: each load of a
+//! Gaussian serves eight pixels. There are no atomics and no barriers: the bits are the same every time, and it is fast
+//! on devices whose barriers are slow.
 
 use cubecl::prelude::*;
 
@@ -16,15 +17,15 @@ use crate::{
     real::{Precision, Quad, Real, fast_exp, real},
 };
 
-/// How Gaussians that overlap combine.
+/// How overlapping Gaussians combine.
 #[derive(Debug)]
 pub enum Compositing<'a, R: Runtime, F: Real> {
     /// They are added to the base.
     Sum,
-    /// They cover what is behind them, `sum_m c_m a_m T_m + T base` with `a = min(opacity w, 0.999)` and `T_m` the product
-    /// of `1 - a` over those in front.
+    /// They cover what is behind them, `sum_m c_m a_m T_m + T base` with `a = min(opacity w, 0.999)` and `T_m` the
+    /// product of `1 - a` over those in front.
     Over {
-        /// What was subtracted from the base to make the raster a residual (the photo), `[pixels, channels]`: colors are
+        /// The photo that was subtracted from the base to make the raster a residual, `[pixels, channels]`; colors are
         /// measured from it too.
         subtracted: &'a Buffer<R, F>,
     },
@@ -36,7 +37,7 @@ impl<R: Runtime, F: Real> Compositing<'_, R, F> {
     }
 }
 
-/// What is drawn: Gaussians with their amplitudes (opacity times color) on the tiles they reach.
+/// A scene to draw: Gaussians with their amplitudes (opacity times color) on the tiles that they reach.
 pub struct Scene<'a, R: Runtime, F: Real> {
     /// Whitened Gaussians with their amplitudes.
     pub frames: &'a Frames<R, F>,
@@ -44,7 +45,7 @@ pub struct Scene<'a, R: Runtime, F: Real> {
     pub bins: &'a Bins<R, F>,
     /// Squared Mahalanobis distance beyond which a Gaussian is zero.
     pub support: f64,
-    /// How they combine.
+    /// How overlapping Gaussians combine.
     pub compositing: Compositing<'a, R, F>,
 }
 

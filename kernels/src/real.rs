@@ -1,24 +1,24 @@
-//! The float bound of every device function, and the precisions a user can choose.
+//! The float types of device functions, and the precisions that users can choose.
 
 use cubecl::prelude::*;
 use half::{bf16, f16};
 
-/// A float that device functions compute with or store: `f32`, `f64`, and for storage `f16`, `bf16`.
+/// A float that device functions compute with or store: `f32` and `f64`; for storage also `f16` and `bf16`.
 pub trait Real: Float + CubeElement {}
 impl Real for f32 {}
 impl Real for f64 {}
 impl Real for f16 {}
 impl Real for bf16 {}
 
-/// A number in which the weights of a transport kernel are stored: a float, or `u16` for fixed point.
+/// A number type in which a transport kernel's weights are stored: a float, or `u16` for fixed point.
 pub trait Storage: Numeric + CubeElement {
-    /// The weight that a stored 1 is.
+    /// The weight that a stored 1 stands for.
     const UNIT: f32;
-    /// The weight that is stored.
+    /// The weight as it is stored.
     fn value(self) -> f64;
-    /// How far storing may move this weight.
+    /// The largest change of this weight by storing.
     fn error(weight: f64) -> f64;
-    /// Rounds the weights of a row. Fixed point keeps their sum, see [`Fixed`].
+    /// Rounds the weights of a row. Fixed point keeps their sum; see [`Fixed`].
     fn rounded(row: &[f64]) -> Vec<Self>;
 }
 
@@ -69,14 +69,14 @@ impl Storage for u16 {
     }
 }
 
-/// Whether a number is none of NaN and the infinities. (A difference from itself, which is 0 for no others, is 0 for all once a driver
-/// has simplified it, as Mesa's does.)
+/// Whether a number is neither NaN nor infinite. (The difference of a number from itself is 0 only for finite numbers,
+/// but a driver that simplifies it, as Mesa's does, makes it 0 for all.)
 #[cube]
 pub(crate) fn is_finite<F: Real>(x: F) -> bool {
     x.abs() <= F::max_value()
 }
 
-/// A stored weight as a number to compute with.
+/// A stored weight as a float to compute with.
 #[cube]
 pub(crate) fn weight_of<F: Real, W: Storage>(stored: W) -> F {
     let mut weight = F::cast_from(stored);
@@ -86,8 +86,8 @@ pub(crate) fn weight_of<F: Real, W: Storage>(stored: W) -> F {
     weight
 }
 
-/// `exp(x)` by the device's fast exponential: on CUDA off by `2 + 1.17 |x|` ulp, which is less than Vulkan lets any be. For `x` up to
-/// 0, where that is at most 2 ulp of `exp(0)`.
+/// `exp(x)` by the device's fast exponential: on CUDA its error is `2 + 1.17 |x|` ulp, which is less than Vulkan allows
+/// for any exponential. For `x` up to 0, where that is at most 2 ulp of `exp(0)`.
 #[cube(fast_math = FastMath::ReducedPrecision | FastMath::NotNaN | FastMath::NotInf)]
 pub(crate) fn fast_exp<F: Real>(x: F) -> F {
     x.exp()
@@ -106,16 +106,16 @@ pub(crate) fn quad<F: Real>(a: F, b: F, c: F, d: F) -> Quad<F> {
     quad
 }
 
-/// Chooses storage and accumulator together.
+/// A precision: the types for storage and for accumulation together.
 ///
 /// Sums, exponents and Gaussian parameters use [`Precision::Real`]; the weights of a transport kernel
 /// are stored as [`Precision::Weight`].
 pub trait Precision: Copy + Default + std::fmt::Debug + Send + Sync + 'static {
     /// The float of parameters, densities, sums and exponents.
     type Real: Real + num_traits::Float;
-    /// What kernel weights are stored in.
+    /// The type in which kernel weights are stored.
     type Weight: Storage;
-    /// Name as written in artefacts.
+    /// The name as written in artifacts.
     const NAME: &'static str;
 }
 
@@ -138,15 +138,15 @@ precision! {
     Half: f32, f16, "half";
     /// Weights stored as `bf16`, sums in `f32`.
     BFloat: f32, bf16, "bfloat";
-    /// Weights stored in 65535ths as `u16`, sums in `f32`. A row is rounded by largest remainders: every weight by less than one
-    /// unit, and their sum not at all, so that no mass is lost or made. (Remainders that differ by less than 1/1024 of a unit count
-    /// as equal; the lowest column wins.)
+    /// Weights stored in 65535ths as `u16`, sums in `f32`. A row is rounded by largest remainders: every weight changes
+    /// by less than one unit and their sum not at all, so that no mass is lost or created. (Remainders that differ by
+    /// less than 1/1024 of a unit count as equal; the lowest column wins.)
     Fixed: f32, u16, "fixed";
-    /// `f64` throughout; CUDA devices.
+    /// `f64` throughout; for CUDA devices.
     Double: f64, f64, "double";
 }
 
-/// A host number as the device's float.
+/// A host number as the device's float type.
 pub(crate) fn real<F: Real>(value: f64) -> F {
     F::cast_from_f64(value)
 }

@@ -1,9 +1,10 @@
-//! Entropic optimal transport from the cells' mass to the points, balanced or not, for a batch of images of any sizes.
+//! Entropic optimal transport from the cells' mass to the points, balanced or relaxed, for a batch of images of any
+//! sizes.
 //!
-//! For every image the plan `P` minimises `<C, P> + D1(P1 | a) + D2(P'1 | t) + epsilon H(P)` over cell masses `a` and point
-//! masses `t`; see [`Rules`]. Solved in log domain by alternating updates of the two sides' potentials, two launches a
-//! round. Costs are recomputed from coordinates; neither they nor the plan are stored. Images stop one by one, decided on
-//! the device, so that an image has the same bits alone and in a batch.
+//! For every image the plan `P` minimizes `<C, P> + D1(P1 | a) + D2(P'1 | t) + epsilon H(P)` over cell masses `a` and
+//! point masses `t`; see [`Rules`]. It is solved in log domain by alternating updates of the two sides' potentials, two
+//! launches per round. Costs are recomputed from coordinates; neither the costs nor the plan are stored. The device
+//! decides for each image when it stops, so that an image has the same bits alone and in a batch.
 
 mod averaged;
 mod demand;
@@ -43,7 +44,7 @@ const NOTHING: f32 = -1e18;
 /// A share of the density below which a cell counts as this much where its logarithm is part of the slope.
 const LEAST_SHARE: f64 = 1e-16;
 
-/// Images, points and rules on a device: what stays the same whatever the density.
+/// Images, points and rules on a device: everything that does not depend on the density.
 #[derive(Debug)]
 pub struct Problem<R: Runtime, P: Precision> {
     mosaic: Mosaic<R, P::Real>,
@@ -62,7 +63,8 @@ pub struct Problem<R: Runtime, P: Precision> {
 /// Potentials on a device.
 #[derive(Debug)]
 pub(crate) struct State<R: Runtime, F: Real> {
-    /// `[2 cells, 4]`: (x, y, charge, mass) of all, then (potential, log mass, potential of the round before, 0) of all.
+    /// `[2 cells, 4]`: (x, y, charge, mass) of all, then (potential, log mass, potential of the round before, 0) of
+    /// all.
     pub cells: Buffer<R, F>,
     /// As [`Problem::start`].
     pub points: Buffer<R, F>,
@@ -74,23 +76,24 @@ pub(crate) struct State<R: Runtime, F: Real> {
     pub skipped: usize,
 }
 
-/// What a solver did for one image.
+/// A solver's report on one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Report {
-    /// Rounds, those of the schedule included.
+    /// The number of rounds, those of the schedule included.
     pub rounds: usize,
-    /// L1 distance of what the points receive from what they should, over the latter.
+    /// The L1 distance between what the points receive and what they should, divided by the latter.
     pub residual: f64,
-    /// What the tolerance was compared with; see [`Stop`].
+    /// The error that was compared with the tolerance; see [`Stop`].
     pub error: f64,
-    /// What rounding may add to the residual, and to the same of the cells: at an epsilon far below the costs potentials stop moving
-    /// long before their plan is right. A bound for the points as they are stored. 0 for published rounds.
+    /// How much rounding may add to the residual of the points and to that of the cells: at an epsilon far below the
+    /// costs, potentials stop moving long before their plan is right. It is a bound for the points as they are stored,
+    /// and 0 for published rounds.
     pub rounding: f64,
-    /// Whether neither error nor rounding is above the tolerance.
+    /// Whether both the error and the rounding are within the tolerance.
     pub converged: bool,
-    /// Mass of the density.
+    /// The mass of the density.
     pub mass: f64,
-    /// Cells whose density is negative, above 1e9 or NaN; they count as empty.
+    /// The number of cells whose density is negative, above 1e9 or NaN; they count as empty.
     pub refused: usize,
 }
 
@@ -102,7 +105,7 @@ pub struct Solution<R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, F: Real> Solution<R, F> {
-    /// One per image.
+    /// The reports, one per image.
     pub fn reports(&self) -> &[Report] {
         &self.reports
     }
@@ -117,8 +120,8 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     ///
     /// # Errors
     /// [`Error::Length`] for an empty batch, grid or schedule or when masses and points differ in number,
-    /// [`Error::TooLarge`], [`Error::Count`] for more cells or points than a unit can go through or more rounds than [`Stop::MOST`],
-    /// [`Error::Number`] naming what is NaN, infinite or outside its range.
+    /// [`Error::TooLarge`], [`Error::Count`] for more cells or points than a unit can go through or more rounds than
+    /// [`Stop::MOST`], [`Error::Number`] naming what is NaN, infinite or outside its range.
     pub fn new(device: &Device<R, P>, places: &[Place], rules: Rules, stop: Stop) -> Result<Self> {
         let at_least_one = |what, got: usize| match got {
             0 => Err(Error::Length { what, expected: 1, got }),
@@ -161,7 +164,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         self.mosaic.images()
     }
 
-    /// What it solves.
+    /// The rules of the problem.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }

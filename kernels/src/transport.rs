@@ -1,9 +1,10 @@
-//! Carrying densities to annotations and values back, with what a loss needs on the way: three launches in all.
+//! Carries densities to annotations and values back, and evaluates a loss on the way, in three launches.
 //!
-//! **Carry**: a unit for every (tile, annotation) slot adds what its cells bring, a unit for every tile what they leave to the
-//! background and what they cost. **Settle**: a unit for every annotation adds its slots in order, the units of a cube together
-//! the tiles of an image for its background; what they find is compared with the target. **Pull**: a unit for every cell gathers its
-//! gradient, a cube for every image adds its loss. No atomics: the same bits every time.
+//! **Carry**: one unit per (tile, annotation) slot adds what its cells bring, and one unit per tile adds what they
+//! leave to the background and what they cost. **Settle**: one unit per annotation adds its slots in order, and the
+//! units of a cube together add the tiles of an image for its background; the sums are compared with the target.
+//! **Pull**: one unit per cell gathers its gradient, and one cube per image adds its loss. No atomics: the same bits
+//! every time.
 
 mod carry;
 mod lanes;
@@ -22,7 +23,7 @@ use crate::{
     real::{Precision, Real},
 };
 
-/// What a loss adds to the kernel.
+/// The terms that a loss adds to the kernel.
 #[derive(Debug, Clone)]
 pub struct Terms<R: Runtime, F: Real> {
     /// How transported mass and target are compared.
@@ -35,23 +36,23 @@ pub struct Terms<R: Runtime, F: Real> {
     pub cost: Option<(f64, Buffer<R, F>)>,
 }
 
-/// One evaluation.
+/// The result of one evaluation.
 #[derive(Debug, Clone)]
 pub struct Evaluation<R: Runtime, F: Real> {
     /// Loss of every image, `[images]`.
     pub value: Buffer<R, F>,
-    /// Its derivative by the density, `[cells]`.
+    /// Its derivative with respect to the density, `[cells]`.
     pub gradient: Buffer<R, F>,
     /// Transported mass, `[columns]`.
     pub mass: Buffer<R, F>,
-    /// Derivative of the loss by the transported mass, before `scale`, `[columns]`.
+    /// Derivative of the loss with respect to the transported mass, before `scale`, `[columns]`.
     pub slope: Buffer<R, F>,
 }
 
-/// `scale` times the loss and its gradient, and the transported mass, of a density, `[cells]`.
+/// Evaluates a density, `[cells]`: `scale` times the loss and its gradient, and the transported mass.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when an array has another length than the kernel asks for.
+/// [`crate::Error::Length`] when an array does not have the length that the kernel requires.
 pub fn evaluate<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     kernel: &Correspondence<R, P>,
@@ -74,7 +75,7 @@ pub fn evaluate<R: Runtime, P: Precision>(
 /// Carries a density to the annotations: `(K' z)_n`, `[columns]`: each image's annotations, then its background.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when the density has not one element per cell.
+/// [`crate::Error::Length`] when the density does not have one element per cell.
 pub fn push_forward<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     kernel: &Correspondence<R, P>,
@@ -87,7 +88,7 @@ pub fn push_forward<R: Runtime, P: Precision>(
 /// Carries values on the columns back to the cells: `(K v)_i`, `[cells]`; `values` is `[columns]`.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when there is not one value per column.
+/// [`crate::Error::Length`] unless there is one value per column.
 pub fn pull_back<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     kernel: &Correspondence<R, P>,

@@ -1,8 +1,8 @@
-//! Training of [Burn](https://burn.dev) networks: every loss as a differentiable operation on Burn tensors.
+//! Trains [Burn](https://burn.dev) networks: every loss is a differentiable operation on Burn tensors.
 //!
-//! [`loss`] takes densities from a network, in any backend under Burn's `Autodiff`, and gives the loss as a tensor. Where the
-//! backend is CubeCL's on the same device and without fusion, tensors and [`Buffer`](crate::Buffer)s are the same memory; any
-//! other backend, Burn's on the CPU for example, costs a copy of the densities to the host and of the gradient back.
+//! [`loss`] takes densities from a network, in any backend under Burn's `Autodiff`, and returns the loss as a tensor.
+//! With a CubeCL backend on the same device and without fusion, tensors and [`Buffer`](crate::Buffer)s share memory;
+//! any other backend, such as Burn's on the CPU, costs a copy of the densities to the host and of the gradient back.
 //!
 //! ```
 //! use burn_autodiff::Autodiff;

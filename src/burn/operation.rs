@@ -1,4 +1,4 @@
-//! The differentiable operation.
+//! A loss as a differentiable operation.
 
 use burn_autodiff::{
     Autodiff,
@@ -13,18 +13,18 @@ use splatport_kernels::Precision;
 use super::{buffer, share, tensor};
 use crate::{Error, Result, error::check_length, losses::DensityLoss};
 
-/// The loss of densities as a tensor `[1]`, differentiable by them.
+/// The loss of densities as a tensor `[1]`, differentiable with respect to the densities.
 ///
-/// Every tensor is `[images, channels, rows, columns]`, mass per cell; tensors may differ in size. Every channel of every image is
-/// one image of the loss: first the channels of the first tensor's first image, and so on. A ragged batch is one tensor an image;
-/// images without annotations may stand among others.
+/// Every tensor is `[images, channels, rows, columns]`, mass per cell; tensors may differ in size. Every channel of
+/// every image is one image of the loss: first come the channels of the first tensor's first image, and so on. A batch
+/// of images of different sizes is passed as one tensor per image. Some images may have no annotations.
 ///
-/// The gradient is the loss's own, times what comes from above: with nothing between, its very bits. Value and gradient are
-/// computed together, forwards. What is copied says [`super::buffer`].
+/// The gradient is the loss's own times the incoming gradient; if the loss is differentiated directly, the bits are the
+/// same. Value and gradient are computed together, in the forward pass. See [`super::buffer`] for what is copied.
 ///
 /// # Errors
-/// [`Error::Length`] when there are not as many channels as images in the loss, [`Error::OutOfRange`] naming the image whose
-/// density has other rows or columns than its grid; the loss's own.
+/// [`Error::Length`] unless there are as many channels as images in the loss, [`Error::OutOfRange`] naming the image
+/// whose density has other rows or columns than its grid; the errors of the loss itself.
 pub fn loss<B: Backend, C: CheckpointStrategy, R: CubeRuntime, P: Precision>(
     loss: &(impl DensityLoss<R, P> + ?Sized),
     densities: &[Tensor<Autodiff<B, C>, 4>],
@@ -35,7 +35,7 @@ pub fn loss<B: Backend, C: CheckpointStrategy, R: CubeRuntime, P: Precision>(
         Ok([only]) => only,
         Err(parts) => Tensor::cat(parts, 0),
     };
-    // Where the network computes in another float, the conversion belongs to the graph.
+    // Where the network computes in another float type, the conversion is part of the graph.
     let (own, wanted) = (flat.dtype(), share::float::<P>());
     let flat = if own == wanted.into() { flat } else { flat.cast(wanted) };
 
@@ -71,7 +71,7 @@ fn check_shapes(wanted: &[[usize; 2]], got: &[[usize; 4]]) -> Result<()> {
     Ok(())
 }
 
-/// The backward pass: the loss's gradient, which the forward pass left, times the output's.
+/// The backward pass: the loss's gradient, which the forward pass stored, times that of the output.
 #[derive(Debug)]
 struct LossBackward;
 

@@ -1,4 +1,4 @@
-//! What the parameters of a module are, without their values.
+//! Describes the parameters of a module, without their values.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// A parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Parameter {
-    /// Fields and indices on the way to it, joined by dots.
+    /// The path to it: fields and indices, joined by dots.
     name: String,
     pub dtype: DType,
     shape: Vec<usize>,

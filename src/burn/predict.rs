@@ -1,24 +1,24 @@
-//! Densities of whole photos.
+//! Predicts the densities of whole photos.
 
 use burn_core::tensor::{Tensor, backend::Backend};
 
 use super::networks::{DensityNetwork, STRIDE, image_tensor};
 use crate::{Error, Grid, Image, Result};
 
-/// How a photo that is too large for one pass is gone over.
+/// The windows in which a photo that is too large for one pass is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
     /// Side of a window, px: a multiple of 8.
     pub side: u32,
-    /// From one window to the next, px: a multiple of 8, at most the side.
+    /// Distance from one window to the next, px: a multiple of 8, at most the side.
     pub step: u32,
 }
 
-/// The density of a photo, `[channels, cells]` of [`Grid::over`] with [`STRIDE`].
+/// Predicts the density of a photo, `[channels, cells]` of [`Grid::over`] with [`STRIDE`].
 ///
-/// With windows the network sees one after the other, and a cell has the mean of what the windows that it is in say: a network's
-/// answer is worst at the border of what it sees. The last window of a row or column ends where the photo's cells end. Without
-/// windows, or where a window holds the photo, it is one pass.
+/// With windows, the network sees one window after the other, and a cell gets the mean over all windows that contain
+/// it, because a network's answer is worst at the border of what it sees. The last window of a row or column ends where
+/// the photo's cells end. Without windows, or if one window holds the whole photo, a single pass is made.
 ///
 /// ```
 /// use burn_flex::Flex;
@@ -32,7 +32,7 @@ pub struct Windows {
 /// ```
 ///
 /// # Errors
-/// [`Error::Option`] for windows of other sides than these.
+/// [`Error::Option`] for windows whose side or step is not as [`Windows`] requires.
 pub fn predict<B: Backend>(
     network: &impl DensityNetwork<B>,
     photo: &Image,
@@ -58,7 +58,7 @@ pub fn predict<B: Backend>(
     let mut times = vec![0.0; grid.len()];
     for (&top, &left) in starts[1].iter().flat_map(|top| starts[0].iter().map(move |left| (top, left))) {
         let [columns, rows] = [0, 1].map(|axis| side.min(size[axis] - [left, top][axis]) as usize);
-        // The last cells may reach over the photo's edge.
+        // The last cells may extend beyond the photo's edge.
         let part = |start: u32, cells: usize, end: u32| {
             let start = start * STRIDE;
             (start as usize, (cells * STRIDE as usize).min((end - start) as usize))

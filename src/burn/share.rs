@@ -1,4 +1,4 @@
-//! Tensors and buffers as the same memory, where they can be.
+//! Lets tensors and buffers share memory where possible.
 
 use std::any::Any;
 
@@ -10,9 +10,10 @@ use crate::{Error, Result, error::check_length};
 
 /// The numbers of a tensor in row-major order, on `device`.
 ///
-/// Nothing is copied when the tensor lies on the same device in CubeCL's memory, contiguous and in the precision's float. One that is
-/// transposed, or has room behind its rows, as CUDA leaves, is put in order there; a tensor of another float is converted, one of another
-/// backend or device copied through the host. So is one under Burn's `Autodiff`, which hides its memory: give its `inner()`.
+/// Nothing is copied when the tensor is in CubeCL's memory on the same device, contiguous and of the precision's float
+/// type. A tensor that is transposed, or whose rows are padded as on CUDA, is copied into order on the device; one of
+/// another float type is converted, and one of another backend or device is copied through the host. So is one under
+/// Burn's `Autodiff`, which hides its memory: pass its `inner()` instead.
 ///
 /// # Errors
 /// [`Error::Device`].
@@ -33,11 +34,11 @@ pub fn buffer<B: Backend, const D: usize, R: CubeRuntime, P: Precision>(
     Ok(device.try_upload("tensor", &bytemuck::pod_collect_to_vec::<u8, P::Real>(data.as_bytes()))?)
 }
 
-/// A tensor of the numbers of a buffer; the counterpart of [`buffer`](fn@buffer), which says when it copies: `B` is a backend without
-/// `Autodiff`, and [`Tensor::from_inner`] makes the other.
+/// A tensor with the numbers of a buffer. It is the counterpart of [`buffer`](fn@buffer), where it is stated what is
+/// copied. `B` is a backend without `Autodiff`; [`Tensor::from_inner`] puts the tensor under `Autodiff`.
 ///
 /// # Errors
-/// [`Error::Length`] when the shape has another number of elements; [`Error::Device`].
+/// [`Error::Length`] when the shape has a different number of elements; [`Error::Device`].
 pub fn tensor<B: Backend, const D: usize, R: CubeRuntime, P: Precision>(
     device: &Device<R, P>,
     buffer: &Buffer<R, P::Real>,
@@ -63,7 +64,7 @@ pub fn tensor<B: Backend, const D: usize, R: CubeRuntime, P: Precision>(
     Ok(Tensor::from_data(TensorData::from_bytes_vec(bytes, shape, dtype), (place, dtype)))
 }
 
-/// The precision's float, as Burn names it.
+/// Burn's name of the precision's float type.
 pub(super) fn float<P: Precision>() -> FloatDType {
     match size_of::<P::Real>() {
         8 => FloatDType::F64,
@@ -71,7 +72,7 @@ pub(super) fn float<P: Precision>() -> FloatDType {
     }
 }
 
-/// Two clients of one device share everything but the handle to it.
+/// Two clients of one device share everything except the handle to it.
 fn same_memory<R: CubeRuntime>(a: &ComputeClient<R>, b: &ComputeClient<R>) -> bool {
     std::ptr::eq(a.properties(), b.properties())
 }

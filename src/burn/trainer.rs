@@ -1,4 +1,4 @@
-//! A trainer: network, optimiser and schedule, and what they need to go on after an interruption.
+//! A trainer: network, optimizer and schedule, with all that is needed to continue after an interruption.
 
 mod checkpoint;
 mod events;
@@ -22,9 +22,10 @@ use crate::{Error, Result, losses::DensityLoss};
 
 /// Trains a Burn network on losses.
 ///
-/// A step's randomness comes from [`rng`](Self::rng), which depends on the seed and the number of steps alone, and so does what the
-/// backend's generator draws in a step, for dropout for example: a trainer that is [resumed](Self::resume) goes on with the same bits
-/// as one that was never stopped. That generator is the process's: another thread that draws from it meanwhile takes this away.
+/// A step's randomness comes from [`rng`](Self::rng), which depends only on the seed and the number of steps, and so do
+/// the numbers that the backend's generator draws in a step, for dropout for example. A [resumed](Self::resume) trainer
+/// therefore continues bit for bit like one that was never stopped. The backend's generator is shared by the whole
+/// process: if another thread draws from it at the same time, this no longer holds.
 ///
 /// ```
 /// use burn_autodiff::Autodiff;
@@ -57,12 +58,12 @@ pub struct Trainer<M, O, S> {
     rate: f64,
     history: History,
     patience: Option<usize>,
-    /// The network at the end of the best epoch, where there is a patience.
+    /// The network at the end of the best epoch, if there is a patience.
     best: Option<M>,
     bar: ProgressBar,
 }
 
-/// Adds up all gradients times 0: that is 0 if each of them is finite, else NaN.
+/// Adds up all gradients times 0: the sum is 0 if all of them are finite, else NaN.
 struct Zeros<'a, B: Backend> {
     gradients: &'a GradientsParams,
     sum: Option<Tensor<B, 1>>,
@@ -91,39 +92,39 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         Self { network, optimizer, schedule, seed, steps: 0, rate: 0.0, history, patience: None, best: None, bar }
     }
 
-    /// Early stop: training [is over](Self::is_over) after so many epochs, at least one, that were no better than one
-    /// before them, by their mean absolute error. The network of the best epoch is kept, here and in checkpoints, which
-    /// takes the room of one more.
+    /// Early stopping: training [is over](Self::is_over) after this many epochs in a row, at least one, whose mean
+    /// absolute error was no better than that of an epoch before them. The network of the best epoch is kept, here and
+    /// in checkpoints, which takes the memory of one more network.
     ///
-    /// Asked for before the first epoch: what an earlier one's network was is not known any more.
+    /// Call this before the first epoch: the networks of earlier epochs are no longer known.
     #[must_use]
     pub fn patience(self, epochs: usize) -> Self {
         Self { patience: Some(epochs), ..self }
     }
 
-    /// Whether the [patience](Self::patience) is at an end. It is the caller's loop that stops: a step is made all the
-    /// same.
+    /// Whether the [patience](Self::patience) is exhausted. The caller's loop has to stop: another step would still be
+    /// made.
     pub fn is_over(&self) -> bool {
         self.patience.is_some_and(|epochs| self.history.is_stale(epochs))
     }
 
-    /// The network as it was at the end of the best epoch, the first of equal ones; as it is without
-    /// [patience](Self::patience) or before the first epoch's end.
+    /// The network at the end of the best epoch, the first one if several are equal; the current network without
+    /// [patience](Self::patience) or before the end of the first epoch.
     pub fn best(&self) -> &M {
         self.best.as_ref().unwrap_or(&self.network)
     }
 
-    /// The network as it is.
+    /// The current network.
     pub fn network(&self) -> &M {
         &self.network
     }
 
-    /// Steps done.
+    /// The number of steps done.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Learning rate of the last step; 0 before the first.
+    /// The learning rate of the last step; 0 before the first.
     pub fn rate(&self) -> f64 {
         self.rate
     }
@@ -133,13 +134,13 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         &self.history
     }
 
-    /// Random numbers for the next step, to choose crops with for example.
+    /// Random numbers for the next step, for example to choose crops.
     pub fn rng(&self) -> StdRng {
-        // An odd factor makes the map from steps one-to-one, and far apart for seeds that are neighbours.
+        // An odd factor makes the map from steps one-to-one, and neighboring seeds far apart.
         StdRng::seed_from_u64(self.seed ^ self.steps.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// Ends an epoch: what was measured becomes part of the history and of checkpoints.
+    /// Ends an epoch: its measurements become part of the history and of checkpoints.
     pub fn finish(&mut self, epoch: Epoch)
     where
         M: Clone,
@@ -150,19 +151,19 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         }
     }
 
-    /// Shows steps, the time that is left and the last step's loss on a bar, whose length is the number of steps that there will be;
-    /// after an epoch its error of counts too.
+    /// Shows steps, remaining time and the last step's loss on a progress bar whose length is the total number of
+    /// steps; after an epoch also its count error.
     ///
-    /// A bar that was not made otherwise is on standard error, and nowhere if that is no terminal. Its prefix, which stands before all
-    /// else, stays; its style does not. Clones of the trainer share it.
+    /// By default a bar is drawn on standard error, and nowhere if that is not a terminal. The bar keeps its prefix,
+    /// which comes first, but not its style. Clones of the trainer share the bar.
     pub fn show_on(&mut self, bar: &ProgressBar) {
         let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}, {eta} left{msg}");
         self.bar = bar.clone().with_style(style.unwrap_or(ProgressStyle::default_bar()));
         self.show_start();
     }
 
-    /// Steps done before took no time here, which must not make those to come look fast: the bar is told of them, then to forget
-    /// how fast they were.
+    /// Steps done earlier took no time here, which must not make the coming ones look fast: the bar is told of them,
+    /// then made to forget their speed.
     fn show_start(&self) {
         self.bar.set_position(self.steps);
         self.bar.tick();
@@ -176,11 +177,12 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         self.bar.set_message(format!(", loss {loss:.4}{}", error.unwrap_or_default()));
     }
 
-    /// One step on a batch of images, `[images, 3, height, width]` in 0..1; ragged batches are one tensor an image. Gives the loss
-    /// before the step.
+    /// One step on a batch of images, `[images, 3, height, width]` in 0..1; a batch of images of different sizes is
+    /// passed as one tensor per image. Returns the loss before the step.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when the loss or a parameter's gradient is no number: nothing was changed. As [`loss`](fn@loss).
+    /// [`Error::NotFinite`] when the loss or a parameter's gradient is not finite; nothing is changed then. Otherwise
+    /// as [`loss`](fn@loss).
     pub fn step<B, C, R, P>(
         &mut self,
         images: &[Tensor<Autodiff<B, C>, 4>],

@@ -1,11 +1,11 @@
-//! Random crops of photos, the same for points and Gaussians.
+//! Random crops of photos, applied alike to points and Gaussians.
 
 use image::{ImageBuffer, Pixel, imageops};
 
 use super::{Sample, dice::Dice};
 use crate::{Error, Image, Pixels, Result, View, error::check_sides};
 
-/// The paper's augmentation: resize, crop, mirror, grey, each at random.
+/// The paper's augmentation: resize, crop, mirror and convert to gray, each at random.
 ///
 /// ```
 /// use splatport::data::{Augmentation, Figures};
@@ -19,27 +19,27 @@ use crate::{Error, Image, Pixels, Result, View, error::check_sides};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Augmentation {
-    /// Least and largest factor of a resize.
+    /// The least and the largest factor of a resize.
     pub resize: [f64; 2],
-    /// Side of the crop, px.
+    /// The side of the crop, px.
     pub crop: u32,
-    /// Probability of a mirrored crop, 0 to 1.
+    /// The probability that a crop is mirrored, 0 to 1.
     pub flip: f64,
-    /// Probability of a grey crop, 0 to 1.
+    /// The probability that a crop is gray, 0 to 1.
     pub grey: f64,
 }
 
 impl Default for Augmentation {
-    /// Factors 0.75 to 1.25, crops of 512 px, every second mirrored, 12 % grey.
+    /// Factors 0.75 to 1.25, crops of 512 px, half of them mirrored, 12 % gray.
     fn default() -> Self {
         Self { resize: [0.75, 1.25], crop: 512, flip: 0.5, grey: 0.12 }
     }
 }
 
-/// Longest side of a resized photo, px: a square one in colour is then 3 GB.
+/// The longest side of a resized photo, px: a square one in color then takes 3 GB.
 const LONGEST: u32 = 32_768;
 
-/// What was drawn for one photo.
+/// The random crop drawn for one photo.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drawn {
     photo: [u32; 2],
@@ -52,14 +52,14 @@ pub struct Drawn {
 }
 
 impl Augmentation {
-    /// Draws for a photo of `size` px; `step` counts the draws of one `seed`.
+    /// Draws a crop of a photo of `size` px; `step` counts the draws of one `seed`.
     ///
-    /// A factor with which the shorter side would not hold the crop is not used: the photo keeps its size, or grows just enough
-    /// where it is too small itself.
+    /// A factor that would make the shorter side smaller than the crop is not used: the photo keeps its size or, if it
+    /// is itself too small, is enlarged just enough.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a photo or crop of 0 px, [`Error::Option`] for factors or probabilities out of their range, and for a crop
-    /// or a factor that needs a photo of more than 32768 px a side.
+    /// [`Error::Empty`] for a photo or crop of 0 px, [`Error::Option`] for factors or probabilities out of their range,
+    /// and for a crop or a factor that needs a photo of more than 32768 px a side.
     pub fn draw(&self, size: [u32; 2], seed: u64, step: u64) -> Result<Drawn> {
         self.check(size)?;
         let mut dice = Dice::new(seed, step);
@@ -99,15 +99,16 @@ impl Augmentation {
 }
 
 impl Drawn {
-    /// The map of coordinates: what moves points and [`Splat`](crate::Splat)s.
+    /// The map of coordinates, which moves points and [`Splat`](crate::Splat)s.
     pub fn view(&self) -> View {
         self.view
     }
 
-    /// The photo as the view shows it: resized by linear interpolation (averaged where it shrinks), cropped, mirrored, grey.
+    /// The photo as the view shows it: resized by linear interpolation (averaged where it shrinks), cropped, mirrored,
+    /// gray.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when the photo is not of the size that was drawn for.
+    /// [`Error::OutOfRange`] when the photo does not have the size that the crop was drawn for.
     pub fn image(&self, photo: &Image) -> Result<Image> {
         for (axis, side) in [photo.width(), photo.height()].into_iter().enumerate() {
             let (value, size) = (f64::from(side), f64::from(self.photo[axis]));
@@ -169,7 +170,7 @@ impl Drawn {
     }
 }
 
-/// Rounding may leave the range of samples.
+/// Clamps samples, which rounding may move out of their range.
 fn within(mut values: Vec<f32>) -> Vec<f32> {
     values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
     values

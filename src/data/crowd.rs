@@ -1,4 +1,4 @@
-//! Crowds in perspective whose heads are known exactly.
+//! Draws crowds in perspective whose heads are known exactly.
 
 mod paint;
 mod place;
@@ -7,16 +7,16 @@ use self::{paint::Street, place::Camera};
 use super::{Sample, Scene, dice::Dice, painter::check_size, scene};
 use crate::{Annotations, Error, Result, annotations::Column};
 
-/// How many people a picture shows: log-normal, as counts of crowd sets are.
+/// How many people a picture shows. The law is log-normal, like the counts of crowd data sets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CountLaw {
-    /// Median number of people.
+    /// The median number of people.
     pub median: f64,
-    /// Standard deviation of the logarithm of the number.
+    /// The standard deviation of the logarithm of the number.
     pub spread: f64,
-    /// Least and largest number; what is drawn beyond becomes one of them.
+    /// The least and the largest number; draws are clamped to them.
     pub range: [u32; 2],
-    /// Probability of a picture without people, 0 to 1.
+    /// The probability of a picture without people, 0 to 1.
     pub empty: f64,
 }
 
@@ -25,7 +25,7 @@ impl CountLaw {
     pub const SHANGHAITECH_A: Self = Self { median: 372.0, spread: 0.78, range: [33, 3139], empty: 0.03 };
     /// Like ShanghaiTech part B: median 97.5, 9 to 578.
     pub const SHANGHAITECH_B: Self = Self { median: 97.5, spread: 0.68, range: [9, 578], empty: 0.03 };
-    /// Like JHU-Crowd++: median 148, to 6000.
+    /// Like JHU-Crowd++: median 148, up to 6000.
     pub const JHU: Self = Self { median: 148.0, spread: 1.3, range: [0, 6000], empty: 0.03 };
 
     fn draw(&self, dice: &mut Dice) -> u32 {
@@ -35,11 +35,12 @@ impl CountLaw {
     }
 }
 
-/// Draws crowds: people on a plane in perspective, in groups, the nearer over the farther, with the size and the visible part of
-/// every head known to the sample.
+/// Draws crowds: people on a plane in perspective, some in groups, the nearer in front of the farther. The sample has
+/// the size and the visible part of every head.
 ///
-/// The camera stands 2.5 to 14 m high (less over a small picture, or nobody would be near enough to be seen), the horizon between a
-/// quarter above the picture and a third down in it; people are 1.62 m (standard deviation 0.09 m), 0.38 m apart at least.
+/// The camera is 2.5 to 14 m high (less for a small picture, in which nobody would otherwise be near enough to be
+/// seen). The horizon lies between a quarter above the picture and a third down in it. Heads have their centers at a
+/// height of 1.62 m (standard deviation 0.09 m), and people are at least 0.38 m apart.
 ///
 /// ```
 /// use splatport::data::{CountLaw, Crowd};
@@ -55,18 +56,19 @@ impl CountLaw {
 pub struct Crowd {
     /// Width and height, px.
     pub size: [u32; 2],
-    /// How many people are drawn. Fewer are, where they find no room; some are hidden.
+    /// How many people are drawn. There are fewer if there is no room for them, and some are hidden.
     pub law: CountLaw,
-    /// Heights of heads, px: nobody stands farther away than this.
+    /// The least height of a head, px: nobody stands farther away than this.
     pub least_head: f64,
-    /// Least visible part of a head that is annotated, 0 to 1.
+    /// The least visible part of a head that is annotated, 0 to 1.
     pub least_visible: f64,
-    /// Standard deviation of the place that is clicked, in heights of the head.
+    /// The standard deviation of the clicked place, in units of the head's height.
     pub click_noise: f64,
 }
 
 impl Default for Crowd {
-    /// 1024 x 768 px, like ShanghaiTech part B, heads from 4 px, annotated where at least 15 % of a head is visible, clicked with 8 % noise.
+    /// 1024 x 768 px, people as in ShanghaiTech part B, heads of 4 px or more, annotated if at least 15 % is visible,
+    /// clicked with 8 % noise.
     fn default() -> Self {
         let law = CountLaw::SHANGHAITECH_B;
         Self { size: [1024, 768], law, least_head: 4.0, least_visible: 0.15, click_noise: 0.08 }
@@ -81,18 +83,20 @@ const MOST: u32 = 100_000;
 struct Head {
     centre: [f64; 2],
     radii: [f64; 2],
-    /// Samples of the whole head.
+    /// The number of samples of the whole head.
     area: u32,
 }
 
 impl Crowd {
-    /// The picture of a seed. Columns: `box_w`, `box_h` (px) of the whole head and `visible`, its part that is seen, 0 to 1.
+    /// Draws the picture of a seed. Its columns are `box_w` and `box_h` (px) of the whole head, and `visible`, the
+    /// visible part of it, 0 to 1.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a size of 0, [`Error::Option`] for a side above 8192 px and for a law, size of heads, part or noise out of its range.
+    /// [`Error::Empty`] for a size of 0, [`Error::Option`] for a side above 8192 px and for a law, head size, visible
+    /// part or noise out of its range.
     pub fn scene(&self, seed: u64) -> Result<Scene> {
         self.check()?;
-        // Streams of their own: another number of people leaves camera and street as they are.
+        // Separate streams: with another number of people, camera and street stay the same.
         let [mut counts, mut view, mut people, mut street, mut clicks] =
             [0, 1, 2, 3, 4].map(|stream| Dice::new(seed, stream));
         let count = self.law.draw(&mut counts);
@@ -120,7 +124,7 @@ impl Crowd {
         })
     }
 
-    /// Where somebody clicks who means a head, on a pixel of the photo.
+    /// Where somebody would click on a head; always on a pixel of the photo.
     fn click(&self, head: Head, dice: &mut Dice) -> [f64; 2] {
         let noise = self.click_noise * 2.0 * head.radii[1];
         [0, 1].map(|k| dice.normal(head.centre[k], noise).clamp(0.5, f64::from(self.size[k]) - 0.5))

@@ -1,4 +1,4 @@
-//! Data sets as they lie in folders.
+//! Reads data sets from folders.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,19 +8,21 @@ use std::sync::Arc;
 use super::Sample;
 use crate::{Annotations, Error, Image, Result, annotations::json::Coco};
 
-/// How a data set names its photos and the files of their points.
+/// How a data set names its photos and its files of points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {
-    /// One folder of one's own: `photo.png` (or `.jpg`, `.jpeg`) beside `photo_points.csv`. Pictures without points are no photos.
+    /// Your own folder: `photo.png` (or `.jpg`, `.jpeg`) beside `photo_points.csv`. Pictures without points are not
+    /// taken as photos.
     Folder,
-    /// ShanghaiTech, `part_A/train_data` and the like: `images/IMG_1.jpg`, `ground-truth/GT_IMG_1.mat` (or `ground_truth`).
+    /// ShanghaiTech, `part_A/train_data` and the like: `images/IMG_1.jpg`, `ground-truth/GT_IMG_1.mat` (or
+    /// `ground_truth`).
     ShanghaiTech,
     /// UCF-QNRF, `Train` or `Test`: `img_0001.jpg` beside `img_0001_ann.mat`.
     UcfQnrf,
     /// JHU-Crowd++, `train`, `val` or `test`: `images/0001.jpg`, `gt/0001.txt`.
     Jhu,
-    /// NWPU-Crowd: `images/0001.jpg`, `jsons/0001.json`. Photos of the test part have no points and are left out.
+    /// NWPU-Crowd: `images/0001.jpg`, `jsons/0001.json`. The photos of the test part have no points and are left out.
     Nwpu,
 }
 
@@ -47,7 +49,7 @@ impl Layout {
     }
 }
 
-/// Photos with their points, read one by one when asked for.
+/// Photos with their points, read one by one on demand.
 ///
 /// ```
 /// use splatport::{Image, data::{Dataset, Layout}};
@@ -80,15 +82,15 @@ enum Points {
     Coco(Arc<Coco>, PathBuf, u64),
 }
 
-/// Endings of photos.
+/// The file extensions of photos.
 const PHOTOS: [&str; 3] = [".jpg", ".jpeg", ".png"];
 
 impl Dataset {
-    /// The data set in `folder`, in the order of the photos' names.
+    /// Opens the data set in `folder`, in the order of the photos' names.
     ///
     /// # Errors
-    /// [`Error::Read`] for a folder that cannot be listed; [`Error::Format`] naming the points without a photo, the photo without
-    /// points, the second photo of a name, or the folder without any of them.
+    /// [`Error::Read`] for a folder that cannot be listed; [`Error::Format`] naming the points without a photo, the
+    /// photo without points, the second photo with the same name, or the folder without any photo.
     pub fn open(layout: Layout, folder: impl AsRef<Path>) -> Result<Self> {
         let (folder, rule) = (folder.as_ref(), layout.rule());
         let images = folder.join(rule.images);
@@ -113,11 +115,11 @@ impl Dataset {
         Ok(Self { entries })
     }
 
-    /// Photos in a folder with COCO keypoints of them all in one file; ids are the names of the photos.
+    /// Opens photos in a folder with their COCO keypoints in one file; ids are the names of the photos.
     ///
     /// # Errors
-    /// As [`Annotations::from_coco`]; [`Error::Format`] for a photo that is missing or whose name leaves the folder, for a second photo
-    /// of a name or for no photo.
+    /// As [`Annotations::from_coco`]; [`Error::Format`] for a photo that is missing or whose name leads out of the
+    /// folder, for a second photo with the same name, or if there is no photo.
     pub fn coco(images: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<Self> {
         let (images, file) = (images.as_ref(), file.as_ref());
         let content = Arc::new(Coco::open(file)?);
@@ -148,10 +150,12 @@ impl Dataset {
         Ok(Self { entries })
     }
 
-    /// The photos that a list names, in its order: the first word of every line is an id (NWPU-Crowd's `train.txt`).
+    /// The photos that a list names, in its order: the first word of every line is an id, as in NWPU-Crowd's
+    /// `train.txt`.
     ///
     /// # Errors
-    /// [`Error::Read`] if the list cannot be read, [`Error::Format`] with the line whose id there is not, or when it names none.
+    /// [`Error::Read`] if the list cannot be read, [`Error::Format`] with the line whose id does not exist, or when the
+    /// list names no photo.
     pub fn listed(&self, list: impl AsRef<Path>) -> Result<Self> {
         let list = list.as_ref();
         let text = fs::read_to_string(list).map_err(|error| Error::read(list, error))?;
@@ -164,7 +168,7 @@ impl Dataset {
         if entries.is_empty() { Err(Error::format(list, "no photos")) } else { Ok(Self { entries }) }
     }
 
-    /// Number of photos.
+    /// The number of photos.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -174,7 +178,7 @@ impl Dataset {
         self.entries.is_empty()
     }
 
-    /// The name of a photo: without its ending, or as a COCO file writes it.
+    /// The name of a photo: without its extension, or as written in the COCO file.
     pub fn id(&self, index: usize) -> Option<&str> {
         self.entries.get(index).map(|entry| entry.id.as_str())
     }
@@ -182,7 +186,8 @@ impl Dataset {
     /// Reads a photo and its points.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when there is no such photo; those of [`Image::open`] and of the points' reader, naming the file.
+    /// [`Error::OutOfRange`] when there is no such photo; the errors of [`Image::open`] and of the points' reader,
+    /// naming the file.
     pub fn sample(&self, index: usize) -> Result<Sample> {
         Ok(Sample::new(Image::open(self.photo(index)?)?, self.annotations(index)?))
     }
@@ -195,10 +200,10 @@ impl Dataset {
         self.entry(index).map(|entry| entry.image.as_path())
     }
 
-    /// Reads the points of a photo, not the photo.
+    /// Reads the points of a photo, but not the photo.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when there is no such photo; those of the points' reader, naming the file.
+    /// [`Error::OutOfRange`] when there is no such photo; the errors of the points' reader, naming the file.
     pub fn annotations(&self, index: usize) -> Result<Annotations> {
         match &self.entry(index)?.points {
             Points::Coco(content, file, image) => content.annotations(file, *image),
@@ -221,7 +226,7 @@ impl Dataset {
     }
 }
 
-/// The files of a folder that begin and end so, by what is between.
+/// The files of a folder whose names have this prefix and one of these endings, by the part in between.
 fn files(folder: &Path, endings: &[&str], prefix: &str) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     let entries = fs::read_dir(folder).map_err(|error| Error::read(folder, error))?;
@@ -234,7 +239,7 @@ fn files(folder: &Path, endings: &[&str], prefix: &str) -> Result<BTreeMap<Strin
         };
         let rest = name.strip_prefix(prefix).unwrap_or_default();
         let id = endings.iter().find_map(|ending| {
-            // The ends of photos are written in either case.
+            // The extensions of photos may be in upper or lower case.
             let at = rest.len().checked_sub(ending.len()).filter(|&at| rest.is_char_boundary(at))?;
             rest[at..].eq_ignore_ascii_case(ending).then(|| rest[..at].to_owned())
         });

@@ -4,22 +4,22 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-/// Where `rand_distr`'s normal law becomes its tail, of one draw in 3800.
+/// Where the tail of `rand_distr`'s normal law begins, which one draw in 3800 reaches.
 const TAIL: f64 = 3.654_152_885_361_009;
 
-/// A generator with the few laws that are drawn from. Logarithms and exponentials are those of `libm`, because a platform's own
-/// differ in the last bit.
+/// A random generator with the few laws that are needed. Logarithms and exponentials come from `libm`, because those of
+/// the platforms differ in the last bit.
 pub(super) struct Dice(ChaCha8Rng);
 
 impl Dice {
-    /// The generator of a `seed`; `stream` separates uses of one seed.
+    /// The generator of a `seed`; `stream` separates different uses of one seed.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(stream);
         Self(generator)
     }
 
-    /// Uniform in `low..high`, or `low` where that is empty.
+    /// Uniform in `low..high`, or `low` if that range is empty.
     pub(super) fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low).max(0.0) * self.0.random::<f64>()
     }
@@ -29,8 +29,9 @@ impl Dice {
         libm::exp(self.uniform(libm::log(low), libm::log(high)))
     }
 
-    /// Normal, with everything beyond 3.65 deviations at 3.65: there `rand_distr` takes the platform's logarithm. Elsewhere a platform
-    /// has a say only in whether a draw is kept that lies within an exponential's last bit, one in 10^16, of being thrown away.
+    /// Normal, clamped at 3.65 standard deviations, because beyond that `rand_distr` uses the platform's logarithm.
+    /// Elsewhere the platform matters only for draws that are within an exponential's last bit, one in 10^16, of being
+    /// rejected.
     pub(super) fn normal(&mut self, mean: f64, deviation: f64) -> f64 {
         mean + deviation * self.0.sample::<f64, _>(StandardNormal).clamp(-TAIL, TAIL)
     }
@@ -44,12 +45,12 @@ impl Dice {
         self.0.random::<f64>() < probability
     }
 
-    /// Uniform in `0..end`; 0 where that is empty.
+    /// Uniform in `0..end`; 0 if that range is empty.
     pub(super) fn below(&mut self, end: u32) -> u32 {
         self.0.random_range(0..end.max(1))
     }
 
-    /// A colour, each channel in `low..high`, more grey than bright: six parts of ten are common to all channels.
+    /// A color, each channel in `low..high`, more gray than bright: six tenths are common to all channels.
     pub(super) fn color(&mut self, low: f64, high: f64) -> [f64; 3] {
         let level = self.uniform(low, high);
         [(); 3].map(|()| 0.6 * level + 0.4 * self.uniform(low, high))
@@ -60,7 +61,7 @@ impl Dice {
 mod tests {
     use super::*;
 
-    /// A million draws have some 260 beyond the tail's edge, which all lie on it.
+    /// Of a million draws some 260 are beyond the tail's edge; all of them are clamped to it.
     #[test]
     fn normals_end_where_the_platform_has_a_say() {
         let mut dice = Dice::new(1, 0);

@@ -1,4 +1,4 @@
-//! Drawn figures whose joints are known exactly.
+//! Draws figures whose joints are known exactly.
 
 use super::{
     Sample,
@@ -28,7 +28,7 @@ pub const JOINTS: [&str; 17] = [
     "right_ankle",
 ];
 
-/// Parts of a body, in the order of their labels.
+/// The parts of a body, in the order of their labels.
 const TORSO: u32 = 0;
 const HEAD: u32 = 1;
 /// Left and right.
@@ -36,7 +36,7 @@ const ARMS: [u32; 2] = [2, 3];
 const LEGS: [u32; 2] = [4, 5];
 const PARTS: u32 = 6;
 
-/// The part that a joint is on; shoulders and hips are on the torso as well.
+/// The part that each joint is on; shoulders and hips are on the torso as well.
 const PART_OF: [u32; 17] = {
     let [arm, other_arm, leg, other_leg] = [ARMS[0], ARMS[1], LEGS[0], LEGS[1]];
     [
@@ -48,7 +48,7 @@ const PART_OF: [u32; 17] = {
 /// The most figures that are drawn, and the most boards.
 const MOST: u32 = 1000;
 
-/// Draws figures that face the camera, more or less, with arms and legs in random poses, partly behind one another and behind
+/// Draws figures that roughly face the camera, with arms and legs in random poses, partly hidden by one another and by
 /// boards.
 ///
 /// ```
@@ -63,9 +63,9 @@ const MOST: u32 = 1000;
 pub struct Figures {
     /// Width and height of the picture, px.
     pub size: [u32; 2],
-    /// Least and largest number of figures.
+    /// The least and the largest number of figures.
     pub figures: [u32; 2],
-    /// Largest number of boards that hide parts of figures.
+    /// The largest number of boards that hide parts of figures.
     pub boards: u32,
 }
 
@@ -76,23 +76,23 @@ impl Default for Figures {
     }
 }
 
-/// A figure's joints, px, in the order of [`JOINTS`], and its measures.
+/// A figure's joints, px, in the order of [`JOINTS`], and its measurements.
 struct Figure {
     joints: [[f64; 2]; 17],
-    /// From head to foot of a figure that stands straight, px.
+    /// The height from head to foot if the figure stood straight, px.
     height: f64,
     head: [f64; 2],
 }
 
 impl Figures {
-    /// The picture of a seed, with a point for every joint in it.
+    /// Draws the picture of a seed, with a point for every joint in it.
     ///
-    /// Columns, as of [`Annotations::from_coco`]: `name`, `visibility` (1 hidden, 2 visible) and `person`, from 0; then `height`, from
-    /// head to foot of the figure if it stood straight, px.
+    /// The columns are those of [`Annotations::from_coco`], `name`, `visibility` (1 hidden, 2 visible) and `person`,
+    /// counted from 0, followed by `height`: from head to foot of the figure if it stood straight, px.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a size of 0, [`Error::Option`] for a side above 8192 px, when the least number of figures is above the
-    /// largest, or that or the number of boards above 1000.
+    /// [`Error::Empty`] for a size of 0, [`Error::Option`] for a side above 8192 px, for a least number of figures
+    /// above the largest, or if the largest or the number of boards is above 1000.
     pub fn sample(&self, seed: u64) -> Result<Sample> {
         check_size(self.size)?;
         let [least, most] = self.figures;
@@ -170,7 +170,7 @@ impl Figures {
         let turned = dice.uniform(-1.0, 1.0);
         let narrow = libm::cos(turned);
         let hips = [width * dice.uniform(0.25, 0.75), down * 0.5 + dice.uniform(-0.05, 0.12) * down];
-        // Up along the trunk and, at a right angle, to the figure's left.
+        // The directions up along the trunk and, at a right angle, to the figure's left.
         let tilt = dice.normal(0.0, 0.2);
         let (sin, cos) = (libm::sin(tilt), libm::cos(tilt));
         let from = |origin: [f64; 2], up: f64, left: f64| {
@@ -200,7 +200,7 @@ impl Figures {
 }
 
 impl Figure {
-    /// Paints the figure; its parts have the labels from `first` on.
+    /// Paints the figure; the labels of its parts start at `first`.
     fn paint(&self, painter: &mut Painter, first: u32, dice: &mut Dice) {
         let j = &self.joints;
         let (trousers, shirt, skin) = (dice.color(15.0, 160.0), dice.color(20.0, 240.0), skin(dice));
@@ -231,7 +231,7 @@ impl Figure {
     fn face(&self, painter: &mut Painter, label: u32, skin: Color, dice: &mut Dice) {
         let size = self.height;
         let hair = dice.color(10.0, 110.0);
-        // The far ear of a head that is turned lies behind it.
+        // The far ear of a turned head lies behind it.
         let near = |ear: [f64; 2]| (ear[0] - self.head[0]).abs() >= 0.045 * size;
         let [x, y] = self.head;
         painter.ellipse(self.head, [0.056 * size, 0.07 * size], f64::INFINITY, skin, label);

@@ -3,12 +3,12 @@
 //! | what | where |
 //! |---|---|
 //! | a photo and its points in memory | [`Sample`] |
-//! | folders of ShanghaiTech, UCF-QNRF, JHU-Crowd++, NWPU-Crowd, COCO, or of one's own | [`Dataset`] |
-//! | crowds of known heads, as a [`Scene`]; figures of known joints, as a [`Sample`] | [`Crowd`], [`Figures`] |
+//! | folders of ShanghaiTech, UCF-QNRF, JHU-Crowd++, NWPU-Crowd, COCO, or your own | [`Dataset`] |
+//! | crowds with known heads, as a [`Scene`]; figures with known joints, as a [`Sample`] | [`Crowd`], [`Figures`] |
 //! | the paper's random crops, the same for photo, points and Gaussians | [`Augmentation`] |
 //!
-//! All of it runs on the host. What is random comes from a seed, by ChaCha8 and functions of the crate `libm`: the same seed gives
-//! the same bytes on every machine.
+//! All of it runs on the host. Randomness comes from a seed, through ChaCha8 and the functions of the crate `libm`: the
+//! same seed gives the same bytes on every machine.
 
 mod augmentation;
 mod crowd;

@@ -1,4 +1,4 @@
-//! Shapes painted over one another at twice the resolution, with the label of who is in front.
+//! Paints shapes over one another at twice the resolution, with the label of what is in front.
 
 use super::dice::Dice;
 use crate::{Error, Image, Result, error::check_sides};
@@ -6,7 +6,7 @@ use crate::{Error, Image, Result, error::check_sides};
 /// Samples per pixel and axis.
 const SAMPLES: u32 = 2;
 
-/// Longest side of a picture, px: a square one takes 4 GB while it is drawn.
+/// The longest side of a picture, px: a square one takes 4 GB while it is drawn.
 const LONGEST: u32 = 8192;
 
 /// Checks the size of a picture.
@@ -21,18 +21,18 @@ pub(super) fn check_size(size: [u32; 2]) -> Result<()> {
 /// Red, green, blue, 0 to 255.
 pub(super) type Color = [f64; 3];
 
-/// A picture in the making. Coordinates are px, the centre of the top-left pixel is (0.5, 0.5).
+/// A picture being painted. Coordinates are in px; the center of the top-left pixel is (0.5, 0.5).
 pub(super) struct Painter {
     width: u32,
     height: u32,
     /// `[SAMPLES * height, SAMPLES * width]`.
     colors: Vec<[u8; 3]>,
-    /// 0, or the label of what was painted last.
+    /// The label of what was painted last, or 0.
     labels: Vec<u32>,
 }
 
 impl Painter {
-    /// A picture of `color(x, y)` in the pixel (x, y).
+    /// A picture with `color(x, y)` in the pixel (x, y).
     pub(super) fn new([width, height]: [u32; 2], color: impl Fn(u32, u32) -> Color) -> Self {
         let mut colors = Vec::new();
         for y in 0..height * SAMPLES {
@@ -47,8 +47,8 @@ impl Painter {
         Self { width, height, labels: vec![0; colors.len()], colors }
     }
 
-    /// Paints every sample whose centre is `inside`, within `left, top, right, bottom`; gives their number. Where there is a label
-    /// they are counted beyond the picture's edge too.
+    /// Paints every sample whose center is `inside`, within `left, top, right, bottom`; returns their number. If there
+    /// is a label, samples beyond the picture's edge are counted too.
     pub(super) fn fill(
         &mut self,
         [left, top, right, bottom]: [f64; 4],
@@ -82,7 +82,7 @@ impl Painter {
         self.fill(bounds, color, 0, |_, _| true);
     }
 
-    /// An ellipse around `centre`, `radii` in x and y; of it only what is above `below`.
+    /// Paints an ellipse around `centre` with `radii` in x and y, but only the part above `below`.
     pub(super) fn ellipse(&mut self, centre: [f64; 2], radii: [f64; 2], below: f64, color: Color, label: u32) -> u32 {
         let [[x, y], [a, b]] = [centre, radii];
         self.fill([x - a, y - b, x + a, (y + b).min(below)], color, label, |px, py| {
@@ -91,7 +91,7 @@ impl Painter {
         })
     }
 
-    /// All within `radius` of the line between two points.
+    /// Paints everything within `radius` of the line between two points.
     pub(super) fn limb(&mut self, ends: [[f64; 2]; 2], radius: f64, color: Color, label: u32) {
         let [[ax, ay], [bx, by]] = ends;
         let (dx, dy) = (bx - ax, by - ay);
@@ -114,7 +114,7 @@ impl Painter {
         self.labels[y * (self.width * SAMPLES) as usize + x]
     }
 
-    /// Samples of every label below `end`.
+    /// The number of samples of every label below `end`.
     pub(super) fn counts(&self, end: u32) -> Vec<u32> {
         let mut counts = vec![0; end as usize];
         for &label in &self.labels {
@@ -123,7 +123,7 @@ impl Painter {
         counts
     }
 
-    /// The label that most samples of every pixel have, of several the one that comes first in it.
+    /// The label of most samples of every pixel; of several equally frequent ones, the first in the pixel.
     pub(super) fn pixel_labels(&self) -> Vec<u32> {
         let most = |block: [u32; 4]| {
             let count = |label: u32| block.iter().filter(|&&other| other == label).count();
@@ -132,7 +132,7 @@ impl Painter {
         self.blocks().map(|places| most(places.map(|at| self.labels[at])).unwrap_or(0)).collect()
     }
 
-    /// The places of the samples of every pixel.
+    /// The indices of the samples of every pixel.
     fn blocks(&self) -> impl Iterator<Item = [usize; 4]> {
         let columns = (self.width * SAMPLES) as usize;
         (0..self.height as usize).flat_map(move |y| {
@@ -143,7 +143,7 @@ impl Painter {
         })
     }
 
-    /// The photo: pixels averaged, blurred, its channels tinted, its contrast bent, with noise.
+    /// The photo: samples averaged to pixels, blurred, with tinted channels, changed contrast and noise.
     pub(super) fn photo(&self, dice: &mut Dice) -> Result<Image> {
         let mut values: Vec<Color> = self
             .blocks()
@@ -165,7 +165,7 @@ impl Painter {
         Image::from_u8(self.width, self.height, 3, pixels)
     }
 
-    /// `[w, 1 - 2w, w]` along rows and columns; beyond the edge its pixel goes on.
+    /// Applies `[w, 1 - 2w, w]` along rows and columns; pixels at the edge are repeated beyond it.
     fn smooth(&self, values: &mut Vec<Color>, w: f64) {
         let (width, height) = (self.width as usize, self.height as usize);
         for (step, length, place) in
@@ -187,13 +187,13 @@ fn bytes(color: Color) -> [u8; 3] {
     color.map(|channel| channel.round().clamp(0.0, 255.0) as u8)
 }
 
-/// A texture of mean 0 and standard deviation 1, `[height, width]`, whose power falls as `frequency^-slope`: sums of smooth random
-/// fields, one for every octave.
+/// A texture of mean 0 and standard deviation 1, `[height, width]`, whose power falls as `frequency^-slope`: a sum of
+/// smooth random fields, one for every octave.
 pub(super) fn texture(dice: &mut Dice, [width, height]: [u32; 2], slope: f64) -> Vec<f64> {
     let mut values = vec![0.0; width as usize * height as usize];
     let mut period = 1;
     while period < width.max(height) {
-        // An octave in two dimensions holds `period^(slope - 2)` of the power.
+        // In two dimensions an octave holds `period^(slope - 2)` of the power.
         let weight = libm::pow(f64::from(period), (slope - 2.0) / 2.0);
         let columns = (width / period + 2) as usize;
         let lattice: Vec<f64> =
@@ -214,7 +214,7 @@ pub(super) fn texture(dice: &mut Dice, [width, height]: [u32; 2], slope: f64) ->
     values.iter().map(|v| (v - mean) / deviation).collect()
 }
 
-/// From 0 to 1 without a corner at either end.
+/// Rises from 0 to 1, with a smooth start and end.
 fn ease(at: u32, period: u32) -> f64 {
     let t = f64::from(at) / f64::from(period);
     t * t * (3.0 - 2.0 * t)

@@ -1,21 +1,23 @@
-//! A photo and its points in memory, and parts of it.
+//! A photo with its points in memory, and parts of it.
 
 use crate::{Annotations, GaussianTable, Image, Result};
 
-/// A photo with its annotations and, where they are known, the sizes of what is annotated.
+/// A photo with its annotations and, if known, the sizes of the annotated objects.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The photo.
     pub image: Image,
     /// Its points.
     pub annotations: Annotations,
-    /// True scales, px, `[n, 2]`: a quarter of the object's width and height, the standard deviations of the ellipse that fills
-    /// that box. Such an object ends at two standard deviations; the baselines of [`losses`](crate::losses) take a sixth, which is 4/6 of these.
+    /// True scales, px, `[n, 2]`: a quarter of the object's width and height, the standard deviations of the ellipse
+    /// that fills that box. Such an object ends at two standard deviations. The baselines of [`losses`](crate::losses)
+    /// use a sixth, which is 4/6 of these.
     pub scales: Option<Vec<[f64; 2]>>,
 }
 
 impl Sample {
-    /// A photo and its points; true scales where all of them have sides above 0 in the columns `box_w` and `box_h` (px).
+    /// A photo and its points, with true scales if all points have sides above 0 in the columns `box_w` and `box_h`
+    /// (px).
     pub fn new(image: Image, annotations: Annotations) -> Self {
         let side = |name| annotations.numeric(name).ok().filter(|sides| sides.iter().all(|&side| side > 0.0));
         let scales = side("box_w").zip(side("box_h")).map(|(widths, heights)| {
@@ -24,8 +26,8 @@ impl Sample {
         Self { image, annotations, scales }
     }
 
-    /// Gaussians of the true scales, one for every annotation, upright, for [`Splat::from_table`](crate::Splat::from_table).
-    /// None where scales are not known.
+    /// Upright Gaussians of the true scales, one for every annotation, for
+    /// [`Splat::from_table`](crate::Splat::from_table). `None` if the scales are not known.
     pub fn true_gaussians(&self) -> Option<GaussianTable> {
         let scales = self.scales.as_ref()?;
         let count = scales.len();
@@ -45,8 +47,8 @@ impl Sample {
     /// The part of `[width, height]` px whose first pixel is at `[left, top]`, with the points inside it.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`](crate::Error::OutOfRange) when it reaches over the edge, [`Error::Empty`](crate::Error::Empty) when a
-    /// side is 0.
+    /// [`Error::OutOfRange`](crate::Error::OutOfRange) when it extends beyond the edge,
+    /// [`Error::Empty`](crate::Error::Empty) when a side is 0.
     pub fn window(&self, corner: [u32; 2], size: [u32; 2]) -> Result<Self> {
         let image = self.image.window(corner, size)?;
         let origin = corner.map(f64::from);
@@ -58,8 +60,8 @@ impl Sample {
         Ok(Self { image, annotations: self.annotations.moved(&kept, place), scales })
     }
 
-    /// The photo in tiles of `[width, height]` px, row by row; the last ones are smaller. Every point is in one of them, except
-    /// those outside the photo.
+    /// The photo in tiles of `[width, height]` px, row by row; the last ones may be smaller. Every point inside the
+    /// photo is in one of them.
     ///
     /// # Errors
     /// As [`window`](Self::window).
@@ -77,7 +79,7 @@ impl Sample {
         Ok(tiles)
     }
 
-    /// Left and right half: one to train with, one to test with. Of an odd width the right one is wider.
+    /// The left and the right half: one to train with, one to test with. If the width is odd, the right one is wider.
     ///
     /// # Errors
     /// [`Error::Empty`](crate::Error::Empty) when the photo is one pixel wide.

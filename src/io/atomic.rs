@@ -1,4 +1,4 @@
-//! A file is written beside its place and moved there when it is complete.
+//! Writes a file beside its destination and moves it there when it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result, Source};
 
-/// Writes `path` with what `fill` writes, whole or not at all: beside it, to the disk, then moved to its name.
+/// Writes a file whole or not at all: `fill` writes to a new file beside `path`, which is flushed to the disk, then
+/// renamed.
 ///
 /// ```
 /// use std::io::Write;
@@ -19,7 +20,7 @@ use crate::error::{Error, Result, Source};
 /// ```
 ///
 /// # Errors
-/// [`Error::Write`] around what failed; whatever was at `path` before is then unchanged.
+/// [`Error::Write`] around what failed; a file that was at `path` before is then unchanged.
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::result::Result<(), Source>) -> Result<()> {
     replace(path, fill).map_err(|source| Error::write(path, source))
 }
@@ -33,17 +34,17 @@ fn replace(
     let mut file = BufWriter::new(file);
     fill(&mut file)?;
     file.flush()?;
-    // Without it a crash of the machine could leave the new name on an incomplete file.
+    // Without this, a crash of the machine could leave the new name on an incomplete file.
     file.get_ref().sync_all()?;
-    // Windows does not move a file that is open.
+    // Windows does not move open files.
     drop(file);
     fs::rename(&temporary.path, &target)?;
     temporary.moved = true;
     Ok(())
 }
 
-/// The file to replace: a link is followed, and only a regular file is ever replaced (renaming onto
-/// a device such as `/dev/null` would remove the device).
+/// The file to replace: links are followed, and only regular files are replaced (renaming onto a device such as
+/// `/dev/null` would remove the device).
 fn target(path: &Path) -> io::Result<PathBuf> {
     match fs::metadata(path) {
         Ok(existing) if existing.is_dir() => Err(ErrorKind::IsADirectory.into()),
@@ -54,7 +55,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// A file that is removed again unless it was moved to its place.
+/// A file that is removed on drop unless it was moved to its destination.
 struct Temporary {
     path: PathBuf,
     moved: bool,
@@ -70,7 +71,7 @@ impl Temporary {
             let path = target.with_file_name(name);
             match File::create_new(&path) {
                 Ok(file) => return Ok((Self { path, moved: false }, file)),
-                // Left by a process of the same number that was killed.
+                // Left by a killed process with the same number.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }

@@ -1,20 +1,21 @@
-//! A transport kernel as a file.
+//! Files of transport kernels.
 
 use std::path::Path;
 
 use super::format::{self, Entry, Shaped, Values};
 use crate::error::{Error, Result, check_finite, check_length};
 
-/// A sparse matrix in compressed rows, and what it was built with: a file keeps every bit.
+/// A sparse matrix in compressed rows, with the settings it was built with; a file keeps every bit.
 ///
-/// Row `r` has the values `data[indptr[r]..indptr[r + 1]]` in the columns at the same places of
-/// `indices`. The arrays of the file are named as the fields, with `shape` (`[rows, cols]`),
-/// `format` (`csr`) and `version` ([`VERSION`](super::VERSION)) beside them, so that
-/// `scipy.sparse.load_npz` reads the matrix and `numpy.load` the rest, without pickles. A safetensors file has the same arrays,
-/// its texts as UTF-8 bytes of type `u8`; its metadata entry `crc32` is the CRC-32 of all arrays' bytes in the order of their
-/// names. The matrix may have no columns and no entries.
+/// Row `r` has the values `data[indptr[r]..indptr[r + 1]]`; their columns are at the same positions of `indices`. The
+/// arrays of the file have the names of the fields; besides, there are `shape` (`[rows, cols]`), `format` (`csr`) and
+/// `version` ([`VERSION`](super::VERSION)), so that `scipy.sparse.load_npz` reads the matrix and `numpy.load` the rest,
+/// without pickles. A safetensors file has the same arrays, with texts as UTF-8 bytes of type `u8`; its metadata entry
+/// `crc32` is the CRC-32 of the bytes of all arrays in the order of their names. The matrix may have no columns and no
+/// entries.
 ///
-/// [`Kernel::table`](crate::Kernel::table) makes one, [`Kernel::from_table`](crate::Kernel::from_table) puts it back on a device.
+/// [`Kernel::table`](crate::Kernel::table) makes one, [`Kernel::from_table`](crate::Kernel::from_table) puts it back on
+/// a device.
 ///
 /// ```
 /// use splatport::CsrTable;
@@ -43,19 +44,19 @@ pub struct CsrTable {
     pub rows: usize,
     /// The number of columns.
     pub cols: usize,
-    /// Where every row begins, and the number of entries: `rows + 1` values, from 0 upwards.
+    /// Where every row begins, followed by the number of entries: `rows + 1` values, starting at 0 and never falling.
     pub indptr: Vec<u32>,
     /// The column of every entry, below `cols`.
     pub indices: Vec<u32>,
     /// The value of every entry.
     pub data: Vec<f32>,
-    /// The largest L1 error that a row may have for what is not stored.
+    /// The largest L1 error of a row that is allowed for entries that are not stored.
     pub tau: f64,
-    /// The largest mass that any row was seen to drop before its rest was scaled up to 1.
+    /// The largest mass that was found to be dropped from any row before the rest was scaled up to 1.
     pub worst_dropped: f64,
-    /// An upper bound on the mass that any row dropped; may be infinite.
+    /// An upper bound on the mass dropped from any row; may be infinite.
     pub bound: f64,
-    /// An upper bound on what storing moved any one weight by, 0 to 1.
+    /// An upper bound on the change of any single weight by storing, 0 to 1.
     pub storage: f64,
     /// The profile the kernel was built with.
     pub profile: String,
@@ -65,25 +66,26 @@ pub struct CsrTable {
     pub left: f64,
     /// The upper edge of the grid, px.
     pub top: f64,
-    /// The cells of a row of the grid.
+    /// The number of cells in a row of the grid.
     pub grid_width: u32,
-    /// The cells of a column of the grid.
+    /// The number of cells in a column of the grid.
     pub grid_height: u32,
-    /// Width and height of what the cells cover, px: the image, or a crop of it. `[0, 0]` stands for what ends with the last cells.
+    /// Width and height of the area that the cells cover, px: the image, or a crop of it. `[0, 0]` stands for an area
+    /// that ends with the last cells.
     pub size: [u32; 2],
-    /// Width and height of the image that the cells lie on, px. `[0, 0]` stands for one that ends with what they cover.
+    /// Width and height of the image that the cells lie on, px. `[0, 0]` stands for one that ends with the area that
+    /// they cover.
     pub image: [u32; 2],
-    /// What the file was made from, in words of its writer; empty if nothing was said, and then not in the file.
+    /// What the file was made from, in its writer's words; empty if nothing was given, and then not in the file.
     pub origin: String,
 }
 
 impl CsrTable {
-    /// Writes a file, whole or not at all: `.npz` or `.safetensors`, as its name ends. Equal tables give equal files.
+    /// Writes a file, whole or not at all: `.npz` or `.safetensors`, by its extension. Equal tables give equal files.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] if the table does not fit
-    /// together; [`Error::Format`] for another ending; [`Error::Write`] if the file cannot be
-    /// written.
+    /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] if the table is inconsistent or holds an
+    /// invalid value; [`Error::Format`] for another extension; [`Error::Write`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check()?;
         let (shape, entries) = ([self.rows as u64, self.cols as u64], self.data.len());
@@ -110,12 +112,12 @@ impl CsrTable {
         format::write(path.as_ref(), arrays)
     }
 
-    /// Reads a file that [`save`](Self::save) or another program wrote: `.npz` or `.safetensors`, as its name ends.
+    /// Reads a file that [`save`](Self::save) or another program wrote: `.npz` or `.safetensors`, by its extension.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] for another ending, a wrong check sum, or naming the array
-    /// that is missing, damaged or of another shape, type or version; [`Error::In`] around what
-    /// [`save`](Self::save) rejects.
+    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] for another extension or a wrong checksum, or
+    /// naming the array that is missing, damaged or of another shape, type or version; [`Error::In`] around the error
+    /// with which [`save`](Self::save) would reject the table.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut input = format::open(path)?;
@@ -166,7 +168,7 @@ impl CsrTable {
             ("left", self.left),
             ("top", self.top),
         ];
-        // A kernel without a bound has an infinite one; nothing else may be infinite.
+        // A kernel without a bound stores an infinite one; nothing else may be infinite.
         let wrong = |(name, value): &(_, f64)| value.is_nan() || value.is_infinite() && *name != "bound";
         if let Some((what, value)) = scalars.into_iter().find(wrong) {
             return Err(Error::NotFinite { what, index: 0, value });
@@ -174,7 +176,7 @@ impl CsrTable {
         check_finite("data", 1, &self.data)
     }
 
-    /// Rows begin at 0, never run backwards and end with the last entry.
+    /// Checks that rows begin at 0, never run backwards and end with the last entry.
     fn check_indptr(&self) -> Result<()> {
         let entries = self.data.len();
         let mut least = 0;

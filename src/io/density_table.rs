@@ -1,4 +1,4 @@
-//! A density, or another value per cell, as a file.
+//! Files of densities, or of other values per cell.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result, check_finite, check_length};
 
 /// One value per cell of a grid, `[rows, columns]`: a density (mass per cell) or a gradient.
 ///
-/// The file is a NumPy array `.npy` of two axes, rows first: written as `f32`, read from any number type.
+/// The file is a NumPy array `.npy` with two axes, rows first. It is written as `f32` and read from any number type.
 ///
 /// ```
 /// use splatport::DensityTable;
@@ -24,9 +24,9 @@ use crate::error::{Error, Result, check_finite, check_length};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DensityTable {
-    /// The cells of a column of the grid.
+    /// The number of cells in a column of the grid.
     pub rows: usize,
-    /// The cells of a row of the grid.
+    /// The number of cells in a row of the grid.
     pub columns: usize,
     /// The values, row by row.
     pub values: Vec<f32>,
@@ -36,8 +36,8 @@ impl DensityTable {
     /// Writes a `.npy` file, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Length`] or [`Error::NotFinite`] if the table does not fit together; [`Error::Write`] if the file cannot be
-    /// written.
+    /// [`Error::Length`] or [`Error::NotFinite`] if the table is inconsistent or not finite; [`Error::Write`] if the
+    /// file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check()?;
         let shape = [self.rows as u64, self.columns as u64];
@@ -53,7 +53,7 @@ impl DensityTable {
     ///
     /// # Errors
     /// [`Error::Read`] if the file cannot be read, [`Error::Format`] if it is not an array of numbers with two axes,
-    /// [`Error::In`] around [`Error::NotFinite`] with the cell.
+    /// [`Error::In`] around [`Error::NotFinite`], which names the cell.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(|error| Error::read(path, error))?;

@@ -1,4 +1,4 @@
-//! What a table's file holds, and the formats it can have.
+//! The contents of a table's file, and its possible formats.
 
 use std::fs::File;
 use std::io;
@@ -31,7 +31,7 @@ impl Format {
 /// One named array.
 pub(crate) struct Entry<'a> {
     pub(super) name: &'a str,
-    /// The length of every axis, slowest first; none for a single value.
+    /// The length of every axis, slowest first; empty for a single value.
     pub(super) shape: Vec<usize>,
     pub(super) values: Values<'a>,
 }
@@ -48,14 +48,14 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The values of an array, of the types that the tables need.
+/// The values of an array, in the types that the tables need.
 pub(crate) enum Values<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
     U32(&'a [u32]),
     U64(&'a [u64]),
     Text(&'a str),
-    /// ASCII text, which NumPy calls bytes: SciPy keeps names so.
+    /// ASCII text, which NumPy calls bytes. SciPy stores names this way.
     Ascii(&'a [u8]),
 }
 
@@ -77,7 +77,7 @@ values! {
     &'a str => |text| Self::Text(text);
 }
 
-/// Writes `entries` and the version, whole or not at all, in the format that the name says.
+/// Writes `entries` and the version, whole or not at all, in the format given by the file's extension.
 pub(super) fn write(path: &Path, mut entries: Vec<Entry<'_>>) -> Result<()> {
     let format = Format::of(path)?;
     entries.insert(0, Entry::one("version", &VERSION));
@@ -87,12 +87,13 @@ pub(super) fn write(path: &Path, mut entries: Vec<Entry<'_>>) -> Result<()> {
     }
 }
 
-/// The array that says what a file was made from; an empty text is left out, so that files without it keep their bytes.
+/// The array that says what a file was made from. An empty text is left out, so that files without one keep their
+/// bytes.
 pub(super) fn origin(text: &str) -> Option<Entry<'_>> {
     (!text.is_empty()).then(|| Entry::one("origin", text))
 }
 
-/// Opens a file in the format that its name says, and checks its version.
+/// Opens a file in the format given by its extension, and checks its version.
 pub(super) fn open(path: &Path) -> Result<Box<dyn Input>> {
     let mut input: Box<dyn Input> = match Format::of(path)? {
         Format::Npz => Box::new(Npz::open(path)?),
@@ -104,13 +105,13 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Input>> {
     }
 }
 
-/// An array and the length of its axes, slowest first.
+/// An array and the lengths of its axes, slowest first.
 pub(crate) struct Shaped<T> {
     pub(super) shape: Vec<usize>,
     pub(crate) values: Vec<T>,
 }
 
-/// The lengths of axes that a reader asks for, `None` standing for any length.
+/// The lengths of axes that a reader expects; `None` stands for any length.
 pub(crate) type Axes<'a> = &'a [Option<usize>];
 
 /// A file being read; every error names the file and the array.
@@ -136,7 +137,7 @@ pub(crate) trait Input {
     /// One ASCII text.
     fn ascii(&mut self, name: &str) -> Result<Vec<u8>>;
 
-    /// The text that says what the file was made from, empty if there is none.
+    /// The text that says what the file was made from; empty if there is none.
     fn origin(&mut self) -> Result<String> {
         if self.has("origin") { self.text("origin") } else { Ok(String::new()) }
     }
@@ -157,13 +158,13 @@ pub(crate) trait Input {
     }
 }
 
-/// Opens a file for reading. A reader would call a folder an invalid argument.
+/// Opens a file for reading. Folders are rejected here, because a reader would call them an invalid argument.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
-/// The shape, if it has the axes asked for.
+/// The shape, if it has the expected axes.
 pub(super) fn matching(shape: &[u64], expected: Axes<'_>) -> std::result::Result<Vec<usize>, Reason> {
     let same = |(&got, want): (&u64, &Option<usize>)| want.is_none_or(|want| want as u64 == got);
     if shape.len() == expected.len() && shape.iter().zip(expected).all(same) {

@@ -1,4 +1,4 @@
-//! The Gaussians of a splat as a file.
+//! Files of the Gaussians of a splat.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::format::{self, Entry, Input};
 use crate::error::{Error, Result, check_finite, check_length, check_sides};
 use crate::splat::{Share, mixture::check as check_shares};
 
-/// The `n` Gaussians of one image, as the device holds them: a file keeps every bit.
+/// The `n` Gaussians of one image exactly as the device holds them; a file keeps every bit.
 ///
 /// | array | type | shape |
 /// |---|---|---|
@@ -20,11 +20,12 @@ use crate::splat::{Share, mixture::check as check_shares};
 /// | `share_weights` | `f32`, of a mixture only | `[shares]` |
 /// | `size` | `u32`, px: width, height | `[2]` |
 /// | `profile` | text | `[]` |
-/// | `origin` | text, may be missing | `[]` |
+/// | `origin` | text, optional | `[]` |
 /// | `version` | `u32`, [`VERSION`](super::VERSION) | `[]` |
 ///
-/// `numpy.load` reads all of them from a `.npz` file without pickles. A safetensors file has the same arrays, its texts as UTF-8
-/// bytes of type `u8`; its metadata entry `crc32` is the CRC-32 of all arrays' bytes in the order of their names. `n` may be 0.
+/// `numpy.load` reads all of them from a `.npz` file without pickles. A safetensors file has the same arrays, with
+/// texts as UTF-8 bytes of type `u8`; its metadata entry `crc32` is the CRC-32 of the bytes of all arrays in the order
+/// of their names. `n` may be 0.
 ///
 /// ```
 /// use splatport::GaussianTable;
@@ -52,21 +53,21 @@ use crate::splat::{Share, mixture::check as check_shares};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GaussianTable {
-    /// The centres, x then y, px.
+    /// The centers, x then y, px.
     pub means: Vec<[f32; 2]>,
     /// The standard deviations along the two axes, px.
     pub scales: Vec<[f32; 2]>,
-    /// The angle from the x axis to the first axis, towards y, rad.
+    /// The angle from the x axis to the first axis, turning towards y, rad.
     pub rotations: Vec<f32>,
-    /// The colours, `channels` values a Gaussian.
+    /// The colors, `channels` values per Gaussian.
     pub colors: Vec<f32>,
-    /// The values of a colour: 1 or 3.
+    /// The number of values of a color: 1 or 3.
     pub channels: u8,
     /// The opacities, 0 to 1.
     pub opacities: Vec<f32>,
-    /// How many Gaussians, the last ones, are bound to no annotation.
+    /// How many Gaussians belong to no annotation; they come last.
     pub free: u32,
-    /// Which Gaussians make up which annotation; none where every annotation has its own.
+    /// Which Gaussians make up which annotation; empty if every annotation has its own Gaussian.
     pub shares: Vec<Share>,
     /// The profile the Gaussians were fitted with.
     pub profile: String,
@@ -74,17 +75,17 @@ pub struct GaussianTable {
     pub width: u32,
     /// The height of the image, px.
     pub height: u32,
-    /// What the file was made from, in words of its writer; empty if nothing was said.
+    /// What the file was made from, in its writer's words; empty if nothing was given.
     pub origin: String,
 }
 
 impl GaussianTable {
-    /// Writes a file, whole or not at all: `.npz` or `.safetensors`, as its name ends. Equal tables give equal files.
+    /// Writes a file, whole or not at all: `.npz` or `.safetensors`, by its extension. Equal tables give equal files.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::NotFinite`], [`Error::OutOfRange`], [`Error::Channels`] or [`Error::Empty`] if the table
-    /// does not fit together; [`Error::Format`] for another ending; [`Error::Write`] if the file cannot be
-    /// written.
+    /// [`Error::Length`], [`Error::NotFinite`], [`Error::OutOfRange`], [`Error::Channels`] or [`Error::Empty`] if the
+    /// table is inconsistent or holds an invalid value; [`Error::Format`] for another extension; [`Error::Write`] if
+    /// the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check()?;
         let (n, size) = (self.means.len(), [self.width, self.height]);
@@ -111,12 +112,12 @@ impl GaussianTable {
         format::write(path.as_ref(), arrays)
     }
 
-    /// Reads a file that [`save`](Self::save) or another program wrote: `.npz` or `.safetensors`, as its name ends.
+    /// Reads a file that [`save`](Self::save) or another program wrote: `.npz` or `.safetensors`, by its extension.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] for another ending, a wrong check sum, or naming the array
-    /// that is missing, damaged or of another shape, type or version; [`Error::In`] around what
-    /// [`save`](Self::save) rejects.
+    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] for another extension or a wrong checksum, or
+    /// naming the array that is missing, damaged or of another shape, type or version; [`Error::In`] around the error
+    /// with which [`save`](Self::save) would reject the table.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut input = format::open(path)?;
@@ -128,7 +129,7 @@ impl GaussianTable {
             means: pairs(&means.values),
             scales: pairs(&input.f32s("scales", &[n, Some(2)])?.values),
             rotations: input.f32s("rotations", &[n])?.values,
-            // More than 255 is not 1 or 3 either.
+            // A number above 255 is not 1 or 3 either.
             channels: u8::try_from(colors.shape[1]).unwrap_or(u8::MAX),
             colors: colors.values,
             opacities: input.f32s("opacities", &[n])?.values,
@@ -170,7 +171,7 @@ impl GaussianTable {
     }
 }
 
-/// The shares of a file, which may have none.
+/// The shares of a file, if it has any.
 fn shares(input: &mut dyn Input) -> Result<Vec<Share>> {
     if !["share_annotations", "share_gaussians", "share_weights"].iter().any(|name| input.has(name)) {
         return Ok(Vec::new());

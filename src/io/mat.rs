@@ -1,8 +1,9 @@
-//! MATLAB files of version 5 (`save -v6`, `-v7`): numbers, cells and structures, which is what points are kept in.
+//! MATLAB files of version 5 (`save -v6`, `-v7`): numbers, cells and structures, which is what data sets store points
+//! in.
 //!
-//! Not a crate's: `matfile` 0.5 reads neither cells nor structures, and `matrw` 0.1.4, by its source, panics on a damaged file, reads
-//! a damaged structure twice for every level around it, and bounds neither the nesting nor what a compressed variable unpacks to.
-//! Format: "MAT-File Format", The MathWorks, chapter 1.
+//! No crate fits: `matfile` 0.5 reads neither cells nor structures, and `matrw` 0.1.4, according to its source, panics
+//! on a damaged file, reads a damaged structure twice for every level around it, and limits neither the nesting nor the
+//! size that a compressed variable unpacks to. Format: "MAT-File Format", The MathWorks, chapter 1.
 
 use std::cell::Cell;
 use std::io::Read;
@@ -11,27 +12,27 @@ use flate2::read::ZlibDecoder;
 
 use super::npy::Reason;
 
-/// Bytes of the header.
+/// The number of bytes in the header.
 const HEADER: usize = 128;
 
 /// The most bytes that the variables of a file may unpack to: a million points take 16 MiB.
 const UNPACKED: u64 = 64 << 20;
 
-/// Cells and structures inside one another; the deepest known file of points has three.
+/// The deepest nesting of cells and structures; the deepest known file of points has three levels.
 const NESTING: usize = 16;
 
-/// Cells, fields and names of fields in a file, all together: points need a handful. Each takes a tenth of a kilobyte
-/// in memory, and as little as a byte of what a file unpacks to.
+/// The most cells, fields and names of fields in a file, all together; points need a handful. Each takes a tenth of a
+/// kilobyte in memory, but may take only one byte of the unpacked file.
 const PARTS: usize = 1 << 20;
 
-/// The longest name of a field with the zero at its end, bytes: MATLAB's.
+/// The longest name of a field in MATLAB, with the zero at its end, bytes.
 const LONGEST_NAME: usize = 64;
 
 /// Types of elements.
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
 
-/// Flag of numbers with an imaginary part.
+/// The flag of numbers with an imaginary part.
 const COMPLEX: u32 = 0x800;
 
 /// The content of a variable.
@@ -41,9 +42,9 @@ pub(crate) enum Value {
     Numbers { shape: Vec<usize>, values: Vec<f64> },
     /// Cells, column by column.
     Cells(Vec<Value>),
-    /// The fields of a structure, of one structure after the other in an array.
+    /// The fields of a structure; in an array of structures, one structure after the other.
     Fields(Vec<(String, Value)>),
-    /// Texts, complex numbers, sparse matrices, objects, functions.
+    /// Anything else: texts, complex numbers, sparse matrices, objects, functions.
     Other,
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(String, Value)>, Reason> {
     Ok(variables)
 }
 
-/// Checks the header; whether numbers have their large byte first.
+/// Checks the header; returns whether numbers are big-endian.
 fn header(bytes: &[u8]) -> Result<bool, Reason> {
     let hdf5 = |at: usize| bytes.get(at..at + 4) == Some(b"\x89HDF");
     if bytes.starts_with(b"MATLAB 7.3") || hdf5(0) || hdf5(512) {
@@ -90,14 +91,14 @@ fn unpack(bytes: &[u8], room: &mut u64) -> Result<Vec<u8>, Reason> {
     Ok(unpacked)
 }
 
-/// Bytes not read yet.
+/// The bytes not read yet.
 #[derive(Clone, Copy)]
 struct Bytes<'a> {
     data: &'a [u8],
-    /// Where they are, for errors.
+    /// Their position, for error messages.
     at: usize,
     big: bool,
-    /// How many more cells, fields and names there may be.
+    /// How many more cells, fields and names are allowed.
     parts: &'a Cell<usize>,
 }
 
@@ -115,7 +116,7 @@ impl<'a> Bytes<'a> {
     /// The type and the body of the next element.
     fn element(&mut self) -> Result<(u32, Bytes<'a>), Reason> {
         let tag = self.word(0)?;
-        // Up to four bytes stand in the tag itself, their number in its upper half.
+        // Up to four bytes are stored in the tag itself, with their number in its upper half.
         let small = tag >> 16;
         let (kind, length, start) =
             if small == 0 { (tag, self.word(4)? as usize, 8) } else { (tag & 0xffff, small as usize, 4) };
@@ -135,7 +136,7 @@ impl<'a> Bytes<'a> {
     fn matrix(&mut self, nesting: usize) -> Result<(String, Value), Reason> {
         let at = *self;
         match self.element()? {
-            // What a structure has for a field that was never set.
+            // This is what a structure holds for a field that was never set.
             (MATRIX, body) if body.data.is_empty() => {
                 Ok((String::new(), Value::Numbers { shape: vec![0, 0], values: Vec::new() }))
             }
@@ -145,7 +146,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// The name and the content of an array, of which these bytes are the body.
+    /// The name and the content of an array whose body these bytes are.
     fn variable(mut self, nesting: usize) -> Result<(String, Value), Reason> {
         let (_, flags) = self.element()?;
         let flags = flags.word(0)?;
@@ -165,7 +166,7 @@ impl<'a> Bytes<'a> {
                 let values = self.parts(count.saturating_mul(names.len()), nesting)?;
                 Value::Fields(names.into_iter().cycle().zip(values).collect())
             }
-            // Complex numbers are no coordinates.
+            // Complex numbers cannot be coordinates.
             6..=15 if flags & COMPLEX == 0 => {
                 let at = self;
                 let values = self.numbers()?;
@@ -180,7 +181,7 @@ impl<'a> Bytes<'a> {
     }
 
     fn parts(&mut self, count: usize, nesting: usize) -> Result<Vec<Value>, Reason> {
-        // An array takes eight bytes at least.
+        // An array takes at least eight bytes.
         if count > self.data.len() / 8 {
             return self.wrong(&format!("{count} cells or fields do not fit"));
         }
@@ -202,7 +203,7 @@ impl<'a> Bytes<'a> {
         Ok(String::from_utf8_lossy(body.data).into_owned())
     }
 
-    /// The names of a structure's fields: one length for all, padded with zeros.
+    /// The names of a structure's fields, padded with zeros to one length.
     fn names(&mut self) -> Result<Vec<String>, Reason> {
         let (_, length) = self.element()?;
         let length = length.word(0)? as usize;

@@ -1,4 +1,4 @@
-//! Files: tables of Gaussians and transport kernels as `.npz` or safetensors, written whole or not at all.
+//! Reads and writes tables of Gaussians and transport kernels as `.npz` or safetensors files, whole or not at all.
 
 pub(crate) mod atomic;
 mod csr_table;
@@ -20,5 +20,5 @@ pub use density_table::DensityTable;
 pub use gaussian_table::GaussianTable;
 pub use table::Table;
 
-/// The version of the layout of both tables; a reader refuses any other.
+/// The version of the layout of both tables; readers reject any other.
 pub const VERSION: u32 = 1;

@@ -1,4 +1,4 @@
-//! One NumPy array in memory, checked before any value is read.
+//! A NumPy array in memory that is checked before any value is read.
 
 use std::fmt::Display;
 use std::io::Read;
@@ -8,25 +8,25 @@ use half::f16;
 use npyz::{Deserialize, NpyFile, NpyHeader, Order};
 use num_traits::{NumCast, ToPrimitive};
 
-/// What is wrong with an array; the caller adds the file and the array's name.
+/// Why an array is rejected; the caller adds the file and the array's name.
 pub(crate) type Reason = String;
 
-/// The bytes of a `.npy` file, with a header whose size and type agree with them.
+/// The bytes of a `.npy` file whose header agrees with them in size and type.
 pub(crate) struct Array<'a> {
     header: NpyHeader,
     data: &'a [u8],
 }
 
-/// What every file begins with.
+/// The first bytes of every file.
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// The longest header, bytes: NumPy, too, reads none that is longer.
+/// The longest header, bytes; NumPy's limit, too.
 const LONGEST_HEADER: usize = 10_000;
 
-/// The brackets that a header opens: of the dictionary and of the shape. Only records of fields have more.
+/// The brackets that a header opens: one for the dictionary and one for the shape. Only records of fields have more.
 const BRACKETS: usize = 2;
 
-/// Reads a header, and no more than that.
+/// Reads a header and nothing beyond it.
 pub(super) fn header(reader: impl Read) -> Result<NpyHeader, Reason> {
     let bytes = bounded(reader)?;
     // npyz 0.9.1 multiplies the shape unchecked, which panics in a debug build when a damaged
@@ -36,9 +36,9 @@ pub(super) fn header(reader: impl Read) -> Result<NpyHeader, Reason> {
         .map_err(|error| format!("not a NumPy array: {}", first_line(&error.to_string())))
 }
 
-/// The bytes of a header that npyz can be given: npyz 0.9.1 takes memory for the length that a header claims, and
-/// py_literal 0.4.0 reads what is in a bracket twice, in a brace three times, so that time and stack grow without
-/// bounds with the depth.
+/// The bytes of a header that is safe to pass to npyz: npyz 0.9.1 allocates the length that a header claims, and
+/// py_literal 0.4.0 reads the contents of a bracket twice and of a brace three times, so that time and stack grow
+/// without bounds with the depth.
 fn bounded(mut reader: impl Read) -> Result<Vec<u8>, Reason> {
     let mut bytes = Vec::new();
     let mut read = |bytes: &mut Vec<u8>, length: usize| {
@@ -46,12 +46,12 @@ fn bounded(mut reader: impl Read) -> Result<Vec<u8>, Reason> {
         read.map_err(|error| format!("not a NumPy array: {error}"))
     };
     read(&mut bytes, MAGIC.len() + 2)?;
-    // What is no header, or ends within one, npyz says itself.
+    // npyz itself reports bytes that are not a header, or that end within one.
     if !bytes.starts_with(MAGIC) {
         return Ok(bytes);
     }
     let start = bytes.len();
-    // Of two bytes in version 1, of four since.
+    // The length takes two bytes in version 1 and four since.
     let width = if bytes.get(MAGIC.len()) == Some(&1) { 2 } else { 4 };
     read(&mut bytes, width)?;
     let length = bytes[start..].iter().rev().fold(0, |length, &byte| length << 8 | byte as usize);
@@ -66,7 +66,7 @@ fn bounded(mut reader: impl Read) -> Result<Vec<u8>, Reason> {
     }
 }
 
-/// The bytes that the values of a header take.
+/// The number of bytes that the values of a header take.
 pub(super) fn length(header: &NpyHeader) -> Result<u64, Reason> {
     let (shape, dtype) = (header.shape(), header.dtype());
     let values = shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
@@ -76,14 +76,14 @@ pub(super) fn length(header: &NpyHeader) -> Result<u64, Reason> {
 }
 
 impl<'a> Array<'a> {
-    /// Reads the header and compares the length it asks for with the length there is.
+    /// Reads the header and compares the length that it claims with the actual one.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Reason> {
         let mut data = bytes;
         let header = header(&mut data)?;
         Self::of(header, data)
     }
 
-    /// An array of a header and of the values' bytes.
+    /// An array made of a header and the values' bytes.
     pub(super) fn of(header: NpyHeader, data: &'a [u8]) -> Result<Self, Reason> {
         match (length(&header)?, data.len()) {
             (expected, got) if expected == got as u64 => Ok(Self { header, data }),
@@ -122,7 +122,7 @@ impl<'a> Array<'a> {
         self.first(&readers, "numbers")
     }
 
-    /// The values of any integer type NumPy or SciPy keeps indices in, as `u32`.
+    /// The values, from any integer type in which NumPy or SciPy store indices, as `u32`.
     pub(crate) fn to_u32(&self) -> Result<Vec<u32>, Reason> {
         let readers = [convert::<u32, u32>, convert::<i32, u32>, convert::<i64, u32>, convert::<u64, u32>];
         self.first(&readers, "integers")
@@ -139,7 +139,7 @@ impl<'a> Array<'a> {
     }
 }
 
-/// Without the drawing of the place that a parser's message may end with.
+/// The first line of a parser's message, without the drawing of the position that may follow.
 fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! Named NumPy arrays in one `.npz` file.
 //!
-//! The container is handled with `zip` and every array with `npyz`, as the latter documents. Its own
-//! container feature is not used: it stamps the time of writing into the file, so equal tables would
-//! give unequal files, and it stops reading before the check sum is compared.
+//! `zip` handles the container and `npyz` every array, as `npyz` documents. The container feature of `npyz` is not
+//! used: it stamps the time of writing into the file, so that equal tables would give different files, and it stops
+//! reading before the checksum is compared.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
@@ -25,7 +25,8 @@ pub(super) fn write(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
     atomic::write(path, |file| Ok(file.write_all(&bytes)?))
 }
 
-/// The file in memory: on a disk that is full `zip` would go on writing when it is dropped, and complain on standard error.
+/// Builds the file in memory: on a full disk, `zip` would continue to write when it is dropped, and complain on
+/// standard error.
 fn packed(entries: &[Entry<'_>]) -> std::result::Result<Vec<u8>, Source> {
     let mut output = Output { zip: ZipWriter::new(Cursor::new(Vec::new())) };
     entries.iter().try_for_each(|entry| output.put(entry))?;
@@ -44,7 +45,7 @@ impl Output {
             Values::F64(values) => self.array(name, shape, values),
             Values::U32(values) => self.array(name, shape, values),
             Values::U64(values) => self.array(name, shape, values),
-            // NumPy has no text of length 0.
+            // NumPy has no texts of length 0.
             Values::Text(text) => self.word(name, &format!("<U{}", text.chars().count().max(1)), *text),
             Values::Ascii(text) => self.word(name, &format!("|S{}", text.len().max(1)), *text),
         }
@@ -74,7 +75,7 @@ impl Output {
         writer.finish()
     }
 
-    /// Begins an entry: not packed, so that reading is one copy, and without the time.
+    /// Begins an entry: uncompressed, so that reading is one copy, and without the time.
     fn start(&mut self, name: &str) -> io::Result<()> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
@@ -110,8 +111,8 @@ impl Npz {
         self.array(name, expected, values).map_err(|reason| self.wrong(name, &reason))
     }
 
-    /// Reads an array to its end: only there is the check sum compared. A packed one could unpack to any length, so what the header says
-    /// is compared with what is wanted first, and no more than that is unpacked.
+    /// Reads an array to its end, because only there is the checksum compared. A compressed array could unpack to any
+    /// length, so its header is first compared with what is wanted, and no more than that is unpacked.
     fn array<T>(
         &mut self,
         name: &str,
@@ -130,7 +131,7 @@ impl Npz {
         }
         let mut data = Vec::new();
         let length = npy::length(&header)?;
-        // One byte further is the end, or one too many.
+        // The next byte must be the end; otherwise it is one too many.
         entry.take(length.saturating_add(1)).read_to_end(&mut data).map_err(|error| error.to_string())?;
         if data.len() as u64 > length {
             return Err(format!("shape {shape:?} takes {length} bytes, found more"));

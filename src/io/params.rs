@@ -1,4 +1,4 @@
-//! The Gaussians of one image as the authors of the method keep them: HDF5 with one array, `params`.
+//! The Gaussians of one image in the format of the method's authors: an HDF5 file with one array, `params`.
 
 use std::fs;
 use std::io::Write;
@@ -13,26 +13,27 @@ use crate::error::{Error, Result, check_length};
 /// The array's name.
 const PARAMS: &str = "params";
 
-/// Numbers of a Gaussian: x, y, the two scales, the angle, red, green, blue.
+/// The numbers of a Gaussian: x, y, the two scales, the angle, red, green, blue.
 const COLUMNS: usize = 8;
 
-/// Bytes that deflate makes of one at most: what an array can hold for the size of its file.
+/// The most bytes that deflate makes of one, which limits what an array can hold for the size of its file.
 const EXPANSION: u64 = 1032;
 
-/// Effort of deflate: h5py's.
+/// The compression level of deflate, the same as h5py's.
 const LEVEL: u32 = 4;
 
 impl GaussianTable {
-    /// Reads the Gaussians that the authors' code fitted to an image of `size`, width and height, px, which their file lacks.
+    /// Reads the Gaussians that the authors' code fitted to an image. `size` is the image's width and height, px, which
+    /// their file does not contain.
     ///
-    /// The file is HDF5; its array `params`, `[n, 8]`, has the columns x, y (px), sx, sy (standard deviations, px), angle (rad), r,
-    /// g and b. Nothing is moved or turned: their kernel, too, measures from the photo's corner and turns from x towards y.
-    /// `f64` is rounded to `f32`. Opacities, which they fix, are 1; the profile is `reference`. An empty array, of whatever type
-    /// and shape, is an image without points.
+    /// The file is HDF5; its array `params`, `[n, 8]`, has the columns x, y (px), sx, sy (standard deviations, px),
+    /// angle (rad), r, g and b. Coordinates and angles are taken as they are: their kernel, too, measures from the
+    /// photo's corner and turns from x towards y. `f64` is rounded to `f32`. Opacities, which they fix, are 1; the
+    /// profile is `reference`. An empty array of any type and shape stands for an image without points.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] if it is not such a file; [`Error::In`] around what
-    /// [`save`](Self::save) rejects, such as the NaN of a fit that diverged, with its row.
+    /// [`Error::Read`] if the file cannot be read; [`Error::Format`] if it is not such a file; [`Error::In`] around the
+    /// error with which [`save`](Self::save) would reject the table, such as the NaN of a diverged fit, with its row.
     ///
     /// ```
     /// use splatport::GaussianTable;
@@ -75,12 +76,13 @@ impl GaussianTable {
         Ok(table)
     }
 
-    /// Writes the array `params` that [`from_params`](Self::from_params) reads, whole or not at all, for the authors' training code;
-    /// equal tables give equal files. A grey value becomes three equal ones. Size, profile and origin are not kept.
+    /// Writes the array `params` that [`from_params`](Self::from_params) reads, whole or not at all, for the authors'
+    /// training code; equal tables give equal files. A gray value becomes three equal ones. Size, profile and origin
+    /// are not stored.
     ///
     /// # Errors
-    /// As [`save`](Self::save); [`Error::OutOfRange`] or [`Error::Length`] for what the array cannot say: an opacity other than 1,
-    /// Gaussians bound to no annotation, shares of a mixture.
+    /// As [`save`](Self::save); [`Error::OutOfRange`] or [`Error::Length`] for what the array cannot express: an
+    /// opacity other than 1, Gaussians that belong to no annotation, shares of a mixture.
     pub fn save_params(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.check()?;
@@ -118,7 +120,7 @@ fn values(bytes: Vec<u8>) -> std::result::Result<Vec<f32>, Reason> {
     let wrong = |reason: Reason| format!("array `{PARAMS}`: {reason}");
     let array = file.dataset(PARAMS).map_err(|error| wrong(plain(error)))?;
     let shape = array.shape().map_err(|error| wrong(plain(error)))?;
-    // `numpy.array([])`, of type f64, is what their code writes for an image without points.
+    // For an image without points their code writes `numpy.array([])`, of type f64.
     if shape.contains(&0) {
         return Ok(Vec::new());
     }
@@ -129,7 +131,7 @@ fn values(bytes: Vec<u8>) -> std::result::Result<Vec<f32>, Reason> {
         other => return Err(wrong(format!("type {other}, expected f32"))),
     };
     let chunk = array.chunk_shape().map_err(|error| wrong(plain(error)))?.unwrap_or_default();
-    // A header can promise more than there is; memory is asked for only for what there can be.
+    // A header can promise more than the file holds; memory is allocated only for what it can hold.
     for size in [&shape, &chunk] {
         let need = size.iter().try_fold(bytes, |product: u64, &side| product.checked_mul(side));
         if need.is_none_or(|need| need > length.saturating_mul(EXPANSION)) {
@@ -141,7 +143,7 @@ fn values(bytes: Vec<u8>) -> std::result::Result<Vec<f32>, Reason> {
     Ok(values.into_iter().map(|value| value as f32).collect())
 }
 
-/// What is wrong, without the words that every such error begins with.
+/// The reason, without the words that every such error begins with.
 fn plain(error: hdf5_pure::Error) -> Reason {
     match error {
         hdf5_pure::Error::Format(FormatError::PathNotFound(_)) => "missing".to_owned(),

@@ -1,7 +1,8 @@
 //! Named arrays in one safetensors file.
 //!
-//! The format knows neither texts nor check sums. A text is the array of its UTF-8 bytes; the check sum is the one entry of
-//! the file's metadata (more than one would be written in random order, and equal tables would give unequal files).
+//! The format has neither texts nor checksums. A text is stored as an array of its UTF-8 bytes; the checksum is the
+//! only entry of the file's metadata (several would be written in random order, so that equal tables would give
+//! different files).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use crate::error::{Error, Result, Source};
 /// The metadata entry that holds the CRC-32 of all arrays' bytes, in the order of their names, in hexadecimal.
 const CHECK_SUM: &str = "crc32";
 
-/// An array as the format keeps it: little-endian, row-major.
+/// An array as the format stores it: little-endian, row-major.
 struct Tensor {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -50,7 +51,7 @@ fn write(path: &Path, tensors: &[(String, Tensor)], metadata: (&str, &str)) -> R
     atomic::write(path, |file| Ok::<(), Source>(file.write_all(&bytes)?))
 }
 
-/// Writes arrays with their check sum.
+/// Writes arrays with their checksum.
 pub(crate) fn write_entries(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
     let mut tensors: Vec<(String, Tensor)> =
         entries.iter().map(|entry| (entry.name.to_owned(), tensor(entry))).collect();
@@ -59,7 +60,7 @@ pub(crate) fn write_entries(path: &Path, entries: &[Entry<'_>]) -> Result<()> {
     write(path, &tensors, (CHECK_SUM, &sum))
 }
 
-/// Writes arrays of bytes with their check sum.
+/// Writes arrays of bytes with their checksum.
 #[cfg(feature = "burn")]
 pub(crate) fn write_parts(path: &Path, parts: &[(&'static str, Vec<u8>)]) -> Result<()> {
     let entries: Vec<Entry<'_>> = parts
@@ -69,11 +70,11 @@ pub(crate) fn write_parts(path: &Path, parts: &[(&'static str, Vec<u8>)]) -> Res
     write_entries(path, &entries)
 }
 
-/// Arrays of bytes, and a further one if it is there.
+/// Arrays of bytes, and one more if it exists.
 #[cfg(feature = "burn")]
 pub(crate) type Parts<const N: usize> = ([Vec<u8>; N], Option<Vec<u8>>);
 
-/// Reads arrays of bytes, and compares their check sum; the last of them only if it is there.
+/// Reads arrays of bytes and compares their checksum; the last array is optional.
 #[cfg(feature = "burn")]
 pub(crate) fn read_parts<const N: usize>(path: &Path, names: [&str; N], further: &str) -> Result<Parts<N>> {
     let mut input = Safetensors::open(path)?;
@@ -112,7 +113,7 @@ pub(crate) struct Safetensors {
     path: PathBuf,
     bytes: Vec<u8>,
     header: Metadata,
-    /// Where the arrays' bytes begin.
+    /// The position where the arrays' bytes begin.
     begin: usize,
 }
 
@@ -124,14 +125,14 @@ struct Found<'a> {
 }
 
 impl Safetensors {
-    /// Reads a file and compares its check sum, if it has one: files that were written elsewhere need not.
+    /// Reads a file and compares its checksum if it has one; files of other programs need not.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut bytes = Vec::new();
         let mut file = open_file(path).map_err(|error| Error::read(path, error))?;
         file.read_to_end(&mut bytes).map_err(|error| Error::read(path, error))?;
         let not = |reason: String| Error::format(path, format!("not a safetensors file: {reason}"));
-        // safetensors 0.8.0 adds the end of the last array to the header's length unchecked, which panics in a debug build
-        // when a damaged header claims almost 2^64 bytes.
+        // safetensors 0.8.0 adds the end of the last array to the header's length unchecked, which panics in a debug
+        // build when a damaged header claims almost 2^64 bytes.
         let (length, header) = catch_unwind(|| SafeTensors::read_metadata(&bytes))
             .map_err(|_| not("the sizes overflow".to_owned()))?
             .map_err(|error| not(error.to_string()))?;
@@ -140,7 +141,7 @@ impl Safetensors {
         Ok(input)
     }
 
-    /// Number of arrays.
+    /// The number of arrays.
     pub(crate) fn len(&self) -> usize {
         self.header.offset_keys().len()
     }
@@ -165,7 +166,7 @@ impl Safetensors {
     fn find(&self, name: &str) -> std::result::Result<Found<'_>, Reason> {
         let info = self.header.info(name).ok_or("missing")?;
         let (first, end) = info.data_offsets;
-        // In a release build the overflow above may have gone unseen.
+        // In a release build the overflow above may have gone unnoticed.
         let bytes = self.bytes[self.begin..].get(first..end).ok_or("ends beyond the file")?;
         Ok(Found { dtype: info.dtype, shape: info.shape.clone(), bytes })
     }
@@ -225,7 +226,7 @@ impl Found<'_> {
         Ok(self.bytes.as_chunks().0.iter().map(|&bytes| value(bytes)).collect())
     }
 
-    /// The values of any integer type that other programs keep indices in.
+    /// The values, from any integer type in which other programs store indices.
     fn to_u32(&self) -> std::result::Result<Vec<u32>, Reason> {
         match self.dtype {
             Dtype::U32 => self.of(self.dtype, u32::from_le_bytes),

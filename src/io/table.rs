@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{CsrTable, GaussianTable, format};
 use crate::error::{Error, Result};
 
-/// What a `.npz` or `.safetensors` file holds, seen from the arrays in it.
+/// The contents of a `.npz` or `.safetensors` file, whose kind is told from its arrays.
 ///
 /// ```
 /// use splatport::{GaussianTable, Table};
@@ -28,12 +28,12 @@ impl Table {
     /// Reads a file of either kind.
     ///
     /// # Errors
-    /// [`Error::Format`] if it holds neither; as [`GaussianTable::open`] and [`CsrTable::open`].
+    /// [`Error::Format`] if it holds neither; otherwise as [`GaussianTable::open`] and [`CsrTable::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let input = format::open(path)?;
         let (gaussians, kernel) = (input.has("means"), input.has("indptr"));
-        // Closed before it is opened again.
+        // The file is closed before it is opened again.
         drop(input);
         match (gaussians, kernel) {
             (true, _) => GaussianTable::open(path).map(Self::Gaussians),
@@ -42,7 +42,7 @@ impl Table {
         }
     }
 
-    /// Writes a file, whole or not at all, in the format that its name ends in.
+    /// Writes a file, whole or not at all, in the format given by its extension.
     ///
     /// # Errors
     /// As [`GaussianTable::save`] and [`CsrTable::save`].
@@ -53,7 +53,7 @@ impl Table {
         }
     }
 
-    /// What the file was made from, in words of its writer.
+    /// What the file was made from, in its writer's words.
     pub fn origin(&self) -> &str {
         match self {
             Self::Gaussians(table) => &table.origin,

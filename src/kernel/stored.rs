@@ -194,8 +194,12 @@ impl<W: Storage> Rows<W> {
             }
             row.push(background);
             let mut rounded = W::rounded(&row);
-            let moved = rounded.iter().zip(&row).map(|(stored, weight)| (stored.value() - weight).abs());
-            rows.moved = moved.fold(rows.moved, f64::max);
+            for (stored, &weight) in rounded.iter().zip(&row) {
+                // What the table was made of has not moved, even where `f32` is not exactly that.
+                if stored.value() as f32 != weight as f32 {
+                    rows.moved = rows.moved.max((stored.value() - weight).abs());
+                }
+            }
             rows.background.extend(rounded.pop());
             rows.weights.extend(rounded);
             rows.starts.push(rows.columns.len() as u32);

@@ -92,7 +92,10 @@ fn add_row<'a, W: Storage + 'a>(
     let mut moved = 0.0_f64;
     let mut rounded = |weight: &W| {
         let stored = weight.value() as f32;
-        moved = moved.max((weight.value() - f64::from(stored)).abs());
+        // Of narrower types an `f32` holds what was stored: it comes back with every bit.
+        if size_of::<W>() > size_of::<f32>() {
+            moved = moved.max((weight.value() - f64::from(stored)).abs());
+        }
         stored
     };
     let first = table.indices.len();

@@ -1,11 +1,11 @@
-//! What all losses have in common.
+//! The interface that all losses share.
 
 use splatport_kernels::{Buffer, Cells, Device, Precision, cubecl::Runtime};
 
 use super::{L2Loss, TransportLoss};
 use crate::{Loss, Result};
 
-/// Any loss of the densities of a batch: enough for a training loop that is to try them all.
+/// Any loss of a batch of densities: all that a training loop needs to try every one of them.
 ///
 /// ```
 /// use splatport::{Annotations, Grid, Vulkan, losses::{Bayesian, DensityLoss, DmCount, DmProfile, L2, Scales}};
@@ -25,19 +25,19 @@ use crate::{Loss, Result};
 /// # Ok::<(), splatport::Error>(())
 /// ```
 pub trait DensityLoss<R: Runtime, P: Precision> {
-    /// The device that it is computed on.
+    /// The device that the loss is computed on.
     fn device(&self) -> &Device<R, P>;
 
     /// Rows and columns of every image's density.
     fn shapes(&self) -> Vec<[usize; 2]>;
 
-    /// Value and gradient at `density`, `[cells of all images]`, row by row, one image behind the other; on the device.
+    /// Value and gradient on the device, at `density`, `[cells of all images]`, row by row, one image after the other.
     ///
     /// # Errors
     /// As the loss's own `evaluate`.
     fn evaluated(&self, density: &Buffer<R, P::Real>) -> Result<Evaluated<R, P>>;
 
-    /// The loss at `density`, and its derivative by it.
+    /// The loss at `density`, and its derivative with respect to it.
     ///
     /// # Errors
     /// As [`evaluated`](Self::evaluated).
@@ -50,9 +50,9 @@ pub trait DensityLoss<R: Runtime, P: Precision> {
 /// A loss's value and gradient, on the device.
 #[derive(Debug, Clone)]
 pub struct Evaluated<R: Runtime, P: Precision> {
-    /// What the loss is the sum of: a number an image, with zeros between where there are more.
+    /// Numbers whose sum is the loss: one per image, with zeros between them if there are more.
     pub values: Buffer<R, P::Real>,
-    /// Derivative of the loss by the density, `[cells of all images]`.
+    /// The derivative of the loss with respect to the density, `[cells of all images]`.
     pub gradient: Buffer<R, P::Real>,
 }
 

@@ -19,27 +19,29 @@ use crate::{Grid, Result};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OtEntropy {
-    /// `sum P ln P`, as published: the gradient contains the logarithm of the density. In an empty cell, where that is minus
-    /// infinity, it is taken of a share of 1e-16.
+    /// `sum P ln P`, as published: the gradient contains the logarithm of the density. In an empty cell, where that
+    /// would be minus infinity, the logarithm is taken of a share of 1e-16.
     Shannon,
     /// `KL(P | a b')`.
     #[default]
     RelativeKl,
 }
 
-/// Whose transport term.
+/// Which transport term is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DmProfile {
-    /// The published code: a hundred rounds with 1e-16 added to every divisor. That floor dominates: at epsilon 10 px² a cell 27 px
-    /// from the only point moves half of its mass, from 30 px on less than 1e-7 of it, and there the gradient depends on the cell's own
-    /// density and on nothing else. Its value, `<z, gradient>`, is 0 whatever the plan, so this loss has the value of the other two terms; [`Step::dual_values`](super::Step::dual_values) knows more.
+    /// That of the published code: a hundred rounds with 1e-16 added to every divisor. That floor dominates: at epsilon
+    /// 10 px², a cell 27 px from the only point moves half of its mass, and one 30 px or more away less than 1e-7 of
+    /// it; there the gradient depends only on the cell's own density. The term's value, `<z, gradient>`, is 0 whatever
+    /// the plan, so the loss has the value of the other two terms; [`Step::dual_values`](super::Step::dual_values)
+    /// gives that of the transport problem.
     Reference,
     /// The optimum up to a tolerance.
     Exact {
         /// The entropy.
         entropy: OtEntropy,
-        /// How it is found.
+        /// How the optimum is found.
         solver: Solver,
     },
 }
@@ -51,13 +53,13 @@ impl Default for DmProfile {
 }
 
 /// DM-Count's loss (Wang et al., *Distribution Matching for Crowd Counting*, NeurIPS 2020) of a batch of B images:
-/// `0.1 sum OT(z / S, 1 / N) + mean |S - N| + 0.01 mean N sum_i |z_i / (S + 1e-6) - d_i / (N + 1e-6)|`, `S = sum z`, `d` the
-/// annotations per cell.
+/// `0.1 sum OT(z / S, 1 / N) + mean |S - N| + 0.01 mean N sum_i |z_i / (S + 1e-6) - d_i / (N + 1e-6)|`, `S = sum z`,
+/// `d` the annotations per cell.
 ///
-/// `OT` is the entropic optimum with the squared distance, px², and epsilon 10 px²; its gradient by the density is
-/// `(beta_i - <beta, z> / S) / S` with the cells' potentials `beta`: that of the regularised dual, not of `<C, P>`. Transport is
-/// summed over the images, the rest averaged, as published. Without annotations only the count remains, without mass the transport's
-/// gradient is 0.
+/// `OT` is the entropic optimum with the squared distance, px², and epsilon 10 px²; its gradient with respect to the
+/// density is `(beta_i - <beta, z> / S) / S` with the cells' potentials `beta`: that of the regularized dual, not of
+/// `<C, P>`. As published, transport is summed over the images and the rest averaged. Without annotations only the
+/// count remains; without mass, the gradient of transport is 0.
 ///
 /// ```
 /// use splatport::{Annotations, Grid, Vulkan, losses::{DmCount, DmProfile}};
@@ -86,15 +88,16 @@ pub struct DmCount {
 }
 
 impl Default for DmCount {
-    /// Of the default profile.
+    /// With the default profile.
     fn default() -> Self {
         Self::new(Default::default())
     }
 }
 
 impl DmCount {
-    /// With the weights of the paper. `Reference`: 100 rounds, a squared L2 error of 1e-9. `Exact`: an epsilon that falls from the
-    /// largest cost on, then at most 1000 rounds in all, or as many steps of Newton's as cost the same, and a marginal error of 0.01.
+    /// The loss with the weights of the paper. `Reference`: 100 rounds, a squared L2 error of 1e-9. `Exact`: an epsilon
+    /// that falls from the largest cost, at most 1000 rounds in all or as many Newton steps as cost the same, and a
+    /// marginal error of 0.01.
     pub fn new(profile: DmProfile) -> Self {
         let (annealing, limit, tolerance) = match profile {
             DmProfile::Reference => (Annealing::None, 100, 1e-9),
@@ -108,14 +111,14 @@ impl DmCount {
     super::setters! {
         /// Strength of the entropy. Default: 10 px².
         epsilon: Epsilon => costs.epsilon;
-        /// Unit of distances. Default: pixels. With the longer side costs are 0 to 2, and epsilon 10 moves everything everywhere.
-        /// Published code's `norm_cood` has -1..1 instead of 0..1, hence four times these costs: it is the longer side with a quarter of
-        /// its epsilon, and potentials in units of four.
+        /// Unit of distances. Default: pixels. With the longer side, costs are 0 to 2, and epsilon 10 moves everything
+        /// everywhere. The published code's `norm_cood` uses -1..1 instead of 0..1, hence four times these costs: it
+        /// equals the longer side with a quarter of its epsilon, and potentials in units of four.
         coordinates: Coordinates => costs.coordinates;
-        /// Rounds at most, 1 to 2^24, rounded up to tens; a step of Newton's counts as eleven. Default: 100 or 1000.
+        /// The most rounds, 1 to 2^24, rounded up to tens; a Newton step counts as eleven. Default: 100 or 1000.
         rounds: usize => stop.limit;
-        /// `Reference`: the squared L2 error of the cells' shares at which it ends. `Exact`: largest L1 error of the annotations'
-        /// shares. Default: 1e-9, 0.01.
+        /// `Reference`: the squared L2 error of the cells' shares at which it stops. `Exact`: the largest L1 error of
+        /// the annotations' shares. Default: 1e-9, 0.01.
         tolerance: f64 => stop.tolerance;
     }
 
@@ -125,11 +128,11 @@ impl DmCount {
         self
     }
 
-    /// Binds it to a batch of images.
+    /// Binds the loss to a batch of images.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::OutOfRange`] for an annotation
-    /// farther than 2^24 px from the origin, [`Error::Device`].
+    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::OutOfRange`]
+    /// for an annotation farther than 2^24 px from the origin, [`Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -166,8 +169,8 @@ impl DmCount {
     }
 }
 
-/// Annotations per cell: by the pixel that contains each, those off the grid nowhere; or as published, by the pixel of its rounded
-/// coordinates (ties to even), at most the last one.
+/// Annotations per cell: by the pixel that contains each, leaving out those off the grid; or, as published, by the
+/// pixel of the rounded coordinates (ties to even), at most the last one.
 fn dots(grid: &Grid, points: &[[f64; 2]], published: bool) -> Vec<f64> {
     let (stride, corner) = (i64::from(grid.stride()), grid.corner());
     let cells = [i64::from(grid.columns()), i64::from(grid.rows())];

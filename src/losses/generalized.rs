@@ -1,4 +1,4 @@
-//! Generalized loss: unbalanced transport, what its plan misses on either side, and the plan's entropy.
+//! Generalized loss: unbalanced transport, the plan's errors in both marginals, and its entropy.
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
@@ -14,42 +14,44 @@ use super::{
 };
 use crate::Result;
 
-/// Whose potentials.
+/// Which potentials are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum GlProfile {
-    /// The published code: a round for every epsilon from the diameter down by halves, both sides at once, each going half way; then
-    /// one round all the way. That is 10 rounds on a square crop, after which the plan's rows still differ from
-    /// `z exp(-f / rho)` by some per cent. Cells lie half a stride to the right and below, and the entropy is summed over the batch.
+    /// Those of the published code: one round for every epsilon, which starts at the diameter and is halved, both sides
+    /// updated at once and each going half way; then one full round. That is 10 rounds on a square crop, after which
+    /// the plan's rows still differ from `z exp(-f / rho)` by a few percent. Cells are shifted right and down by half a
+    /// stride, and the entropy is summed over the batch.
     Reference,
-    /// The same sum at the optimal potentials, with cells where they are and the mean over the batch.
+    /// The optimal ones, with the same sum, the cells in their true places and the mean over the batch.
     #[default]
     Converged,
 }
 
-/// Where the centre of a cell is taken to be.
+/// Where the center of a cell is assumed to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum GridOffset {
-    /// At its centre.
+    /// At its center.
     #[default]
     Centre,
-    /// Half a stride to the right and below, as in published code.
+    /// Half a stride to the right and down, as in published code.
     Shifted,
 }
 
 /// Generalized loss (Wan, Liu and Chan, *A Generalized Loss Function for Crowd Counting and Localization*, CVPR 2021):
-/// `W + tau (sum_i ((P1)_i - z_i)^2 + sum_n |(P'1)_n - 1|) + epsilon mean_in(P ln P)`, the mean over a batch of images, with
-/// `W = (rho + epsilon / 2) (<z, 1 - exp(-f / rho)> + sum_n (1 - exp(-g_n / rho)))` and the plan
+/// `W + tau (sum_i ((P1)_i - z_i)^2 + sum_n |(P'1)_n - 1|) + epsilon mean_in(P ln P)`, the mean over a batch of images,
+/// with `W = (rho + epsilon / 2) (<z, 1 - exp(-f / rho)> + sum_n (1 - exp(-g_n / rho)))` and the plan
 /// `P_in = z_i k_in`, `k_in = exp((f_i + g_n - C_in) / epsilon)`.
 ///
-/// The potentials `f`, `g` are those of transport relaxed by `rho KL` on both sides. The gradient holds them, and with them `k`, and
-/// the first square's `P1`, as published code does:
+/// The potentials `f`, `g` are those of transport relaxed by `rho KL` on both sides. As in the published code, the
+/// gradient treats as constant the potentials, hence `k`, and also `P1` in the first square:
 /// `(rho + epsilon / 2) (1 - exp(-f_i / rho)) + 2 tau (z_i - (P1)_i) + tau sum_n k_in sgn((P'1)_n - 1) + epsilon mean_n k_in (ln P_in + 1) / I`.
-/// That is not the derivative of the sum, whose potentials and plan move with the density, and the first part is geomloss's biased
-/// value, not the optimum: a density at which the gradient vanishes is not where the value is least.
-/// Its factor is `rho + epsilon / 2` where the optimum's own slope has `rho + epsilon`: the code's intended one is never called.
-/// Without annotations the loss is `(1 + 2 tau)` times the mass of the density.
+/// That is not the derivative of the sum, whose potentials and plan change with the density; and the first part is
+/// geomloss's biased value, not the optimum. A density at which the gradient vanishes is therefore not where the value
+/// is least. The factor is `rho + epsilon / 2`, where the slope of the optimum itself has `rho + epsilon`: the one that
+/// the published code intended is never called there. Without annotations the loss is `(1 + 2 tau)` times the mass of
+/// the density.
 ///
 /// ```
 /// use splatport::{Annotations, Grid, Vulkan, losses::{Generalized, GlProfile}};
@@ -78,15 +80,15 @@ pub struct Generalized {
 }
 
 impl Default for Generalized {
-    /// Of the default profile.
+    /// With the default profile.
     fn default() -> Self {
         Self::new(Default::default())
     }
 }
 
 impl Generalized {
-    /// With the published constants: the perspective cost with `eta = 0.5 + 0.2 (y + y') / 2` over the longer side, epsilon 0.01,
-    /// rho 0.5, tau 0.1.
+    /// The loss with the published constants: the perspective cost with `eta = 0.5 + 0.2 (y + y') / 2` in units of the
+    /// longer side, epsilon 0.01, rho 0.5, tau 0.1.
     pub fn new(profile: GlProfile) -> Self {
         let costs = Costs {
             ground: Ground::Perspective { base: 0.5, growth: 0.2 },
@@ -102,30 +104,31 @@ impl Generalized {
     }
 
     super::setters! {
-        /// The cost. Default: perspective; `Exponential { eta: 0.6 }` is published too.
+        /// The cost. Default: perspective; `Exponential { eta: 0.6 }` has been published too.
         ground: Ground => costs.ground;
         /// Unit of distances. Default: the longer side.
         coordinates: Coordinates => costs.coordinates;
         /// Strength of the entropy. Default: 0.01.
         epsilon: Epsilon => costs.epsilon;
-        /// Price of mass that stays or is missing, in the unit of the costs, 1e-9 to 1e9. Default: 0.5.
+        /// The price of mass that stays behind or is missing, in the unit of the costs, 1e-9 to 1e9. Default: 0.5.
         rho: f64 => rho;
-        /// Weight of what the plan misses on either side. Default: 0.1.
+        /// Weight of the plan's errors in both marginals. Default: 0.1.
         tau: f64 => tau;
         /// Default: the profile's.
         offset: GridOffset => offset;
-        /// Rounds at most of `Converged`, 1 to 2^24. Default: 1000.
+        /// The most rounds of `Converged`, 1 to 2^24. Default: 1000.
         rounds: usize => stop.limit;
-        /// `Converged`: largest relative error of any marginal of the plan, bounded by how much updates contract. Default: 0.001.
+        /// `Converged`: the largest relative error of any marginal of the plan, bounded by how much the updates
+        /// contract. Default: 0.001.
         tolerance: f64 => stop.tolerance;
     }
 
-    /// Binds it to a batch of images.
+    /// Binds the loss to a batch of images.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::OutOfRange`] naming an
-    /// annotation for which `eta` is below 0.001 somewhere on the grid or that is farther than 2^24 px from the origin,
-    /// [`Error::Device`].
+    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::OutOfRange`]
+    /// naming an annotation that is farther than 2^24 px from the origin or for which `eta` is below 0.001 somewhere on
+    /// the grid, [`Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -145,7 +148,7 @@ impl Generalized {
         TransportLoss::new(device, &places, rules, self.stop.of_solver()?, (ending, Solver::Sinkhorn))
     }
 
-    /// With epsilons from the diameter of cells and points, which is taken twice, down by halves.
+    /// An image whose epsilons start at the diameter of cells and points, taken twice, and are halved from there.
     fn place(&self, scene: &Scene<'_>) -> Result<Place> {
         let mut place = self.costs.place(scene, (self.offset, Solver::Sinkhorn), 1.0)?;
         let ends = [place.cells.centre(0), place.cells.centre(place.cells.len() - 1)];

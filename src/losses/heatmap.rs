@@ -1,4 +1,4 @@
-//! Transport of a heatmap onto a joint, for poses.
+//! Transport of a heatmap onto a joint, for pose estimation.
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
@@ -15,29 +15,31 @@ use super::{
 };
 use crate::{Error, Grid, Result, error::check_finite, splat::REACH};
 
-/// What a heatmap is carried to.
+/// The targets that a heatmap is carried to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Demanders {
-    /// The four cells whose centres surround the joint, by bilinear weights; those off the map are left out, the others scaled up.
+    /// The four cells whose centers surround the joint, with bilinear weights; cells off the map are left out and the
+    /// others scaled up.
     #[default]
     Bilinear,
-    /// The joint itself. Its plan needs no solver.
+    /// The joint itself. This plan needs no solver.
     Joint,
 }
 
-/// A pose's heatmaps: the cells of each, and the joint of every channel, px, where it is visible.
+/// The heatmaps of a pose: their grid, and the joint of every channel, px, if it is visible.
 pub type Pose<'a> = (Grid, &'a [Option<[f64; 2]>]);
 
-/// Balanced entropic transport of every heatmap `h`, as `p = max(h, 0) / (sum max(h, 0) + 1e-8)`, onto its joint, with squared
-/// distances in cells; the mean over the visible joints of a batch.
+/// Balanced entropic transport of every heatmap `h`, as `p = max(h, 0) / (sum max(h, 0) + 1e-8)`, onto its joint, with
+/// squared distances in cells; the mean over the visible joints of a batch.
 ///
-/// In the style of HDM-HPE, whose formulas are not public: normalisation, cost and epsilon are chosen here. The value of a joint is
-/// the dual value ([`Step::costs`](super::Step::costs) has `<C, P>`), its gradient that of the dual; where the joint itself is the only demander they are
-/// `<C, p>` and `(C_i - <C, p>) / sum max(h, 0)`. Where a map is negative the gradient is 0. An invisible joint adds nothing. A map
-/// without anything positive has value and gradient 0 and is reported as not converged. So is a map whose heat lies so far from its joint
-/// that rounding hides the tolerance: [`Report::rounding`](super::Report::rounding) is about 1.3e-6 times the squared distance, in
-/// cells, over epsilon (`f32`).
+/// In the style of HDM-HPE, whose formulas are not public; normalization, cost and epsilon are this crate's choice. The
+/// value of a joint is the dual value ([`Step::costs`](super::Step::costs) has `<C, P>`), and its gradient is that of
+/// the dual; where the joint itself is the only demander they are `<C, p>` and `(C_i - <C, p>) / sum max(h, 0)`. Where
+/// a map is negative, the gradient is 0. An invisible joint adds nothing. A map without a positive value has value and
+/// gradient 0 and is reported as not converged. A map whose heat lies so far from its joint that rounding hides the
+/// tolerance is also reported as not converged: [`Report::rounding`](super::Report::rounding) is about 1.3e-6 times the
+/// squared distance, in cells, over epsilon (`f32`).
 ///
 /// ```
 /// use splatport::{Grid, Vulkan, losses::{Demanders, HeatmapTransport}};
@@ -72,20 +74,20 @@ impl HeatmapTransport {
         demanders: Demanders => demanders;
         /// Strength of the entropy, cells squared. Default: 0.1.
         epsilon: f64 => epsilon;
-        /// Rounds at most, 1 to 2^24. Default: 1000.
+        /// The most rounds, 1 to 2^24. Default: 1000.
         rounds: usize => stop.limit;
-        /// Largest L1 error of what the demanders receive, as a share. Default: 0.01, what `f32` can show on a map of 64 x 64 cells whose
-        /// heat is 20 cells off: 8 roundings a cell, 22 of the cost over epsilon.
+        /// The largest L1 error of what the demanders receive, as a share. Default: 0.01, which `f32` can just resolve
+        /// on a map of 64 x 64 cells whose heat is 20 cells off: 8 roundings per cell, 22 of the cost over epsilon.
         tolerance: f64 => stop.tolerance;
     }
 
-    /// Binds it to a batch of poses. A density then holds every channel of the first pose, `[joints, cells]`, then of the second; what
-    /// a [`Step`](super::Step) calls an image is a channel.
+    /// Binds the loss to a batch of poses. A density then holds every channel of the first pose, `[joints, cells]`,
+    /// then of the second, and so on; what a [`Step`](super::Step) calls an image is a channel.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no joint or no cell, [`Error::Option`] for a number out of its range, [`Error::NotFinite`] naming the
-    /// joint, [`Error::OutOfRange`] for one half a cell or more off its map, whose neighbours are all outside, or farther than 2^24
-    /// px from the origin, [`Error::Device`].
+    /// [`Error::Empty`] for no joint or no cell, [`Error::Option`] for a number out of its range, [`Error::NotFinite`]
+    /// naming the joint, [`Error::OutOfRange`] for a joint that is half a cell or more off its map, so that all of its
+    /// neighbors are outside, or farther than 2^24 px from the origin, [`Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,
@@ -134,7 +136,7 @@ impl HeatmapTransport {
             };
             if demanders.is_empty() {
                 let ends = [grid.columns(), grid.rows()].map(|cells| f64::from(cells) + 0.5);
-                // The ends themselves are off.
+                // The ends themselves count as off the map.
                 let axis = usize::from(at[0] > -0.5 && at[0] < ends[0]);
                 let max = ends[axis];
                 return Err(Error::OutOfRange { what: "joint in cells", index, value: at[axis], min: -0.5, max });
@@ -150,7 +152,7 @@ impl HeatmapTransport {
         });
         let first = far.fold(0.0, f64::max).min(1e9);
         let epsilons = match self.demanders {
-            // One demander gets everything whatever epsilon is; a large one keeps exponents small.
+            // A single demander gets everything whatever epsilon is; a large epsilon keeps exponents small.
             Demanders::Joint => vec![first.max(self.epsilon)],
             Demanders::Bilinear => schedule(first, 0.8, self.epsilon),
         };
@@ -158,10 +160,10 @@ impl HeatmapTransport {
     }
 }
 
-/// Added to the sum of a map, as published heads do.
+/// Added to the sum of a map, as in published heads.
 const PAD: f64 = 1e-8;
 
-/// The centres around a place and their bilinear weights, without those off the map, of sum 1.
+/// The cell centers around a place and their bilinear weights, which sum to 1; those off the map are left out.
 fn surrounding(at: [f64; 2], size: [u32; 2]) -> Vec<([f64; 2], f64)> {
     let mut around = vec![];
     for steps in [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]] {

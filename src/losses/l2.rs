@@ -1,4 +1,4 @@
-//! The squared distance of a density from one that is painted around the annotations.
+//! The squared distance between a density and one painted around the annotations.
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
@@ -14,31 +14,31 @@ use super::{
 };
 use crate::{Result, error::check_array, splat::check_reach};
 
-/// What a cell gets of the Gaussian at an annotation.
+/// How much of the Gaussian at an annotation a cell gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Sampling {
-    /// Its integral over the cell, so that no mass is lost between centres.
+    /// The integral over the cell, so that no mass is lost between centers.
     #[default]
     CellIntegral,
-    /// Its density at the cell's centre, times the cell's area. With scales below the stride mass is off by up to
+    /// The density at the cell's center, times the cell's area. With scales below the stride, the mass is off by up to
     /// `4 exp(-2 pi^2 scale^2 / stride^2)`: 3 % at half a stride.
     PointSample,
 }
 
-/// What becomes of the part of a Gaussian that lies off the grid.
+/// What happens to the part of a Gaussian that lies off the grid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Border {
     /// It is lost.
     Lose,
-    /// The rest is scaled up, so that its integral over the grid is 1 ([`Sampling::PointSample`] is off by what its samples are); an
-    /// annotation with less than a thousandth on the grid is left out.
+    /// The rest is scaled up, so that its integral over the grid is 1 ([`Sampling::PointSample`] is off by as much as
+    /// its samples are). An annotation with less than a thousandth of its mass on the grid is left out.
     #[default]
     Renormalise,
 }
 
-/// How the cells' squares become one number.
+/// How the squares of the cells become one number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reduction {
@@ -49,11 +49,11 @@ pub enum Reduction {
     Mean,
 }
 
-/// `weight sum_i (z_i - d_i)^2` with the pseudo-density `d_i = sum_n prod_axis (erf(b) - erf(a)) / 2` of cell edges `a`, `b` in
-/// units of `sqrt(2)` standard deviations from the annotation; the mean over a batch of images. Its gradient is
-/// `2 weight (z - d)`.
+/// `weight sum_i (z_i - d_i)^2` with the pseudo-density `d_i = sum_n prod_axis (erf(b) - erf(a)) / 2` of cell edges
+/// `a`, `b` in units of `sqrt(2)` standard deviations from the annotation; the mean over a batch of images. Its
+/// gradient is `2 weight (z - d)`.
 ///
-/// The baseline of the method's comparison (paper, Table 4), which gives no scale for it.
+/// It is the baseline of the paper's comparison (Table 4), which gives no scale for it.
 ///
 /// ```
 /// use splatport::{Annotations, Grid, Vulkan, losses::{L2, Scales}};
@@ -77,14 +77,14 @@ pub struct L2 {
 }
 
 impl L2 {
-    /// Of Gaussians of these scales, cell integrals that sum to 1 an annotation; the sum over the cells.
+    /// The loss for Gaussians of these scales, with cell integrals that sum to 1 per annotation; summed over the cells.
     pub fn new(scales: Scales) -> Self {
         let (reduction, sampling, border) = Default::default();
         Self { scales, weight: 1.0, reduction, sampling, border }
     }
 
     super::setters! {
-        /// Factor of the squares. Default: 1.
+        /// The factor of the squares. Default: 1.
         weight: f64 => weight;
         /// Default: the sum.
         reduction: Reduction => reduction;
@@ -97,9 +97,9 @@ impl L2 {
     /// Paints the pseudo-densities of a batch of images.
     ///
     /// # Errors
-    /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range, [`crate::Error::Length`] when there is
-    /// not one true scale per annotation, [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin,
-    /// [`crate::Error::Device`].
+    /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
+    /// [`crate::Error::Length`] unless there is one true scale per annotation, [`crate::Error::OutOfRange`] for an
+    /// annotation farther than 2^24 px from the origin, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(&self, device: &Device<R, P>, scenes: &[Scene<'_>]) -> Result<L2Loss<R, P>> {
         check_scenes(scenes)?;
         check_factor::<P::Real>("weight", self.weight)?;
@@ -145,24 +145,24 @@ impl<R: Runtime, P: Precision> L2Loss<R, P> {
     /// Value and gradient at `density`, `[cells of all images]`, mass per cell.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when `density` has not one value per cell, [`crate::Error::OtherDevice`] when it is not on the loss's device,
-    /// [`crate::Error::Device`].
+    /// [`crate::Error::Length`] when `density` does not have one value per cell, [`crate::Error::OtherDevice`] when it
+    /// is not on the loss's device, [`crate::Error::Device`].
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<L2Step<R, P>> {
         check_array("density", &self.device, self.target.len(), density)?;
         let squares = squares(&self.device, &self.mosaic, [density, &self.target, &self.weights])?;
         Ok(L2Step { squares, density: density.clone(), target: self.target.clone() })
     }
 
-    /// The same with one density per image.
+    /// Like [`evaluate`](Self::evaluate), with one density per image.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] for another number of densities, and as [`evaluate`](Self::evaluate).
+    /// [`crate::Error::Length`] for a wrong number of densities; otherwise as [`evaluate`](Self::evaluate).
     pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<L2Step<R, P>> {
         self.evaluate(&joined(&self.device, lengths(self.mosaic.images()), densities)?)
     }
 }
 
-/// One evaluation of an [`L2`] loss; on the device until asked for.
+/// One evaluation of an [`L2`] loss. It stays on the device until it is asked for.
 #[derive(Debug)]
 pub struct L2Step<R: Runtime, P: Precision = Single> {
     pub(super) squares: Squares<R, P::Real>,
@@ -187,8 +187,8 @@ impl<R: Runtime, P: Precision> L2Step<R, P> {
         Ok(self.squares.values.read_f64()?.into_iter().step_by(4).collect())
     }
 
-    /// What every cell holds too much, negative where it holds too little: density less target, `[cells of all images]`. Nothing is
-    /// transported, so there are none of annotations.
+    /// How much too much every cell holds, negative where it holds too little: density minus target,
+    /// `[cells of all images]`. Nothing is transported, so annotations have no residuals.
     ///
     /// # Errors
     /// [`crate::Error::Device`] when a launch failed.
@@ -197,7 +197,7 @@ impl<R: Runtime, P: Precision> L2Step<R, P> {
         Ok(density.into_iter().zip(target).map(|(held, due)| held.cast_to_f64() - due.cast_to_f64()).collect())
     }
 
-    /// Derivative of the loss by the density, `[cells of all images]`.
+    /// The derivative of the loss with respect to the density, `[cells of all images]`.
     pub fn gradient(&self) -> &Buffer<R, P::Real> {
         &self.squares.gradient
     }

@@ -1,4 +1,4 @@
-//! What the method is compared with: every loss of the paper's comparison, and none needs a fitted Splat.
+//! The losses that the method is compared with, among them all of the paper's comparison. None needs a fitted Splat.
 //!
 //! | type | plan | loss | gradient |
 //! |---|---|---|---|
@@ -6,14 +6,15 @@
 //! | [`Bayesian`] | fixed: the posterior of Gaussians of known scales | as the method's own [`Loss`](crate::Loss) | of that |
 //! | [`DmCount`] | balanced | 0.1 transport + count + 0.01 total variation | of the sum; published: transport has one, but no value |
 //! | [`Unbalanced`] | relaxed | the entropic optimum | of that optimum |
-//! | [`Generalized`] | relaxed | transport + what the plan misses + entropy | with the potentials held |
-//! | [`HeatmapTransport`] | balanced, a joint a channel | the entropic optimum | of that optimum |
+//! | [`Generalized`] | relaxed | transport + the plan's errors in the marginals + entropy | with the potentials held constant |
+//! | [`HeatmapTransport`] | balanced, one joint per channel | the entropic optimum | of that optimum |
 //! | [`Sinkhorn`] | balanced, or relaxed by `rho KL` on each side | the entropic optimum itself | of that optimum |
 //!
-//! Each is a value that needs neither device nor image and can be stored. `on` binds it to the grids and annotations of a batch
-//! of images of any sizes; `evaluate` takes the densities of all of them together. Where a transport problem is solved, a
-//! [`Step`] holds value, gradient and transported mass, a report on each solver and, on demand, potentials, cost and the plan as
-//! sparse rows. [`DensityLoss`] is what they and the method's own loss have in common.
+//! Each loss is a plain value that can be stored and needs neither a device nor an image. `on` binds it to the grids
+//! and annotations of a batch of images, which may differ in size; `evaluate` takes the densities of the whole batch.
+//! Losses that solve a transport problem return a [`Step`]: value, gradient, transported mass, a report on each solver
+//! and, on demand, potentials, cost and the plan as sparse rows. [`DensityLoss`] is the interface of all of them and of
+//! the method's own loss.
 //!
 //! ```
 //! use splatport::{Annotations, Grid, Vulkan, losses::{DmCount, DmProfile}};
@@ -28,9 +29,9 @@
 //! # Ok::<(), splatport::Error>(())
 //! ```
 //!
-//! Densities are mass per cell, 0 to 1e9, the images' one after the other. Costs are in px² or px unless said otherwise.
+//! Densities are mass per cell, 0 to 1e9, one image after the other. Costs are in px² or px unless stated otherwise.
 
-/// Setters of options that have defaults: a name, a type, and where the value goes.
+/// Setters of options that have defaults: the name, the type, and the field that takes the value.
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty => $($field:ident).+;)*) => { $(
         $(#[$doc])*

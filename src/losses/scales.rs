@@ -1,4 +1,4 @@
-//! How large the Gaussian at an annotation is, where none is fitted.
+//! The size of the Gaussian at an annotation, where none is fitted.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,25 +13,27 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Scales {
-    /// One for all, px. Published losses have 8.
+    /// The same for all, px. Published losses use 8.
     Fixed(f64),
-    /// `factor` times the mean distance to the three nearest other annotations of the image (8 px if there is none), within
-    /// `least..=most` px: Zhang et al., *Single-Image Crowd Counting via Multi-Column CNN*, CVPR 2016, where the factor is 0.3.
+    /// `factor` times the mean distance to the three nearest other annotations of the image (8 px if there is none),
+    /// within `least..=most` px: Zhang et al., *Single-Image Crowd Counting via Multi-Column CNN*, CVPR 2016, where the
+    /// factor is 0.3.
     Neighbours {
         /// No unit.
         factor: f64,
-        /// Duplicates are at distance 0, so above 0.
+        /// Above 0, because the distance between duplicates is 0.
         least: f64,
-        /// At least as large.
+        /// At least `least`.
         most: f64,
     },
-    /// The true ones along x and y, px, for the annotations of all images, image after image. The sides of a box over 6 end the
-    /// object at three standard deviations; a data set's `Sample::scales` are over 4, at two.
+    /// The true ones along x and y, px, for the annotations of all images, image after image. With a box's sides
+    /// divided by 6, the object ends at three standard deviations; a data set's `Sample::scales` are divided by 4, so
+    /// that it ends at two.
     True(Vec<[f64; 2]>),
 }
 
 impl Scales {
-    /// Those of every annotation, image by image.
+    /// The scales of every annotation, image by image.
     pub(super) fn of(&self, scenes: &[Scene<'_>]) -> Result<Vec<Vec<[f64; 2]>>> {
         match self {
             Self::Fixed(scale) => {

@@ -1,4 +1,4 @@
-//! Images of a batch, and what their costs are measured in.
+//! The images of a batch, and the units of their costs.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -10,10 +10,10 @@ use splatport_kernels::{
 use super::GridOffset;
 use crate::{Annotations, Error, Grid, Result, error::is_real, splat::check_reach};
 
-/// One image: the cells of its density, and its points.
+/// One image: the grid of its density, and its points.
 pub type Scene<'a> = (Grid, &'a Annotations);
 
-/// What it costs to carry a unit of mass from a cell's centre to an annotation.
+/// The cost of carrying a unit of mass from a cell's center to an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Ground {
@@ -26,8 +26,8 @@ pub enum Ground {
         /// In the unit of the distances, 1e-3 to 1e9.
         eta: f64,
     },
-    /// The same with `eta = base + growth (y + y') / 2`: `y`, `y'` are how far down cell and annotation lie, 0 at the grid's upper
-    /// edge. What is nearer to the camera is larger.
+    /// The same with `eta = base + growth (y + y') / 2`, where `y` and `y'` say how far down the cell and the
+    /// annotation lie, 0 at the grid's upper edge: things nearer to the camera are larger.
     Perspective {
         /// In the unit of the distances, 1e-9 to 1e9.
         base: f64,
@@ -46,15 +46,16 @@ pub enum Coordinates {
     LongerSide,
 }
 
-/// Strength of the entropy; 1e-9 to 1e9 in the unit of the costs, once it is one of these.
+/// Strength of the entropy; it must come to 1e-9 to 1e9 in the unit of the costs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Epsilon {
     /// In the unit of the costs: px² for squared distances in pixels.
     Absolute(f64),
-    /// Of each image's largest cost.
+    /// A multiple of each image's largest cost.
     RelativeMax(f64),
-    /// Of each image's mean cost over all pairs of a cell and an annotation: a pass over these on the host.
+    /// A multiple of each image's mean cost over all pairs of a cell and an annotation. This takes a pass over the
+    /// pairs on the host.
     RelativeMean(f64),
 }
 
@@ -67,10 +68,10 @@ pub(super) struct Costs {
     pub annealing: Annealing,
 }
 
-/// How epsilon falls from the largest cost on.
+/// How epsilon falls, starting from the largest cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) enum Annealing {
-    /// It starts with the last one.
+    /// It does not: the solver starts with the last epsilon.
     None,
     /// By the solver's factor.
     OfSolver,
@@ -88,10 +89,10 @@ impl Annealing {
     }
 }
 
-/// Epsilons, and weights of what is relaxed, that the solvers keep finite numbers with.
+/// The epsilons and relaxation weights for which the solvers' numbers stay finite.
 const RANGE: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
 
-/// Least `eta` in the unit of the distances: with a smaller one costs overflow.
+/// The least `eta` in the unit of the distances: with a smaller one, costs overflow.
 const LEAST_ETA: f64 = 1e-3;
 
 impl Ground {
@@ -103,7 +104,7 @@ impl Ground {
         }
     }
 
-    /// `eta` as a constant and a factor of the sum of two places' `y`, px, where the unit of distances is `unit` px.
+    /// `eta` as a constant and a factor of the sum of two places' `y`, px. The unit of distances is `unit` px.
     fn stretch(self, unit: f64, top: f64) -> [f64; 2] {
         match self {
             Self::Squared | Self::Distance => [1.0, 0.0],
@@ -122,7 +123,7 @@ impl Costs {
         }
     }
 
-    /// An image as the solver takes it; every point has the mass `mass`.
+    /// An image in the solver's form; every point has the mass `mass`.
     pub(super) fn place(
         &self,
         (grid, annotations): &Scene<'_>,
@@ -147,7 +148,7 @@ impl Costs {
         let pairs = Pairs { ground: self.ground, unit, stretch, cells, points };
         pairs.check_stretch()?;
         let largest = pairs.largest();
-        // Without points, or all of them on the only cell, nothing depends on it.
+        // Without points, or with all of them on the only cell, nothing depends on it.
         let relative = |share: f64, cost: f64| if cost > 0.0 { share * cost } else { share };
         let epsilon = match self.epsilon {
             Epsilon::Absolute(epsilon) => epsilon,
@@ -166,7 +167,7 @@ impl Costs {
     }
 }
 
-/// Epsilons from the largest cost on.
+/// The epsilons, starting from the largest cost.
 fn falling(factor: f64, largest: f64, epsilon: f64) -> Result<Vec<f64>> {
     if !(factor > 0.0 && factor < 1.0) {
         return Err(Error::Option { name: "annealing", value: factor, why: "must be between 0 and 1" });
@@ -179,7 +180,7 @@ fn falling(factor: f64, largest: f64, epsilon: f64) -> Result<Vec<f64>> {
     Ok(schedule(first, factor, epsilon))
 }
 
-/// The cells and points of an image, and what it costs to carry mass between them.
+/// The cells and points of an image, and the cost of carrying mass between them.
 struct Pairs<'a> {
     ground: Ground,
     /// The unit of distances, px.
@@ -202,12 +203,12 @@ impl Pairs<'_> {
         }
     }
 
-    /// Centres of the first and the last cell.
+    /// The centers of the first and the last cell.
     fn ends(&self) -> [[f64; 2]; 2] {
         [self.cells.centre(0), self.cells.centre(self.cells.len() - 1)]
     }
 
-    /// The largest cost: of a corner's cell, because costs are quasiconvex.
+    /// The largest cost. A cell in a corner has it, because costs are quasiconvex.
     fn largest(&self) -> f64 {
         let [first, last] = self.ends();
         let corners = [first, [last[0], first[1]], [first[0], last[1]], last];
@@ -215,7 +216,8 @@ impl Pairs<'_> {
         costs.fold(0.0, f64::max)
     }
 
-    /// The mean cost. Every row of cells is added up alone, so that the sum does not depend on the number of threads.
+    /// The mean cost. Every row of cells is summed separately, so that the result does not depend on the number of
+    /// threads.
     fn mean(&self) -> f64 {
         let columns = self.cells.columns as usize;
         let of_row = |row: usize| -> f64 {
@@ -226,14 +228,14 @@ impl Pairs<'_> {
         rows.iter().sum::<f64>() / (self.cells.len() * self.points.len().max(1)) as f64
     }
 
-    /// Rejects lengths of an exponential cost that are not positive somewhere.
+    /// Rejects an exponential cost whose `eta` is too small somewhere.
     fn check_stretch(&self) -> Result<()> {
         match self.ground {
             Ground::Squared | Ground::Distance => return Ok(()),
             Ground::Exponential { eta } => check_range("eta", eta)?,
             Ground::Perspective { base, growth } => {
                 check_range("base", base)?;
-                // NaN is no answer to the question either.
+                // NaN must be rejected too.
                 if !(growth.abs() <= *RANGE.end()) {
                     return Err(Error::Option { name: "growth", value: growth, why: "must be in -1e9..=1e9" });
                 }
@@ -256,8 +258,8 @@ impl Pairs<'_> {
 pub enum Solver {
     /// Alternating updates of the two sides' potentials while epsilon falls.
     Sinkhorn,
-    /// Newton's method on the annotations' potentials while epsilon halves. A step makes ten conjugate gradients, which cost as much
-    /// as eleven rounds, and small errors need far less in all.
+    /// Newton's method on the annotations' potentials while epsilon halves. A step makes ten conjugate-gradient
+    /// iterations and costs as much as eleven rounds, but reaching a small error takes far less in all.
     #[default]
     Newton,
 }
@@ -269,9 +271,9 @@ pub(super) struct Rounds {
     pub tolerance: f64,
 }
 
-/// Rounds that cost as much as a step of Newton's.
+/// The number of rounds that cost as much as a Newton step.
 const ROUNDS_A_STEP: usize = 11;
-/// Steps of Newton's with every epsilon.
+/// The number of Newton steps with every epsilon.
 const STEPS_AN_EPSILON: usize = 2;
 
 impl Rounds {
@@ -286,7 +288,7 @@ impl Rounds {
         Ok(Stop { limit, tolerance })
     }
 
-    /// Where rounds or steps are to be made.
+    /// The stopping rule in rounds or Newton steps, whichever the solver makes.
     pub(super) fn of(self, solver: Solver) -> Result<Stop> {
         let stop = self.of_solver()?;
         Ok(match solver {
@@ -297,7 +299,7 @@ impl Rounds {
 }
 
 impl Solver {
-    /// From one epsilon to the next.
+    /// The factor from one epsilon to the next.
     fn factor(self) -> f64 {
         match self {
             Self::Sinkhorn => 0.8,
@@ -305,7 +307,7 @@ impl Solver {
         }
     }
 
-    /// With the schedule of epsilon that it takes.
+    /// The images with the schedule of epsilon that this solver takes.
     pub(super) fn places(
         self,
         costs: Costs,
@@ -323,7 +325,7 @@ impl Solver {
     }
 }
 
-/// Rejects an empty batch and grids that are none.
+/// Rejects an empty batch and invalid grids.
 pub(super) fn check_scenes(scenes: &[Scene<'_>]) -> Result<()> {
     if scenes.is_empty() {
         return Err(Error::Empty { what: "batch" });
@@ -331,7 +333,7 @@ pub(super) fn check_scenes(scenes: &[Scene<'_>]) -> Result<()> {
     scenes.iter().try_for_each(|(grid, _)| grid.check_alone())
 }
 
-/// Rejects a factor that is no number, or becomes none in the float `F`.
+/// Rejects a factor that is not finite, or is not in the float `F`.
 pub(super) fn check_factor<F: Real>(name: &'static str, value: f64) -> Result<()> {
     match is_real::<F>(value) {
         true => Ok(()),
@@ -339,7 +341,7 @@ pub(super) fn check_factor<F: Real>(name: &'static str, value: f64) -> Result<()
     }
 }
 
-/// Rejects what the solvers do not keep finite numbers with.
+/// Rejects values with which the solvers' numbers would not stay finite.
 pub(super) fn check_range(name: &'static str, value: f64) -> Result<()> {
     if RANGE.contains(&value) { Ok(()) } else { Err(Error::Option { name, value, why: "must be in 1e-9..=1e9" }) }
 }

@@ -15,12 +15,12 @@ use super::{
 };
 use crate::Result;
 
-/// How the plan's marginals are bound to density and annotations.
+/// How the plan's marginals are tied to the density and the annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Marginals {
-    /// Both equal: shares of the density against equal shares of the annotations. The value knows nothing of the count. Only these can
-    /// be solved by Newton's method.
+    /// Both are exact: shares of the density against equal shares of the annotations. The value does not depend on the
+    /// count. Only this form can be solved by Newton's method.
     Balanced(Solver),
     /// Each pays `rho` times its Kullback-Leibler divergence from the density, and from 1 per annotation.
     Relaxed {
@@ -31,7 +31,7 @@ pub enum Marginals {
 
 /// `min_P <C, P> + D(P1 | a) + D(P'1 | t) + epsilon KL(P | a t' / mass of t)`, the mean over a batch of images.
 ///
-/// Value and gradient are those of the dual at the potentials found; they are the optimum's where the solver
+/// Value and gradient are those of the dual at the potentials found; they are those of the optimum where the solver
 /// [converged](super::Report::converged). Peyré and Cuturi, *Computational Optimal Transport*, 4 and 10.2.
 ///
 /// ```
@@ -69,7 +69,7 @@ impl Default for Sinkhorn {
 
 impl Sinkhorn {
     super::setters! {
-        /// Strength of the entropy. Default: a thousandth of the largest cost.
+        /// Strength of the entropy. Default: one thousandth of the largest cost.
         epsilon: Epsilon => costs.epsilon;
         /// Default: balanced, by rounds.
         marginals: Marginals => marginals;
@@ -77,26 +77,27 @@ impl Sinkhorn {
         ground: Ground => costs.ground;
         /// Unit of distances. Default: pixels.
         coordinates: Coordinates => costs.coordinates;
-        /// Rounds at most, 1 to 2^24, of which a step of Newton's counts as eleven; the schedule of epsilon is always completed. Default: 1000.
+        /// The most rounds, 1 to 2^24; a Newton step counts as eleven. The schedule of epsilon is always completed.
+        /// Default: 1000.
         rounds: usize => stop.limit;
-        /// Balanced: largest L1 error of what the annotations receive, as a share. Relaxed: largest relative error of any marginal.
-        /// Default: 0.01.
+        /// Balanced: the largest L1 error of what the annotations receive, as a share. Relaxed: the largest relative
+        /// error of any marginal. Default: 0.01.
         tolerance: f64 => stop.tolerance;
     }
 
-    /// Factor from one epsilon to the next, between 0 and 1, starting with the largest cost; `None` starts with the last epsilon.
-    /// Default: 0.8 from round to round, 0.5 every second step of Newton's.
+    /// The factor from one epsilon to the next, between 0 and 1, starting from the largest cost; `None` starts with the
+    /// last epsilon. Default: 0.8 from round to round, 0.5 every second Newton step.
     pub fn annealing(mut self, factor: Option<f64>) -> Self {
         self.costs.annealing = factor.map_or(Annealing::None, Annealing::Factor);
         self
     }
 
-    /// Binds it to a batch of images.
+    /// Binds the loss to a batch of images.
     ///
     /// # Errors
     /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
-    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin or for which `eta` is below 0.001 somewhere on
-    /// the grid, [`crate::Error::Device`].
+    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin or for which `eta` is below
+    /// 0.001 somewhere on the grid, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,

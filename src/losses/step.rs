@@ -1,4 +1,4 @@
-//! One evaluation of a loss that solves.
+//! One evaluation of a loss that solves a transport problem.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::{
     error::{check_array, check_length},
 };
 
-/// Most mass of a cell that solvers take.
+/// The largest mass of a cell that the solvers accept.
 const MOST: f64 = 1e9;
 
-/// Rejects an image with points and without any mass.
+/// Rejects an image that has points but no mass.
 pub(super) fn without_mass<R: Runtime, P: Precision>(
     problem: &Problem<R, P>,
     solution: &Solution<R, P::Real>,
@@ -31,7 +31,7 @@ pub(super) fn without_mass<R: Runtime, P: Precision>(
     }
 }
 
-/// The first value of a density that is no mass.
+/// The error for the first value of a density that is not a valid mass.
 pub(super) fn refused<R: Runtime, F: splatport_kernels::Real>(density: &Buffer<R, F>) -> Result<Error> {
     let values = density.read_f64()?;
     let index = values.iter().position(|z| !(0.0..=MOST).contains(z)).unwrap_or_default();
@@ -42,7 +42,7 @@ pub(super) fn refused<R: Runtime, F: splatport_kernels::Real>(density: &Buffer<R
     })
 }
 
-/// Cells of every image.
+/// The number of cells of every image.
 pub(super) fn lengths(images: &[(Cells, usize)]) -> impl ExactSizeIterator<Item = usize> {
     images.iter().map(|(cells, _)| cells.len())
 }
@@ -60,7 +60,7 @@ pub(crate) fn joined<R: Runtime, P: Precision>(
     Ok(arithmetic::concatenate(device, densities)?)
 }
 
-/// One evaluation of a loss over a batch. Arrays are on the device until asked for.
+/// One evaluation of a loss over a batch. Arrays stay on the device until they are asked for.
 #[derive(Debug)]
 pub struct Step<R: Runtime, P: Precision = Single> {
     pub(super) device: Device<R, P>,
@@ -89,17 +89,17 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(self.values.read_f64()?)
     }
 
-    /// The same, on the device, `[images]`.
+    /// [`values`](Self::values) on the device, `[images]`.
     pub fn values_on_device(&self) -> &Buffer<R, P::Real> {
         &self.values
     }
 
-    /// Derivative of the loss by the density, `[cells of all images]`.
+    /// The derivative of the loss with respect to the density, `[cells of all images]`.
     pub fn gradient(&self) -> &Buffer<R, P::Real> {
         &self.gradient
     }
 
-    /// The gradient image by image.
+    /// The gradient, split by image.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -107,14 +107,15 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(arithmetic::split(&self.device, &self.gradient, lengths(self.problem.images()))?)
     }
 
-    /// Mass that every annotation receives from the plan, `[annotations of all images]`: a share of the density's where both
-    /// marginals are exact.
+    /// The mass that every annotation receives from the plan, `[annotations of all images]`. Where both marginals are
+    /// exact, it is a share of the density's mass.
     pub fn transported(&self) -> &Buffer<R, P::Real> {
         &self.outcome.received
     }
 
-    /// What every annotation receives too much, negative where it receives too little, `[annotations of all images]`:
-    /// [`transported`](Self::transported) less 1, or less one over the image's number of annotations where both marginals are exact.
+    /// How much too much every annotation receives, negative where it receives too little,
+    /// `[annotations of all images]`: [`transported`](Self::transported) minus 1 or, where both marginals are exact,
+    /// minus one over the image's number of annotations.
     ///
     /// # Errors
     /// [`Error::Device`] when a launch failed.
@@ -123,13 +124,13 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(received.into_iter().zip(&*self.due).map(|(received, due)| received - due).collect())
     }
 
-    /// How every image's solver ended.
+    /// How the solver ended for every image.
     pub fn reports(&self) -> &[Report] {
         self.solution.reports()
     }
 
-    /// The dual value of every image's transport problem, without the loss's weights: a lower bound on the optimum, except with
-    /// [`DmProfile::Reference`](super::DmProfile::Reference), whose floored potentials bound nothing.
+    /// The dual value of every image's transport problem, without the loss's weights: a lower bound on the optimum,
+    /// except with [`DmProfile::Reference`](super::DmProfile::Reference), whose floored potentials give no bound.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -137,7 +138,7 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(self.outcome.values.read_f64()?)
     }
 
-    /// What the plan costs without its entropy, `<C, P>`, for every image.
+    /// The cost of the plan without its entropy, `<C, P>`, for every image.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -146,9 +147,10 @@ impl<R: Runtime, P: Precision> Step<R, P> {
         Ok(sums.chunks_exact(4).map(|sums| sums[0]).collect())
     }
 
-    /// Derivative of every image's [`costs`](Self::costs) by its density, `[cells of all images]`: of what the plan costs without its
-    /// entropy, not of the loss. It takes up to 500 conjugate gradients, of two passes over the plan each, and says what they left; for
-    /// [`HeatmapTransport`](super::HeatmapTransport) it is by the positive part of the maps.
+    /// The derivative of every image's [`costs`](Self::costs) with respect to its density, `[cells of all images]`:
+    /// that of the plan's cost without its entropy, not of the loss. It takes up to 500 conjugate-gradient iterations,
+    /// each with two passes over the plan, and reports the remaining residual. For
+    /// [`HeatmapTransport`](super::HeatmapTransport) the derivative is with respect to the positive part of the maps.
     ///
     /// ```
     /// use splatport::{Annotations, Grid, Vulkan, losses::{Epsilon, Sinkhorn}};
@@ -163,28 +165,28 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Device`], also where a marginal is relaxed or the rounds are published code's.
+    /// [`Error::Device`], also where a marginal is relaxed or the rounds are those of published code.
     pub fn cost_gradient(&self) -> Result<CostGradient<R, P::Real>> {
         Ok(self.problem.cost_gradient(&self.device, &self.solution)?)
     }
 
     /// Potentials of cells and annotations, `[cells]` and `[annotations]` of all images, in the unit of the costs. With
-    /// [`DmProfile::Reference`](super::DmProfile::Reference) they are the published pair: `epsilon ln(v + 1e-16)`, which the gradient is made
-    /// of, and `epsilon ln u`.
+    /// [`DmProfile::Reference`](super::DmProfile::Reference) they are the published pair: `epsilon ln(v + 1e-16)`, from
+    /// which the gradient is computed, and `epsilon ln u`.
     pub fn potentials(&self) -> (Buffer<R, P::Real>, Buffer<R, P::Real>) {
         let (cells, points) = self.problem.potentials(&self.device, &self.solution);
         match self.problem.rules().form {
-            // Held by nobody, so they are their slope.
+            // They are not stored, but equal the slope.
             Form::Floored { .. } => (self.outcome.slope.clone(), points),
             _ => (cells, points),
         }
     }
 
-    /// The plan as sparse rows, without entries below `tau` over the number of annotations of their row's mass: no row loses
-    /// more than `tau` of its mass.
+    /// The plan as sparse rows. Entries smaller than their row's mass times `tau` over the number of annotations are
+    /// dropped, so no row loses more than the share `tau` of its mass.
     ///
     /// # Errors
-    /// [`Error::Option`] unless `tau` is in 0..1; [`Error::Device`], also when the device has no room for it.
+    /// [`Error::Option`] unless `tau` is in 0..1; [`Error::Device`], also when the plan does not fit on the device.
     pub fn plan(&self, tau: f64) -> Result<PlanRows<R, P::Real>> {
         if !(0.0..1.0).contains(&tau) {
             return Err(Error::Option { name: "tau", value: tau, why: "must be at least 0 and below 1" });

@@ -1,4 +1,4 @@
-//! A batch that is solved for every density, whichever loss it stands for.
+//! A batch whose transport problem is solved for every density, whichever loss it belongs to.
 
 use std::sync::Arc;
 
@@ -20,29 +20,29 @@ use crate::{
     error::{check_array, check_finite},
 };
 
-/// A loss of a batch that solves a transport problem for every density, on a device. Made by `on` of
+/// A loss of a batch, on a device, that solves a transport problem for every density. It is made by `on` of
 /// [`Sinkhorn`](super::Sinkhorn), [`DmCount`](super::DmCount), [`Unbalanced`](super::Unbalanced),
 /// [`Generalized`](super::Generalized) and [`HeatmapTransport`](super::HeatmapTransport).
 #[derive(Debug)]
 pub struct TransportLoss<R: Runtime, P: Precision = Single> {
     pub(super) device: Device<R, P>,
     pub(super) problem: Arc<Problem<R, P>>,
-    /// Mass that every annotation should receive.
+    /// The mass that every annotation should receive.
     due: Arc<[f64]>,
     ending: Ending<R, P>,
     solver: Solver,
 }
 
-/// What becomes of a solution.
+/// How a solution becomes a loss.
 #[derive(Debug)]
 pub(super) enum Ending<R: Runtime, P: Precision> {
     /// The mean of the optima.
     Optimum,
-    /// The shape's transport, the count and the variation against dots, `[cells]`.
+    /// The transport of the density's shape, the count, and the variation against dots, `[cells]`.
     Shares { weights: Weights, dots: Option<Buffer<R, P::Real>>, needs_mass: bool },
-    /// The same of maps that may be negative, each with one point at most if so.
+    /// The same for maps that may be negative; with `single`, each has at most one point.
     Maps { weights: Weights, single: bool },
-    /// Generalized loss's terms, after published rounds if so, else at the optimum.
+    /// The terms of Generalized loss: after the published rounds if `published`, else at the optimum.
     Generalized { weights: GeneralizedWeights, published: bool },
 }
 
@@ -65,17 +65,19 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
     /// Value, gradient and transported mass at `density`, `[cells of all images]`, mass per cell.
     ///
     /// # Errors
-    /// [`Error::Length`] when `density` has not one value per cell, [`Error::OtherDevice`] when it is not on the loss's device;
-    /// [`Error::NotFinite`] or [`Error::OutOfRange`] naming the cell that holds no mass of 0 to 1e9 (a map's may be negative), or
-    /// the image with annotations and without mass, where the loss has no value; [`Error::Device`].
+    /// [`Error::Length`] when `density` does not have one value per cell, [`Error::OtherDevice`] when it is not on the
+    /// loss's device; [`Error::NotFinite`] or [`Error::OutOfRange`], naming the cell whose mass is not in 0 to 1e9 (a
+    /// map's may be negative), or the image with annotations but no mass, where the loss has no value;
+    /// [`Error::Device`].
     pub fn evaluate(&self, density: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
         self.step(density, None)
     }
 
-    /// The same, with the solver starting where it ended for a density nearby, as at the last step of a training: from the
-    /// annotations' [`potentials`](Step::potentials), `[annotations of all images]`, in the unit of the costs. The schedule of epsilon is
-    /// left out, and where the tolerance is met already not a single round is made. The result is that of [`evaluate`](Self::evaluate) up to
-    /// the tolerance, not to the bit: hence nothing is kept from step to step unless it is asked for.
+    /// Like [`evaluate`](Self::evaluate), but the solver starts where it ended for a similar density, such as that of
+    /// the previous training step: from the annotations' [`potentials`](Step::potentials),
+    /// `[annotations of all images]`, in the unit of the costs. The schedule of epsilon is skipped, and no round is
+    /// made where the tolerance is already met. The result equals that of `evaluate` up to the tolerance, not bit for
+    /// bit; that is why nothing is kept from step to step unless you ask for it.
     ///
     /// ```
     /// use splatport::{Annotations, Grid, Vulkan, losses::Sinkhorn};
@@ -92,8 +94,9 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
     /// ```
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate); [`Error::Length`] or [`Error::NotFinite`] for potentials of other annotations or none;
-    /// [`Error::Device`] where the rounds are published code's, which start from nothing.
+    /// As [`evaluate`](Self::evaluate); [`Error::Length`] or [`Error::NotFinite`] for potentials that belong to other
+    /// annotations or are not finite; [`Error::Device`] where the rounds are those of published code, which always
+    /// start from scratch.
     pub fn evaluate_from(&self, density: &Buffer<R, P::Real>, potentials: &Buffer<R, P::Real>) -> Result<Step<R, P>> {
         let floored = matches!(self.problem.rules().form, Form::Floored { .. });
         if floored || matches!(self.ending, Ending::Generalized { published: true, .. }) {
@@ -142,10 +145,10 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
         Ok(Step { device: device.clone(), problem, due, solution, outcome, values, gradient })
     }
 
-    /// The same with one density per image.
+    /// Like [`evaluate`](Self::evaluate), with one density per image.
     ///
     /// # Errors
-    /// [`Error::Length`] for another number of densities, and as [`evaluate`](Self::evaluate).
+    /// [`Error::Length`] for a wrong number of densities; otherwise as [`evaluate`](Self::evaluate).
     pub fn evaluate_all(&self, densities: &[Buffer<R, P::Real>]) -> Result<Step<R, P>> {
         self.evaluate(&joined(&self.device, lengths(self.problem.images()), densities)?)
     }

@@ -14,13 +14,13 @@ use super::{
 };
 use crate::Result;
 
-/// What the plan's entropy is measured against in the joint form.
+/// The measure against which the joint form takes the plan's entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ReferenceMeasure {
-    /// The product of density and annotations: geomloss's.
+    /// The product of density and annotations, as in geomloss.
     Product,
-    /// The product over the number of annotations; the gradient is `(rho + epsilon) (1 - exp(-f / rho))`.
+    /// That product divided by the number of annotations; the gradient is `(rho + epsilon) (1 - exp(-f / rho))`.
     ProductOverMass,
 }
 
@@ -28,19 +28,20 @@ pub enum ReferenceMeasure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum UotForm {
-    /// `epsilon sum P ln(P / P1)`: of where a cell's mass goes, whatever there is of it.
+    /// `epsilon sum P ln(P / P1)`: the entropy of where a cell's mass goes, however much there is.
     SemiDual,
     /// `epsilon KL(P | reference)`.
     SinkhornKl(ReferenceMeasure),
 }
 
-/// `min_P <C, P> + rho KL(P1 | z) + rho KL(P'1 | 1) + epsilon H(P)`, the mean over a batch of images (Ma et al., *Learning to
-/// Count via Unbalanced Optimal Transport*, AAAI 2021).
+/// `min_P <C, P> + rho KL(P1 | z) + rho KL(P'1 | 1) + epsilon H(P)`, the mean over a batch of images (Ma et al.,
+/// *Learning to Count via Unbalanced Optimal Transport*, AAAI 2021).
 ///
-/// The gradient by the density is `rho (1 - exp(-f / rho))` in the semi-dual form, hence at most `rho`. The defaults are those
-/// of the only public code that was found, which is not the authors': distances over the longer side, epsilon 0.01, rho 1.
-/// It has no cases of its own: without annotations the loss is the mass of the density, as for every loss here; a density
-/// without mass and with annotations is an error, because its slope is minus infinity.
+/// In the semi-dual form the gradient with respect to the density is `rho (1 - exp(-f / rho))`, hence at most `rho`.
+/// The defaults are those of the only public code that was found, which is not the authors': distances divided by the
+/// longer side, epsilon 0.01, rho 1. There are no special cases: without annotations the loss is the mass of the
+/// density, as for every loss here; a density without mass where there are annotations is an error, because its slope
+/// is minus infinity.
 ///
 /// ```
 /// use splatport::{Annotations, Grid, Vulkan, losses::Unbalanced};
@@ -80,7 +81,7 @@ impl Unbalanced {
     super::setters! {
         /// Default: semi-dual.
         form: UotForm => form;
-        /// Price of mass that stays or is missing, in the unit of the costs, 1e-9 to 1e9. Default: 1.
+        /// The price of mass that stays behind or is missing, in the unit of the costs, 1e-9 to 1e9. Default: 1.
         rho: f64 => rho;
         /// Strength of the entropy. Default: 0.01.
         epsilon: Epsilon => costs.epsilon;
@@ -88,18 +89,20 @@ impl Unbalanced {
         ground: Ground => costs.ground;
         /// Unit of distances. Default: the longer side.
         coordinates: Coordinates => costs.coordinates;
-        /// Rounds at most, 1 to 2^24. Default: 1000; `rho / (2 epsilon) ln(1 / tolerance)` are needed, which is 345 with the defaults.
+        /// The most rounds, 1 to 2^24. Default: 1000; `rho / (2 epsilon) ln(1 / tolerance)` are needed, 345 with the
+        /// defaults.
         rounds: usize => stop.limit;
-        /// Largest relative error of any marginal of the plan, bounded by how much updates contract. Default: 0.001.
+        /// The largest relative error of any marginal of the plan, bounded by how much the updates contract. Default:
+        /// 0.001.
         tolerance: f64 => stop.tolerance;
     }
 
-    /// Binds it to a batch of images.
+    /// Binds the loss to a batch of images.
     ///
     /// # Errors
     /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
-    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin or for which `eta` is below 0.001 somewhere on
-    /// the grid, [`crate::Error::Device`].
+    /// [`crate::Error::OutOfRange`] for an annotation farther than 2^24 px from the origin or for which `eta` is below
+    /// 0.001 somewhere on the grid, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,

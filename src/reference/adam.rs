@@ -1,4 +1,4 @@
-//! One step of the Adam optimiser.
+//! One step of the Adam optimizer.
 //!
 //! ```
 //! use splatport::reference::adam::{Adam, adam_step};

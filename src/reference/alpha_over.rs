@@ -1,4 +1,4 @@
-//! Rendering with transmittance: gaussians cover each other in index order, as in 3-D gaussian splatting.
+//! Renders with transmittance: gaussians cover each other in index order, as in 3-D gaussian splatting.
 //!
 //! ```
 //! use splatport::reference::alpha_over::alpha_over;
@@ -12,7 +12,7 @@
 use super::gaussian::Gaussian;
 use super::{Scalar, assert_image, pixels, real};
 
-/// No gaussian covers more than this fraction, so that the transmittance stays positive.
+/// The largest fraction that a gaussian covers, so that the transmittance stays positive.
 pub const MAX_ALPHA: f64 = 0.999;
 
 /// Alpha-over render I = sum_m color_m a_m T_m + T_end background, in index order (front to back).

@@ -1,4 +1,4 @@
-//! What a splat is rendered over: the mask of the objects and the two background images.
+//! The images that a splat is rendered over: the mask of the objects and the two backgrounds.
 //!
 //! ```
 //! use splatport::reference::background_image::{inpainted_background, knn_mask, masked_background};
@@ -16,17 +16,19 @@ use super::{Scalar, assert_image, count, distance_sq, pixels, real};
 pub const MASK_ALPHA: f64 = 1.0 / 255.0;
 /// A mask ends at this many standard deviations, gsplat's radius (the authors' code).
 pub const MASK_RADIUS: f64 = 3.33;
-/// First half side of the inpainting window, px.
+/// The initial half side of the inpainting window, px.
 pub const WINDOW_RADIUS: usize = 8;
-/// Unmasked pixels an inpainting window needs.
+/// The number of unmasked pixels that an inpainting window needs.
 pub const WINDOW_SUPPORT: usize = 30;
 
 /// Which pixels a round, opaque gaussian of `scales[n]` px at `points[n]` reaches: true = masked, an object is near.
 ///
-/// A pixel is masked if exp(-q/2) >= [`MASK_ALPHA`] and its centre lies within [`MASK_RADIUS`] scales for any n. `height` x `width`, row-major. Use [`InitialScale::KnnFraction`](super::initial::InitialScale) with divisor 6, as the authors' code does.
+/// A pixel is masked if exp(-q/2) >= [`MASK_ALPHA`] and its center lies within [`MASK_RADIUS`] scales for any n.
+/// `height` x `width`, row-major. Use [`InitialScale::KnnFraction`](super::initial::InitialScale) with divisor 6, as
+/// the authors' code does.
 ///
 /// # Panics
-/// If there is not one scale per point.
+/// Unless there is one scale per point.
 pub fn knn_mask<T: Scalar>(points: &[[T; 2]], scales: &[T], width: usize, height: usize) -> Vec<bool> {
     assert_eq!(scales.len(), points.len(), "length of scales");
     let radius_sq = real::<T>(MASK_RADIUS * MASK_RADIUS);
@@ -49,9 +51,9 @@ pub fn masked_background<T: Scalar>(photo: &[T], mask: &[bool], channels: usize)
 
 /// The `Inpainted` background: the photo where unmasked, the mean of nearby unmasked pixels where masked.
 ///
-/// Normalised convolution with a box: the mean, per channel, of the unmasked pixels of the window |dx|, |dy| <= r cut to
-/// the image, r = [`WINDOW_RADIUS`] doubled until at least [`WINDOW_SUPPORT`] of them are inside. A window that covers the
-/// whole image is content with any; if nothing is unmasked, the mean of the photo.
+/// Normalized convolution with a box: the mean, per channel, of the unmasked pixels of the window |dx|, |dy| <= r cut
+/// to the image, r = [`WINDOW_RADIUS`] doubled until at least [`WINDOW_SUPPORT`] of them are inside. A window that
+/// covers the whole image needs only one; if nothing is unmasked, the result is the mean of the photo.
 ///
 /// # Panics
 /// If `photo` is not `height` x `width` x `channels` with 1 or 3 channels, or `mask` not `height` x `width`.

@@ -1,4 +1,4 @@
-//! Bayesian loss in its own terms: posteriors of squared distances (Ma et al. 2019).
+//! The posteriors of Bayesian loss, from squared distances (Ma et al. 2019).
 //!
 //! ```
 //! use splatport::reference::bayesian::posterior;
@@ -10,11 +10,11 @@
 
 use super::{Scalar, distance_sq, real};
 
-/// Posterior of every annotation, then of the background, at `centre`; it sums to 1.
+/// Posterior of every annotation, then of the background, at `centre`. The entries sum to 1.
 ///
-/// The likelihood of an annotation is `exp(-|x - y|^2 / (2 scale^2))`. The background's, where `reach` says how far it is mirrored
-/// (px; published: the image's shorter side), is that of the squared distance `reach^2 / (least + 1e-5)` with the least squared
-/// distance to an annotation.
+/// The likelihood of an annotation is `exp(-|x - y|^2 / (2 scale^2))`. That of the background, if `reach` says how far
+/// it is mirrored (px; published: the image's shorter side), is the same at the squared distance
+/// `reach^2 / (least + 1e-5)`, where `least` is the least squared distance to an annotation.
 pub fn posterior<T: Scalar>(points: &[[T; 2]], centre: [T; 2], scale: T, reach: Option<T>) -> Vec<T> {
     if points.is_empty() {
         return vec![T::one()];

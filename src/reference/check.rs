@@ -37,7 +37,7 @@ pub fn difference(gaussians: &[Gaussian<f64>], m: usize, k: usize, f: impl Fn(&[
     (moved(STEP) - moved(-STEP)) / (2.0 * STEP)
 }
 
-/// Three overlapping, tilted, differently shaped gaussians with signed colours, near a 9 x 7 image.
+/// Three overlapping, tilted, differently shaped gaussians with signed colors, near a 9 x 7 image.
 pub fn trio() -> Vec<Gaussian<f64>> {
     vec![
         unflatten([3.2, 2.9, 2.0, 1.1, 0.4, 0.8, -0.3, 0.5, 0.9]),
@@ -65,7 +65,7 @@ pub fn example() -> (Vec<Vec<f64>>, Vec<[f64; 2]>, Vec<f64>) {
     (kernel, centres, density)
 }
 
-/// Asserts that a gradient by the density matches central differences of `loss`.
+/// Asserts that a gradient with respect to the density matches central differences of `loss`.
 #[track_caller]
 pub fn check_gradient(density: &[f64], gradient: &[f64], loss: impl Fn(&[f64]) -> f64) {
     for (i, &entry) in gradient.iter().enumerate() {

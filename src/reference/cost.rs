@@ -13,7 +13,8 @@ use super::{Scalar, distance_sq};
 
 /// The transport cost W = sum_in z_i K_in C_in of the plan diag(z) K, px^2 (Eq. 2's second term, spec section 0).
 ///
-/// C_in = |centre_i - mean_n|^2, 0 for the background; gradient sum_n K_in C_in. `centres` has I, `means` N entries, px.
+/// C_in = |centre_i - mean_n|^2, 0 for the background; gradient sum_n K_in C_in. `centres` has I and `means` N entries,
+/// px.
 ///
 /// # Panics
 /// If `density` or `centres` do not have one entry per row, or `means` one less than there are columns.
@@ -31,7 +32,7 @@ pub fn transport_cost<T: Scalar>(kernel: &[Vec<T>], density: &[T], centres: &[[T
 /// The full loss L1 + `lambda` W of one image (Eq. 2; the paper sets `lambda` = 0); `mass` is the same in both.
 ///
 /// # Panics
-/// If the two come from different sizes.
+/// If the two are for different sizes.
 pub fn combined<T: Scalar>(l1: &Step<T>, cost: &Step<T>, lambda: T) -> Step<T> {
     assert_eq!(l1.gradient.len(), cost.gradient.len(), "length of gradient");
     let gradient = l1.gradient.iter().zip(&cost.gradient).map(|(&a, &b)| a + lambda * b).collect();

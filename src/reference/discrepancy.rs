@@ -1,27 +1,27 @@
-//! How transported mass and target are compared.
+//! Compares transported mass with its target.
 
 use super::Scalar;
 
-/// The rule.
+/// The rule of comparison.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Discrepancy<T = f64> {
     /// `|m - t|`.
     L1,
     /// `(m - t)^2`.
     L2,
-    /// Square up to a residual of `width`, straight beyond.
+    /// Quadratic up to a residual of `width`, linear beyond.
     Huber {
-        /// Where it turns.
+        /// The residual at which it turns.
         width: T,
     },
-    /// Kullback-Leibler divergence of Poisson counts; below a mass of `least` its tangent there.
+    /// Kullback-Leibler divergence of Poisson counts; below a mass of `least`, its tangent there.
     PoissonKl {
         /// Least mass.
         least: T,
     },
 }
 
-/// A discrepancy and its derivative by the mass.
+/// A discrepancy and its derivative with respect to the mass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Compared<T> {
     /// The discrepancy.
@@ -66,8 +66,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Central differences. Away from where a rule has no second derivative they are off by a third derivative's share, which is
-        /// at most `2 t / least^3` (Poisson's), times `h^2 / 6`; rounding of values of up to 1e4 adds `1e4 * 2^-52 / h`.
+        /// Central differences. Away from where a rule has no second derivative they are off by a third derivative's
+        /// share, which is at most `2 t / least^3` (Poisson's), times `h^2 / 6`; rounding of values of up to 1e4 adds
+        /// `1e4 * 2^-52 / h`.
         #[test]
         fn slopes_are_those_of_the_values(m in -2.0..8.0_f64, t in -1.0..6.0_f64, least in 0.2..2.0_f64) {
             let h = 1e-5;

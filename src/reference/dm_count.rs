@@ -1,4 +1,4 @@
-//! DM-Count: distribution matching of a density and points (Wang et al. 2020).
+//! DM-Count: distribution matching between a density and points (Wang et al. 2020).
 //!
 //! ```
 //! use splatport::reference::dm_count;
@@ -12,23 +12,23 @@
 use super::grid::Grid;
 use super::{Scalar, count, real, sign};
 
-/// Potentials of the published solver.
+/// The result of the published solver.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published<T> {
     /// `epsilon ln(v + 1e-16)`, one per cell.
     pub cells: Vec<T>,
     /// `epsilon ln u`, one per point.
     pub points: Vec<T>,
-    /// Mass that every point receives from the plan `u K v`.
+    /// The mass that every point receives from the plan `u K v`.
     pub received: Vec<T>,
-    /// Rounds made.
+    /// The number of rounds made.
     pub rounds: usize,
 }
 
-/// The published solver: at most `rounds` rounds in linear domain with 1e-16 added to every divisor, a look at the squared
-/// error of the cells' marginal every tenth, done at 1e-9.
+/// The published solver: at most `rounds` rounds in linear domain with 1e-16 added to every divisor. Every tenth round
+/// it checks the squared error of the cells' marginal, and stops at 1e-9.
 ///
-/// `cost` has a row per cell, `shares` what each cell has of the whole density.
+/// `cost` has one row per cell; `shares` are the cells' shares of the whole density.
 pub fn published<T: Scalar>(cost: &[Vec<T>], shares: &[T], epsilon: T, rounds: usize) -> Published<T> {
     let (floor, points) = (real::<T>(1e-16), cost.first().map_or(0, Vec::len));
     let kernel: Vec<Vec<T>> = cost.iter().map(|row| row.iter().map(|&c| (-c / epsilon).exp()).collect()).collect();
@@ -63,7 +63,8 @@ pub fn published_gradient<T: Scalar>(potentials: &[T], density: &[T]) -> Vec<T> 
     potentials.iter().map(|&b| b * total / divisor - dot / divisor).collect()
 }
 
-/// `weights[0] |S - N| + weights[1] N sum_i |z_i / (S + 1e-6) - d_i / (N + 1e-6)|` for dots `d`, and its gradient by `z`.
+/// `weights[0] |S - N| + weights[1] N sum_i |z_i / (S + 1e-6) - d_i / (N + 1e-6)|` for dots `d`, and its gradient with
+/// respect to `z`.
 pub fn count_and_variation<T: Scalar>(density: &[T], dots: &[T], points: usize, weights: [T; 2]) -> (T, Vec<T>) {
     let (total, n) = (density.iter().copied().sum::<T>(), count::<T>(points));
     let (padded, all) = (total + real(1e-6), n + real(1e-6));
@@ -75,13 +76,13 @@ pub fn count_and_variation<T: Scalar>(density: &[T], dots: &[T], points: usize, 
     (value, signs.into_iter().map(slope).collect())
 }
 
-/// Points per cell. Each counts for the pixel that contains it or, `rounded`, for the pixel of its rounded coordinates, at
-/// most the last one, as published code has it; points off the grid count for none.
+/// Points per cell. Each counts for the pixel that contains it or, if `rounded`, for the pixel of its rounded
+/// coordinates, at most the last one, as in published code. Points off the grid count for no pixel.
 pub fn dots<T: Scalar>(grid: &Grid<T>, points: &[[T; 2]], rounded: bool) -> Vec<T> {
     let mut dots = vec![T::zero(); grid.rows * grid.cols];
     let pixel = |x: T, cells: usize| {
         let last = count::<T>(cells) * grid.stride - T::one();
-        // Ties go to the even neighbour.
+        // Ties go to the even neighbor.
         let half = (x - x.floor()) == real(0.5);
         let nearest = if half { real::<T>(2.0) * (x / real(2.0)).round() } else { x.round() };
         if rounded { nearest.min(last) } else { x.floor() }

@@ -13,17 +13,17 @@ use super::{Scalar, real};
 
 /// One gaussian of a splat: S = R(rotation) diag(scales^2) R(rotation)^T around `mean`.
 ///
-/// R(t) = [[cos t, -sin t], [sin t, cos t]], so `scales[0]` lies along (cos t, sin t) (x right, y down).
-/// Scales must be positive and finite; nothing here checks it, a bad scale gives NaN or infinity.
+/// R(t) = [[cos t, -sin t], [sin t, cos t]], so `scales[0]` lies along (cos t, sin t) (x right, y down). Scales must be
+/// positive and finite. This is not checked here; a bad scale gives NaN or infinity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gaussian<T> {
-    /// Centre (x, y), px.
+    /// Center (x, y), px.
     pub mean: [T; 2],
     /// Standard deviations along the two principal axes, px, positive, in any order.
     pub scales: [T; 2],
     /// Angle of the first principal axis, rad.
     pub rotation: T,
-    /// Colour per channel; a grey image uses `color[0]`. Signed over a background image.
+    /// Color per channel; a gray image uses `color[0]`. It may be negative over a background image.
     pub color: [T; 3],
     /// Opacity, 0..1; peak amplitude = opacity * color.
     pub opacity: T,
@@ -53,8 +53,8 @@ impl<T: Scalar> Gaussian<T> {
     /// Squared Mahalanobis distance q = d^T S^-1 d, d = point - mean (paper, below Eq. 8); no unit.
     ///
     /// By the Cholesky factor S = L L^T, q = |L^-1 d|^2 with L = [[a, 0], [b, s0 s1 / a]], a = sqrt(xx), b = xy / a:
-    /// not the route of the device (u0/s0)^2 + (u1/s1)^2, a sum of squares, and its relative error grows
-    /// with the aspect, where the expanded quadratic form in the conic loses the aspect squared.
+    /// not the route of the device (u0/s0)^2 + (u1/s1)^2, but a sum of squares. Its relative error grows with the
+    /// aspect, whereas that of the expanded quadratic form in the conic grows with the aspect squared.
     pub fn mahalanobis_sq(&self, point: [T; 2]) -> T {
         let [xx, xy, _] = self.covariance();
         let a = xx.sqrt();
@@ -84,7 +84,7 @@ impl<T: Scalar> Gaussian<T> {
         self.color.map(|c| self.opacity * c)
     }
 
-    /// Derivatives of q at `point`: (by mean, 1/px; by scales, 1/px; by rotation, 1/rad).
+    /// Derivatives of q at `point` with respect to (mean, 1/px; scales, 1/px; rotation, 1/rad).
     ///
     /// With u = R^T (point - mean): dq/dmean = -2 S^-1 (point - mean), dq/ds_k = -2 u_k^2 / s_k^3,
     /// dq/drotation = 2 u0 u1 (1/s0^2 - 1/s1^2).
@@ -148,7 +148,8 @@ mod tests {
     }
 
     proptest! {
-        /// The Cholesky route equals (u0/s0)^2 + (u1/s1)^2 up to aspect 50; the bound is spec section 3's with both sides in f64.
+        /// The Cholesky route equals (u0/s0)^2 + (u1/s1)^2 up to aspect 50; the bound is spec section 3's with both
+        /// sides in f64.
         #[test]
         fn two_routes_agree(set in strategies::gaussians(4, 200, 100, 50.0), x in -50.0..250.0, y in -50.0..150.0) {
             for g in set {

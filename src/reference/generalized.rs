@@ -1,4 +1,4 @@
-//! Generalized loss: published potentials, and what it makes of any (Wan et al. 2021).
+//! Generalized loss: the published potentials, and the loss at any potentials (Wan et al. 2021).
 //!
 //! ```
 //! use splatport::reference::generalized::{Loss, epsilons, perspective};
@@ -20,20 +20,20 @@ pub fn perspective<T: Scalar>(a: [T; 2], b: [T; 2]) -> T {
     (distance_sq(a, b).sqrt() / eta).exp() - T::one()
 }
 
-/// The published schedule: the diameter, then from it by halves down to epsilon, which is the last.
+/// The published schedule: the diameter twice, then halved down to epsilon, which comes last.
 pub fn epsilons<T: Scalar>(diameter: T, epsilon: T) -> Vec<T> {
     let halves = (0..).map(|k| diameter * real::<T>(0.5).powi(k)).take_while(|&e| e > epsilon);
     std::iter::once(diameter).chain(halves).chain([epsilon]).collect()
 }
 
-/// Costs, a row per cell, and constants. Every annotation has mass 1.
+/// Costs and constants of the loss. Every annotation has mass 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loss<T> {
-    /// Coordinates over the crop's longer side.
+    /// One row of costs per cell, for coordinates in units of the crop's longer side.
     pub cost: Vec<Vec<T>>,
-    /// Price of mass that stays or is missing.
+    /// The price of mass that stays behind or is missing.
     pub rho: T,
-    /// Weight of what the plan misses.
+    /// Weight of the plan's errors in the marginals.
     pub tau: T,
     /// The last epsilon.
     pub epsilon: T,
@@ -44,7 +44,7 @@ impl<T: Scalar> Loss<T> {
         self.cost.first().map_or(0, Vec::len)
     }
 
-    /// Both sides' best potentials against the other's.
+    /// The best potentials of each side against those of the other.
     fn best(&self, density: &[T], (f, g): (&[T], &[T]), epsilon: T) -> (Vec<T>, Vec<T>) {
         let damping = (T::one() + epsilon / self.rho).recip();
         let cell = |row: &Vec<T>| {
@@ -58,7 +58,8 @@ impl<T: Scalar> Loss<T> {
         (self.cost.iter().map(cell).collect(), (0..self.points()).map(point).collect())
     }
 
-    /// The published potentials: a round from 0, one for every epsilon that both sides go half way of, and one with the last.
+    /// The published potentials: one round from 0, one round for every epsilon in which both sides go half way, and one
+    /// with the last epsilon.
     pub fn published(&self, density: &[T], epsilons: &[T]) -> (Vec<T>, Vec<T>) {
         let (zeros, none) = (vec![T::zero(); self.cost.len()], vec![T::zero(); self.points()]);
         let first = epsilons.first().copied().unwrap_or(self.epsilon);
@@ -84,7 +85,8 @@ impl<T: Scalar> Loss<T> {
         (self.rho + self.epsilon / real(2.0)) * (T::one() - (-potential / self.rho).exp())
     }
 
-    /// The loss with potentials and the first square's row sums `held` of the density that they were found for.
+    /// The loss with constant potentials, and with the first square's row sums `held` of the density for which these
+    /// were found.
     pub fn value_at(&self, density: &[T], f: &[T], g: &[T], held: &[T]) -> T {
         let shares = self.shares(f, g);
         let transport: T =
@@ -105,17 +107,17 @@ impl<T: Scalar> Loss<T> {
         count::<T>((self.cost.len() * self.points()).max(1))
     }
 
-    /// Mass that every annotation receives.
+    /// The mass that every annotation receives.
     fn received(&self, density: &[T], shares: &[Vec<T>]) -> Vec<T> {
         (0..self.points()).map(|n| density.iter().zip(shares).map(|(&z, row)| z * row[n]).sum()).collect()
     }
 
-    /// Mass that the plan takes from every cell.
+    /// The mass that the plan takes from every cell.
     pub fn row_sums(&self, density: &[T], f: &[T], g: &[T]) -> Vec<T> {
         density.iter().zip(self.shares(f, g)).map(|(&z, row)| z * row.into_iter().sum()).collect()
     }
 
-    /// Value and gradient by the density; without annotations `(1 + 2 tau) S` and `1 + 2 tau`.
+    /// Value and gradient with respect to the density; without annotations `(1 + 2 tau) S` and `1 + 2 tau`.
     pub fn evaluate(&self, density: &[T], f: &[T], g: &[T]) -> (T, Vec<T>) {
         if self.points() == 0 {
             let slope = T::one() + real::<T>(2.0) * self.tau;

@@ -1,4 +1,4 @@
-//! The cells of a density and their centres.
+//! The grid of a density's cells, and their centers.
 //!
 //! ```
 //! use splatport::reference::grid::Grid;
@@ -13,9 +13,9 @@ use super::{Scalar, count, real};
 /// A density's grid of square cells.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid<T> {
-    /// Cells down.
+    /// The number of rows.
     pub rows: usize,
-    /// Cells across.
+    /// The number of columns.
     pub cols: usize,
     /// x of the left edge, px (of a crop; 0 for the whole image).
     pub left: T,
@@ -38,7 +38,7 @@ impl<T: Scalar> Grid<T> {
         Self { rows: cells(height), cols: cells(width), left: T::zero(), top: T::zero(), stride }
     }
 
-    /// Centre (left + (col + 1/2) stride, top + (row + 1/2) stride) of every cell, px, row by row.
+    /// Center (left + (col + 1/2) stride, top + (row + 1/2) stride) of every cell, px, row by row.
     pub fn centres(&self) -> Vec<[T; 2]> {
         let at = |start: T, index: usize| start + (count::<T>(index) + real(0.5)) * self.stride;
         let row = |row| (0..self.cols).map(move |col| [at(self.left, col), at(self.top, row)]);

@@ -11,8 +11,8 @@
 
 use super::{Scalar, count, real};
 
-/// Value and gradient where all heat goes to one place, at a cost per cell: `<C, p>` and `(C_i - <C, p>) / S` with the shares
-/// `p = max(h, 0) / S`. Below 0 the gradient is 0.
+/// Value and gradient if all heat goes to one place, with a given cost per cell: `<C, p>` and `(C_i - <C, p>) / S` with
+/// the shares `p = max(h, 0) / S`. Below 0 the gradient is 0.
 pub fn single<T: Scalar>(map: &[T], cost: &[T]) -> (T, Vec<T>) {
     let heat: Vec<T> = map.iter().map(|&h| h.max(T::zero())).collect();
     let total: T = heat.iter().copied().sum();
@@ -21,8 +21,8 @@ pub fn single<T: Scalar>(map: &[T], cost: &[T]) -> (T, Vec<T>) {
     (value, slope.collect())
 }
 
-/// The cells around `joint` (cells, the first centre at 0.5) and their bilinear weights, those off the `cols` x `rows` map left
-/// out, of sum 1. Empty for a joint more than half a cell off the map.
+/// The cells around `joint` (in cells, with the first center at 0.5) and their bilinear weights, which sum to 1. Cells
+/// off the `cols` x `rows` map are left out. Empty for a joint more than half a cell off the map.
 pub fn demanders<T: Scalar>(joint: [T; 2], cols: usize, rows: usize) -> Vec<([T; 2], T)> {
     let hat = |x: T| (T::one() - x.abs()).max(T::zero());
     let centre = |k: usize| count::<T>(k) + real(0.5);
@@ -72,7 +72,7 @@ mod tests {
     fn weights_are_bilinear() {
         let inside = demanders([1.75_f64, 1.5], 4, 3);
         assert_eq!(inside, [([1.5, 1.5], 0.75), ([2.5, 1.5], 0.25)]);
-        // Half of the corner's neighbours are off the map.
+        // Half of the corner's neighbors are off the map.
         assert_eq!(demanders([0.25_f64, 0.5], 4, 3), [([0.5, 0.5], 1.0)]);
         assert!(demanders([-0.75_f64, 0.5], 4, 3).is_empty());
     }

@@ -1,4 +1,4 @@
-//! Where a fit starts: scales from neighbour distances.
+//! The start of a fit: scales from neighbor distances.
 //!
 //! ```
 //! use splatport::reference::initial::{self, InitialScale};
@@ -12,15 +12,15 @@
 
 use super::{Scalar, count, distance_sq, real};
 
-/// Neighbours that a point's distance is taken over.
+/// The number of neighbors over which a point's distance is taken.
 pub const NEIGHBOURS: usize = 3;
-/// Distance of a point without neighbours, px.
+/// The distance of a point without neighbors, px.
 pub const LONE_DISTANCE: f64 = 8.0;
 
-/// Root mean square distance of every point to its 3 nearest neighbours, px.
+/// Root mean square distance of every point to its 3 nearest neighbors, px.
 ///
-/// Two or three points use the 1 or 2 there are, one point gets [`LONE_DISTANCE`], duplicates count as neighbours at
-/// distance 0.
+/// Two or three points use the 1 or 2 neighbors that exist, and a single point gets [`LONE_DISTANCE`]. Duplicates count
+/// as neighbors at distance 0.
 pub fn neighbour_distances<T: Scalar>(points: &[[T; 2]]) -> Vec<T> {
     let neighbours = NEIGHBOURS.min(points.len().saturating_sub(1));
     let one = |n: usize| {
@@ -29,17 +29,17 @@ pub fn neighbour_distances<T: Scalar>(points: &[[T; 2]]) -> Vec<T> {
         }
         let others = points.iter().enumerate().filter(|&(m, _)| m != n);
         let mut squares: Vec<T> = others.map(|(_, &p)| distance_sq(p, points[n])).collect();
-        // No order with NaN: the rank of a NaN distance is left open, its result is not a number either way.
+        // NaN has no order, so the rank of a NaN distance is undefined; the result is NaN either way.
         squares.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
         (squares[..neighbours].iter().copied().sum::<T>() / count(neighbours)).sqrt()
     };
     (0..points.len()).map(one).collect()
 }
 
-/// How a gaussian's first scale follows from its neighbour distance d (`InitialScale`; the paper is silent).
+/// How a gaussian's first scale follows from its neighbor distance d (`InitialScale`; the paper is silent).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum InitialScale<T> {
-    /// max(ln d, 2) + 1 px, what the authors' code does.
+    /// max(ln d, 2) + 1 px, as in the authors' code.
     RefLogKnn,
     /// clamp(d / `divisor`, 2, 0.015 max(width, height)) px; where the limits cross (images below 134 px), 2 wins.
     KnnFraction {
@@ -48,7 +48,8 @@ pub enum InitialScale<T> {
     },
 }
 
-/// First scale of every gaussian, px, for both axes, from its [`neighbour_distances`] entry in a `width` x `height` image.
+/// The first scale of every gaussian, px, for both axes, from its [`neighbour_distances`] entry in a `width` x `height`
+/// image.
 pub fn initial_scales<T: Scalar>(distances: &[T], rule: InitialScale<T>, width: usize, height: usize) -> Vec<T> {
     let floor = real::<T>(2.0);
     let ceiling = real::<T>(0.015) * count(width.max(height));

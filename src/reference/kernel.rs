@@ -14,23 +14,24 @@ use super::gaussian::Gaussian;
 use super::nearest::nearest;
 use super::{Scalar, real};
 
-/// What the last column of K holds.
+/// The rule for the last column of K, the background.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Background<T> {
-    /// Nothing: the column stays, filled with 0 (with 1 if there is no gaussian).
+    /// No background: the column stays, filled with 0 (with 1 if there is no gaussian).
     None,
     /// Odds against the nearest gaussian n\* of exp(q\* - b\[n\*\]): log weight q\*/2 - b - log|S\*|/2 (Eq. 11).
     Odds {
         /// One constant per gaussian, no unit.
         b: Vec<T>,
     },
-    /// Log weight -`strength` / (v (v q\* + 1e-5)) - log v with v = |S\*|^(1/2), as in Bayesian loss, where v q\* is the squared
-    /// distance in px and `strength` half the squared distance that mirrors the background (Ma et al. 2019).
+    /// Log weight -`strength` / (v (v q\* + 1e-5)) - log v with v = |S\*|^(1/2), as in Bayesian loss, where v q\* is
+    /// the squared distance in px and `strength` half the squared distance that mirrors the background (Ma et al.
+    /// 2019).
     Reciprocal {
         /// px^4.
         strength: T,
     },
-    /// Everything where q\* > `cut_off`^2, nothing elsewhere (the paper's text above Eq. 11).
+    /// It takes everything where q\* > `cut_off`^2, and nothing elsewhere (the paper's text above Eq. 11).
     Hard {
         /// In standard deviations.
         cut_off: T,
@@ -68,7 +69,7 @@ pub fn row<T: Scalar>(gaussians: &[Gaussian<T>], point: [T; 2], background: &Bac
         assert_eq!(b.len(), gaussians.len(), "length of b");
     }
     let Some((n, q)) = nearest(gaussians, point) else {
-        // No gaussian: all background. Only NaN distances: NaN, not a guess.
+        // Without a gaussian, all is background. With only NaN distances the row is NaN rather than a guess.
         return if gaussians.is_empty() { vec![T::one()] } else { vec![T::nan(); gaussians.len() + 1] };
     };
     let Some(behind) = behind(&gaussians[n], q, background, n) else {
@@ -81,8 +82,8 @@ pub fn row<T: Scalar>(gaussians: &[Gaussian<T>], point: [T; 2], background: &Bac
     softmax(&logits)
 }
 
-/// The background's log weight where the nearest gaussian, the `n`-th, is at squared distance `q`; `None` where everything is
-/// background.
+/// The background's log weight where the nearest gaussian, the `n`-th, is at squared distance `q`; `None` where
+/// everything is background.
 pub(super) fn behind<T: Scalar>(nearest: &Gaussian<T>, q: T, background: &Background<T>, n: usize) -> Option<T> {
     match background {
         Background::None => Some(T::neg_infinity()),

@@ -1,4 +1,4 @@
-//! The training loss over a kernel: K'z, K v and |K'z - t|_1 with its gradient by the density.
+//! The training loss over a kernel: K'z, K v and |K'z - t|_1 with its gradient with respect to the density.
 //!
 //! ```
 //! use splatport::reference::loss;
@@ -44,7 +44,7 @@ pub fn pull_back<T: Scalar>(kernel: &[Vec<T>], v: &[T]) -> Vec<T> {
     kernel.iter().map(dot).collect()
 }
 
-/// A loss, its gradient by the density, and the mass that every column received.
+/// A loss, its gradient with respect to the density, and the mass that every column received.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step<T> {
     /// The loss.
@@ -57,8 +57,8 @@ pub struct Step<T> {
 
 /// The training loss sum_n |(K'z)_n - t_n| over all columns, the background with target 0 (Eq. 6, Eq. 2 with D = L1).
 ///
-/// Gradient K sgn(K'z - t) with sgn 0 = 0, so every entry is within -1..1 up to rounding. `density` has I entries (mass per cell),
-/// `target` N (objects per annotation; the background's 0 is appended here).
+/// Gradient K sgn(K'z - t) with sgn 0 = 0, so every entry is within -1..1 up to rounding. `density` has I entries (mass
+/// per cell), `target` N (objects per annotation; the background's 0 is appended here).
 ///
 /// # Panics
 /// If `density` does not have one entry per row, or `target` one less than there are columns.
@@ -75,7 +75,7 @@ pub fn l1<T: Scalar>(kernel: &[Vec<T>], density: &[T], target: &[T]) -> Step<T> 
     Step { value, gradient: pull_back(kernel, &signs), mass }
 }
 
-/// Mean loss over the images of a batch, and per image the gradient of that mean (0 for no image).
+/// The mean loss over the images of a batch (0 for no image), and for each image the gradient of that mean.
 pub fn batch_mean<T: Scalar>(steps: &[Step<T>]) -> (T, Vec<Vec<T>>) {
     let images = count::<T>(steps.len().max(1));
     let value = steps.iter().map(|step| step.value).sum::<T>() / images;

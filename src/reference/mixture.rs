@@ -1,4 +1,4 @@
-//! Annotations that several gaussians make up, and the derivatives of a loss by the gaussians.
+//! Annotations made up of several gaussians, and the derivatives of a loss with respect to the gaussians.
 //!
 //! ```
 //! use splatport::reference::gaussian::Gaussian;
@@ -29,8 +29,8 @@ pub struct Share<T> {
     pub log_weight: T,
 }
 
-/// One row at `point` (px), by shares: the posterior of each, and the background's last. Gaussians without a share do not
-/// count. Without shares the row is `[1]`.
+/// One row at `point` (px), by shares: the posterior of each, then that of the background. Gaussians without a share do
+/// not count. Without shares the row is `[1]`.
 fn posterior<T: Scalar>(
     gaussians: &[Gaussian<T>],
     shares: &[Share<T>],
@@ -57,8 +57,8 @@ fn posterior<T: Scalar>(
 
 /// One row of K at `point` (px): an entry for each of `annotations`, then the background; they sum to 1.
 ///
-/// The density of annotation n is sum_m P(G_m|y_n) P(x|G_m) (Eq. 7), the background's that of the nearest gaussian which has
-/// a share, on its own.
+/// The density of annotation n is sum_m P(G_m|y_n) P(x|G_m) (Eq. 7), and that of the background is the density of the
+/// nearest gaussian that has a share, taken alone.
 pub fn row<T: Scalar>(
     gaussians: &[Gaussian<T>],
     shares: &[Share<T>],
@@ -75,20 +75,21 @@ pub fn row<T: Scalar>(
     row
 }
 
-/// Derivatives by what a plan is made of.
+/// Derivatives with respect to the parameters of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradient<T> {
-    /// By mean x, mean y, the two scales (1/px) and the rotation (1/rad) of every gaussian.
+    /// With respect to mean x, mean y, the two scales (1/px) and the rotation (1/rad) of every gaussian.
     pub parameters: Vec<[T; 5]>,
-    /// By the log weight of every share, where an annotation's are scaled to sum to 1.
+    /// With respect to the log weight of every share, where the weights of an annotation are scaled to sum to 1.
     pub log_weights: Vec<T>,
 }
 
-/// Derivatives of sum_in z_i K_in s_n, for fixed slopes s (one for each annotation, then the background's), by the gaussians and
-/// the shares: the chain rule's last step for every loss with these slopes by transported mass.
+/// Derivatives of sum_in z_i K_in s_n, for fixed slopes s (one for each annotation, then the background's), with
+/// respect to the gaussians and the shares: the last step of the chain rule for every loss that has these slopes with
+/// respect to the transported mass.
 ///
-/// With a_in = z_i K_in (s_n - g_i), g_i = sum_n K_in s_n: by a logit it is a, the logits being those of
-/// [`row`]. `b_per_log_det` is the derivative of the background's b by log|S|.
+/// With a_in = z_i K_in (s_n - g_i), g_i = sum_n K_in s_n: the derivative with respect to a logit of [`row`] is a.
+/// `b_per_log_det` is the derivative of the background's b with respect to log|S|.
 pub fn gradient<T: Scalar>(
     (gaussians, shares): (&[Gaussian<T>], &[Share<T>]),
     (centres, density): (&[[T; 2]], &[T]),

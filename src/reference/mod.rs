@@ -1,23 +1,23 @@
 //! Gaussian Spatial Transport in plain host loops: the oracle that every device result is compared with.
 //!
-//! Each function is the shortest correct form of its formula: dense, no pruning, no tiles, generic over [`Scalar`]
-//! (run it in `f64` as the oracle, in `f32` to see what single precision costs). "Eq. n" is an equation of the
-//! paper, Gaussian Spatial Transport. Wrong lengths panic and say which; empty sets of gaussians are valid.
+//! Each function is the shortest correct form of its formula: dense, no pruning, no tiles, generic over [`Scalar`] (run
+//! it in `f64` as the oracle, or in `f32` to see what single precision costs). "Eq. n" is an equation of the paper,
+//! Gaussian Spatial Transport. Wrong lengths panic with the name of the array; empty sets of gaussians are valid.
 //!
 //! | module | stage |
 //! |---|---|
 //! | [`gaussian`] | one gaussian: covariance, conic, Mahalanobis distance, log density |
-//! | [`initial`], [`background_image`] | where a fit starts: scales from neighbours, the mask, the two background images |
+//! | [`initial`], [`background_image`] | where a fit starts: scales from neighbors, the mask, the two background images |
 //! | [`splat`], [`reconstruction`], [`shape`], [`alpha_over`], [`normal_matrix`], [`adam`] | render, losses and gradients of the fit, its two updates |
 //! | [`scales`] | clean-up and clip of fitted scales |
-//! | [`grid`], [`nearest`], [`kernel`] | cell centres; the rows of the transport kernel K |
-//! | [`mixture`] | rows of annotations that several gaussians make up; derivatives of a loss by what a plan is made of |
+//! | [`grid`], [`nearest`], [`kernel`] | cell centers; the rows of the transport kernel K |
+//! | [`mixture`] | rows of annotations made up of several gaussians; derivatives of a loss with respect to a plan's parameters |
 //! | [`loss`], [`cost`] | K'z, K v, the L1 loss, the transport cost |
-//! | [`sinkhorn`], [`dm_count`] | entropic optimal transport, balanced and unbalanced; the loss DM-Count makes of it |
+//! | [`sinkhorn`], [`dm_count`] | entropic optimal transport, balanced and unbalanced; the DM-Count loss based on it |
 //! | [`pseudo_density`], [`bayesian`], [`generalized`], [`heatmap`] | the other losses that the method is compared with |
 //! | [`ownership`] | which annotation owns a cell, and its overlap with true masks |
 //!
-//! Points are `[x, y]` in pixels, x right, y down, the centre of the top-left pixel at (0.5, 0.5). Images are
+//! Points are `[x, y]` in pixels, x right, y down, the center of the top-left pixel at (0.5, 0.5). Images are
 //! row-major with 1 or 3 interleaved channels. Rows of K are cells; its columns are the annotations, then the
 //! background **last**.
 //!
@@ -67,7 +67,7 @@ pub mod shape;
 pub mod sinkhorn;
 pub mod splat;
 
-/// A float the reference runs in: `f64` as the oracle, `f32` for comparison.
+/// A float type that the reference can use: `f64` as the oracle, `f32` for comparison.
 pub trait Scalar: Float + Sum + 'static {}
 
 impl<T: Float + Sum + 'static> Scalar for T {}
@@ -99,7 +99,7 @@ fn distance_sq<T: Scalar>(a: [T; 2], b: [T; 2]) -> T {
     dx * dx + dy * dy
 }
 
-/// Every pixel of a `width` x `height` image, row by row: its index and its centre in px.
+/// Every pixel of a `width` x `height` image, row by row: its index and its center in px.
 fn pixels<T: Scalar>(width: usize, height: usize) -> impl Iterator<Item = (usize, [T; 2])> {
     let centre = |index| count::<T>(index) + real(0.5);
     (0..width * height).map(move |index| (index, [centre(index % width), centre(index / width)]))

@@ -1,4 +1,4 @@
-//! The nearest gaussian of a point in Mahalanobis distance, by brute force.
+//! The nearest gaussian to a point by Mahalanobis distance, found by brute force.
 //!
 //! ```
 //! use splatport::reference::gaussian::Gaussian;
@@ -11,7 +11,8 @@
 use super::Scalar;
 use super::gaussian::Gaussian;
 
-/// The gaussian with the least Mahalanobis distance to `point` (px) and that squared distance q\*; lowest index on ties.
+/// The gaussian with the least Mahalanobis distance to `point` (px), and its squared distance q\*; the lowest index on
+/// ties.
 ///
 /// `None` if there is no gaussian (or every distance is NaN). Eq. 11: G\* = argmin_n d_M(x, G_n).
 pub fn nearest<T: Scalar>(gaussians: &[Gaussian<T>], point: [T; 2]) -> Option<(usize, T)> {

@@ -16,12 +16,12 @@ use super::{Scalar, assert_image, pixels, real};
 /// J^T J of gaussian `m`'s residuals for (ln s0, ln s1, rotation, amplitude_0 .. amplitude_{channels-1}).
 ///
 /// The residuals are render - photo at every pixel and channel, not divided by any norm; amplitude = opacity * color.
-/// Square, 3 + `channels` rows. With w = exp(-q/2), q <= `q_max`, and A the amplitude, one row of J (see [`jacobian`]) is
-/// -A_ch w/2 (s0 dq/ds0, s1 dq/ds1, dq/drotation) and w for the amplitude of that channel. The means are held, and other
-/// gaussians only shift the residual (our fit; not in the paper).
+/// Square, 3 + `channels` rows. With w = exp(-q/2), q <= `q_max`, and A the amplitude, one row of J (see [`jacobian`])
+/// is -A_ch w/2 (s0 dq/ds0, s1 dq/ds1, dq/drotation) and w for the amplitude of that channel. The means are fixed, and
+/// other gaussians only shift the residual (our fit; not in the paper).
 ///
 /// # Panics
-/// If `m` is no index of `gaussians`, or `channels` is neither 1 nor 3.
+/// If `m` is not an index of `gaussians`, or `channels` is neither 1 nor 3.
 pub fn normal_matrix<T: Scalar>(
     gaussians: &[Gaussian<T>],
     m: usize,
@@ -41,7 +41,7 @@ pub fn normal_matrix<T: Scalar>(
 /// entries, half the gradient of sum r^2.
 ///
 /// # Panics
-/// If `m` is no index of `gaussians`, `channels` is neither 1 nor 3, or `residual` has another length.
+/// If `m` is not an index of `gaussians`, `channels` is neither 1 nor 3, or `residual` has a different length.
 pub fn normal_vector<T: Scalar>(
     gaussians: &[Gaussian<T>],
     m: usize,
@@ -56,7 +56,8 @@ pub fn normal_vector<T: Scalar>(
     (0..3 + channels).map(|a| jacobian.iter().zip(residual).map(|(row, &r)| row[a] * r).sum()).collect()
 }
 
-/// The dense Jacobian of the render by one gaussian's (ln s0, ln s1, rotation, amplitudes): a row per pixel and channel.
+/// The dense Jacobian of the render with respect to one gaussian's (ln s0, ln s1, rotation, amplitudes): one row per
+/// pixel and channel.
 ///
 /// # Panics
 /// If `channels` is neither 1 nor 3.

@@ -28,10 +28,10 @@ pub fn owners<T: Scalar>(kernel: &[Vec<T>]) -> Vec<Option<usize>> {
     kernel.iter().map(owner).collect()
 }
 
-/// Intersection over union of "cells owned by n" and "cells labelled `labels_of[n]`", per annotation, 0..1.
+/// Intersection over union of "cells owned by n" and "cells labeled `labels_of[n]`", per annotation, 0..1.
 ///
-/// `owners` and `labels` have one entry per cell; any label that is not in `labels_of` is background, labels need no
-/// order. `None` where both sets are empty: nothing to compare.
+/// `owners` and `labels` have one entry per cell; any label that is not in `labels_of` is background, and labels may be
+/// in any order. `None` where both sets are empty, so that there is nothing to compare.
 ///
 /// # Panics
 /// If `owners` and `labels` differ in length.
@@ -46,7 +46,7 @@ pub fn overlaps<T: Scalar>(owners: &[Option<usize>], labels: &[u32], labels_of: 
     labels_of.iter().enumerate().map(one).collect()
 }
 
-/// Mean of the defined [`overlaps`], `None` if there is none.
+/// Mean of the [`overlaps`] that are defined; `None` if there is none.
 ///
 /// # Panics
 /// If `owners` and `labels` differ in length.

@@ -1,4 +1,5 @@
-//! Densities painted from points, and the squared distance of a density from one (the baseline of the paper's Table 4).
+//! Densities painted from points, and the squared distance of a density from a painted one (the baseline of the paper's
+//! Table 4).
 //!
 //! ```
 //! use splatport::reference::grid::Grid;
@@ -14,19 +15,19 @@
 use super::grid::Grid;
 use super::{Scalar, count, real};
 
-/// What a cell gets of a Gaussian.
+/// How much of a Gaussian a cell gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Painting {
-    /// Its integral over the cell; else its density at the cell's centre, times the cell's area.
+    /// The integral over the cell; otherwise the density at the cell's center, times the cell's area.
     pub integral: bool,
-    /// What lies on the grid is scaled up to 1; a Gaussian of which less than a thousandth does is left out.
+    /// The part on the grid is scaled up to 1; a Gaussian with less than a thousandth on the grid is left out.
     pub renormalise: bool,
 }
 
-/// Sum of upright Gaussians, one per point with its standard deviations along x and y (px), in every cell.
+/// The sum of upright Gaussians in every cell: one per point, with its standard deviations along x and y (px).
 ///
 /// # Panics
-/// If there is not one pair of scales per point.
+/// Unless there is one pair of scales per point.
 pub fn painted<T: Scalar>(grid: &Grid<T>, points: &[[T; 2]], scales: &[[T; 2]], how: Painting) -> Vec<T> {
     assert_eq!(scales.len(), points.len(), "length of scales");
     let half = grid.stride / real(2.0);
@@ -57,7 +58,7 @@ pub fn painted<T: Scalar>(grid: &Grid<T>, points: &[[T; 2]], scales: &[[T; 2]], 
     sums
 }
 
-/// `weight sum_i (z_i - d_i)^2` and its gradient by `z`.
+/// `weight sum_i (z_i - d_i)^2` and its gradient with respect to `z`.
 pub fn squares<T: Scalar>(density: &[T], target: &[T], weight: T) -> (T, Vec<T>) {
     let apart: Vec<T> = density.iter().zip(target).map(|(&z, &d)| z - d).collect();
     (weight * apart.iter().map(|&a| a * a).sum(), apart.into_iter().map(|a| real::<T>(2.0) * weight * a).collect())
@@ -69,8 +70,8 @@ fn bell<T: Scalar>(x: T, scale: T) -> T {
     (-u * u / real(2.0)).exp() / (scale * real::<T>(std::f64::consts::TAU).sqrt())
 }
 
-/// Integral of the normal density from `low` to `high` from its mean: Gauss and Legendre's rule of 5 points on pieces of at most
-/// half a standard deviation, off by 1e-14; beyond 9 of them there is nothing.
+/// Integral of the normal density from `low` to `high` from its mean: the 5-point Gauss-Legendre rule on pieces of at
+/// most half a standard deviation, with an error of 1e-14. Beyond 9 standard deviations there is nothing.
 fn mass<T: Scalar>(low: T, high: T, scale: T) -> T {
     const NODES: [(f64, f64); 3] = [
         (0.0, 0.568_888_888_888_888_9),

@@ -1,4 +1,4 @@
-//! How far a render is from the photo, and the gradient by every pixel.
+//! The distance between a render and the photo, and its gradient with respect to every pixel.
 //!
 //! ```
 //! use splatport::reference::reconstruction::{self, Reconstruction};
@@ -11,7 +11,7 @@
 
 use super::{Scalar, count, real, sign};
 
-/// Which distance of render and photo a fit minimises (paper, below Eq. 10; the authors' code uses L1).
+/// Which distance of render and photo a fit minimizes (paper, below Eq. 10; the authors' code uses L1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconstruction {
     /// Sum of squared errors over the norm.
@@ -22,8 +22,9 @@ pub enum Reconstruction {
 
 /// The norm of a reconstruction loss: `channels` times the pixels, or times the foreground pixels if a mask is given.
 ///
-/// The foreground norm is the authors' code's (its mean times pixels / foreground pixels, `ReconstructionNorm`): errors are
-/// still summed over all pixels, so spill outside the mask is penalised too. No foreground pixel counts as one.
+/// The foreground norm is that of the authors' code (its mean times pixels / foreground pixels, `ReconstructionNorm`):
+/// errors are still summed over all pixels, so spill outside the mask is penalized too. A mask without foreground
+/// counts as one pixel.
 ///
 /// # Panics
 /// If the mask does not have `pixels` entries.
@@ -49,7 +50,8 @@ pub fn reconstruction_loss<T: Scalar>(rendered: &[T], target: &[T], kind: Recons
     sum / norm
 }
 
-/// Derivative of [`reconstruction_loss`] by every entry of `rendered`: 2e/norm (`Mse`), sgn(e)/norm (`L1`, sgn 0 = 0).
+/// Derivative of [`reconstruction_loss`] with respect to every entry of `rendered`: 2e/norm (`Mse`), sgn(e)/norm (`L1`,
+/// sgn 0 = 0).
 ///
 /// # Panics
 /// If the lengths differ.

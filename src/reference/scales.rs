@@ -1,4 +1,5 @@
-//! What happens to fitted scales before a kernel is built: clean-up, clip, and the floor that covers every cell.
+//! The treatment of fitted scales before a kernel is built: clean-up, clip, and the floor with which every cell is
+//! covered.
 //!
 //! ```
 //! use splatport::reference::gaussian::Gaussian;
@@ -13,12 +14,12 @@ use super::gaussian::Gaussian;
 use super::shape::aspect;
 use super::{Scalar, real};
 
-/// How scales are limited when a kernel is built, per axis, px (`ScaleClip`; the paper has none).
+/// How scales are limited per axis when a kernel is built, px (`ScaleClip`; not in the paper).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScaleClip<T> {
     /// Scales as fitted.
     None,
-    /// At least this; [`coverage_floor`] is the default.
+    /// Raised to at least this; [`coverage_floor`] is the default.
     Floor(T),
     /// Clamped to both limits; the authors' code uses stride / post_min and post_max, 8 and 20 px at stride 8.
     Range {
@@ -39,15 +40,15 @@ pub fn clip<T: Scalar>(gaussians: &[Gaussian<T>], clip: ScaleClip<T>) -> Vec<Gau
     gaussians.iter().map(|g| Gaussian { scales: g.scales.map(limit), ..*g }).collect()
 }
 
-/// The smallest scale, px, with which an isolated gaussian owns a cell wherever it lies: stride / sqrt(2 b).
+/// The smallest scale, px, with which an isolated gaussian owns a cell wherever the gaussian lies: stride / sqrt(2 b).
 ///
-/// The farthest that a mean can be from the nearest centre is stride/sqrt 2; there q <= b must hold for K >= 1/2
+/// The farthest that a mean can be from the nearest center is stride/sqrt 2; there q <= b must hold for K >= 1/2
 /// (`ScaleClip::Coverage`). `b` is the background constant of [`super::kernel::Background::Odds`].
 pub fn coverage_floor<T: Scalar>(stride: T, b: T) -> T {
     stride / (real::<T>(2.0) * b).sqrt()
 }
 
-/// Clean-up of the authors' code: where long/short > `limit` (1.5) both scales become the short one (`Cleanup`).
+/// The clean-up of the authors' code: where long/short > `limit` (1.5), both scales become the short one (`Cleanup`).
 pub fn shrink_to_short<T: Scalar>(gaussians: &[Gaussian<T>], limit: T) -> Vec<Gaussian<T>> {
     let shrunk = |g: &Gaussian<T>| {
         let short = g.scales[0].min(g.scales[1]);

@@ -11,15 +11,16 @@
 use super::Scalar;
 use super::gaussian::Gaussian;
 
-/// Shape loss max_m max(long_m / short_m - `limit`, 0) of the activated scales (Eq. 10, `limit` = 1.5); 0 for no gaussian.
+/// Shape loss max_m max(long_m / short_m - `limit`, 0) of the activated scales (Eq. 10, `limit` = 1.5); 0 for no
+/// gaussian.
 pub fn shape_loss<T: Scalar>(gaussians: &[Gaussian<T>], limit: T) -> T {
     worst(gaussians, limit).map_or(T::zero(), |(_, excess)| excess)
 }
 
-/// A subgradient of [`shape_loss`] by the scales of every gaussian, 1/px.
+/// A subgradient of [`shape_loss`] with respect to the scales of every gaussian, 1/px.
 ///
-/// Only the gaussian with the largest ratio (lowest index on ties) is reached: 1/short on the long axis, -long/short^2
-/// on the short one; all 0 where no ratio exceeds `limit` (Eq. 10 differentiated).
+/// Only the gaussian with the largest ratio (lowest index on ties) gets one: 1/short on the long axis, -long/short^2 on
+/// the short one; all 0 where no ratio exceeds `limit` (Eq. 10 differentiated).
 pub fn shape_gradient<T: Scalar>(gaussians: &[Gaussian<T>], limit: T) -> Vec<[T; 2]> {
     let mut gradient = vec![[T::zero(); 2]; gaussians.len()];
     if let Some((m, _)) = worst(gaussians, limit) {

@@ -1,6 +1,6 @@
-//! Entropic optimal transport between the cells' mass and the points' mass, balanced or not, in log domain.
+//! Entropic optimal transport between the cells' mass and the points' mass, balanced or relaxed, in log domain.
 //!
-//! With cell masses a, point masses t and costs C the plan P minimises
+//! With cell masses a, point masses t and costs C the plan P minimizes
 //! `<C, P> + D1(P1 | a) + D2(P'1 | t) + epsilon H(P)`, where D is 0 on equality ([`Marginal::Exact`]) or `rho KL`
 //! ([`Marginal::Relaxed`]), and H one of [`Form`].
 //!
@@ -23,12 +23,12 @@
 
 use super::{Scalar, count, distance_sq};
 
-/// How a marginal of the plan is bound to the given mass.
+/// How a marginal of the plan is tied to the given mass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Marginal<T> {
-    /// Equal to it.
+    /// It is equal to the mass.
     Exact,
-    /// Pays `rho` times the Kullback-Leibler divergence from it.
+    /// It pays `rho` times its Kullback-Leibler divergence from the mass.
     Relaxed {
         /// Cost per unit of divergence, in the unit of the costs.
         rho: T,
@@ -40,14 +40,14 @@ pub enum Marginal<T> {
 pub enum Form<T> {
     /// `KL(P | a t' / mass)`.
     Joint {
-        /// Divides the reference measure: 1, or the mass of the points.
+        /// The divisor of the reference measure: 1, or the mass of the points.
         mass: T,
     },
-    /// `sum P ln(P / P1)`: given its cell, nothing about the points' masses (the semi-dual).
+    /// `sum P ln(P / P1)`: conditional on the cell, independent of the points' masses (the semi-dual).
     Conditional,
 }
 
-/// Masses, costs and rules.
+/// A transport problem: masses, costs and rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem<T> {
     /// A row of costs for every cell.
@@ -56,15 +56,15 @@ pub struct Problem<T> {
     pub cells: Vec<T>,
     /// Mass of every point, positive.
     pub points: Vec<T>,
-    /// Rule of the rows' sums.
+    /// The rule for the row sums.
     pub of_cells: Marginal<T>,
-    /// Rule of the columns' sums.
+    /// The rule for the column sums.
     pub of_points: Marginal<T>,
     /// The entropy.
     pub form: Form<T>,
 }
 
-/// Potentials: the cells' fit the points'.
+/// The potentials; those of the cells are the best for those of the points.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Solution<T> {
     /// f, one per cell.
@@ -73,16 +73,16 @@ pub struct Solution<T> {
     pub points: Vec<T>,
     /// The last epsilon.
     pub epsilon: T,
-    /// Rounds made.
+    /// The number of rounds made.
     pub rounds: usize,
 }
 
-/// Squared distances of every centre to every point, px^2.
+/// Squared distances of every center to every point, px^2.
 pub fn squared_distances<T: Scalar>(centres: &[[T; 2]], points: &[[T; 2]]) -> Vec<Vec<T>> {
     centres.iter().map(|&x| points.iter().map(|&y| distance_sq(x, y)).collect()).collect()
 }
 
-/// `ln sum exp`, minus infinity for nothing.
+/// `ln sum exp`; minus infinity for an empty sum.
 pub fn log_sum_exp<T: Scalar>(exponents: impl Iterator<Item = T> + Clone) -> T {
     let largest = exponents.clone().fold(T::neg_infinity(), T::max);
     if largest == T::neg_infinity() {
@@ -110,7 +110,7 @@ impl<T: Scalar> Marginal<T> {
 }
 
 impl<T: Scalar> Problem<T> {
-    /// The potential of cell `i` that is best against the points' (the dual's optimum with theirs fixed).
+    /// The best potential of cell `i` against those of the points (the dual's optimum with theirs fixed).
     fn best_cell(&self, i: usize, points: &[T], epsilon: T) -> T {
         let exponents = |mass: Option<T>| {
             let weight = move |t: T| mass.map_or(T::zero(), |m| (t / m).ln());
@@ -123,7 +123,7 @@ impl<T: Scalar> Problem<T> {
         }
     }
 
-    /// The potential of point `n` that is best against the cells'; in the conditional form one step towards it.
+    /// The best potential of point `n` against those of the cells; in the conditional form, one step towards it.
     fn best_point(&self, n: usize, cells: &[T], epsilon: T) -> T {
         let (lift, offset) = match self.form {
             Form::Joint { mass } => (epsilon.recip(), mass.ln()),
@@ -134,7 +134,7 @@ impl<T: Scalar> Problem<T> {
         epsilon * (offset - total) / (T::one() + epsilon * self.of_points.softness())
     }
 
-    /// Points, then cells, once for every epsilon, from points of potential 0.
+    /// Updates the points, then the cells, once for every epsilon, starting with point potentials of 0.
     pub fn rounds(&self, epsilons: &[T]) -> Solution<T> {
         let epsilon = epsilons.first().copied().unwrap_or_else(T::one);
         let mut solution = Solution { points: vec![T::zero(); self.points.len()], cells: vec![], epsilon, rounds: 0 };
@@ -145,7 +145,7 @@ impl<T: Scalar> Problem<T> {
         solution
     }
 
-    /// One more round.
+    /// Makes one more round.
     pub fn advance(&self, solution: &mut Solution<T>, epsilon: T) {
         let points: Vec<T> = (0..self.points.len()).map(|n| self.best_point(n, &solution.cells, epsilon)).collect();
         let cells = (0..self.cells.len()).map(|i| self.best_cell(i, &points, epsilon)).collect();
@@ -175,7 +175,7 @@ impl<T: Scalar> Problem<T> {
         (0..cells.len()).map(|i| (0..points.len()).map(|n| entry(i, n)).collect()).collect()
     }
 
-    /// Mass that every point receives, `P'1`.
+    /// The mass that every point receives, `P'1`.
     pub fn transported(&self, solution: &Solution<T>) -> Vec<T> {
         let plan = self.plan(solution);
         (0..self.points.len()).map(|n| plan.iter().map(|row| row[n]).sum()).collect()
@@ -214,7 +214,8 @@ impl<T: Scalar> Problem<T> {
         plan.iter().flatten().zip(self.cost.iter().flatten()).map(|(&p, &c)| p * c).sum()
     }
 
-    /// Derivative of the value by the mass of every cell, with the optimal potentials held (envelope theorem).
+    /// Derivative of the value with respect to the mass of every cell, with the optimal potentials held constant
+    /// (envelope theorem).
     pub fn slope(&self, solution: &Solution<T>) -> Vec<T> {
         let softness = self.of_cells.softness();
         let points: T = self.points.iter().copied().sum();
@@ -226,10 +227,10 @@ impl<T: Scalar> Problem<T> {
     }
 }
 
-/// What the derivative of a balanced plan's cost follows from.
+/// The linear system behind the derivative of a balanced plan's cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostSystem<T> {
-    /// `diag(P'1) - P' diag(1 / a) P`, which constants are nothing to.
+    /// `diag(P'1) - P' diag(1 / a) P`, which maps constants to 0.
     pub matrix: Vec<Vec<T>>,
     /// `sum_i P_in (C_in - c_i)`.
     pub right: Vec<T>,
@@ -240,10 +241,10 @@ pub struct CostSystem<T> {
 }
 
 impl<T: Scalar> Problem<T> {
-    /// Of a balanced plan.
+    /// The system of a balanced plan.
     pub fn cost_system(&self, solution: &Solution<T>) -> CostSystem<T> {
         let n = self.points.len();
-        // Rows of empty cells are those that a little mass would have.
+        // The rows of empty cells are those that a little mass would have.
         let rows = Self { cells: vec![T::one(); self.cells.len()], ..self.clone() }.plan(solution);
         let mean = |(row, cost): (&Vec<T>, &Vec<T>)| row.iter().zip(cost).map(|(&k, &c)| k * c).sum::<T>();
         let means: Vec<T> = rows.iter().zip(&self.cost).map(mean).collect();
@@ -258,8 +259,9 @@ impl<T: Scalar> Problem<T> {
         CostSystem { matrix, right, rows, means }
     }
 
-    /// Derivative of [`primal_cost`](Self::primal_cost) by the mass of every cell, of a balanced plan that is made anew for it; up to a
-    /// constant, because masses have the sum of the points'.
+    /// Derivative of [`primal_cost`](Self::primal_cost) with respect to the mass of every cell, for a balanced plan
+    /// that is solved anew for that mass; up to a constant, because the cells' masses must have the same sum as the
+    /// points'.
     pub fn cost_slope(&self, solution: &Solution<T>) -> Vec<T> {
         let system = self.cost_system(solution);
         let w = system.solve(&system.right);
@@ -292,14 +294,16 @@ impl<T: Scalar> CostSystem<T> {
     }
 }
 
-/// Derivative by the density z of a value at the cell masses `z / sum z`, given its slope by those masses.
+/// The derivative with respect to the density z of a value at the cell masses `z / sum z`, given its slope with respect
+/// to those masses.
 pub fn slope_by_density<T: Scalar>(slope: &[T], density: &[T]) -> Vec<T> {
     let total: T = density.iter().copied().sum();
     let mean = slope.iter().zip(density).map(|(&s, &z)| s * z).sum::<T>() / total;
     slope.iter().map(|&s| (s - mean) / total).collect()
 }
 
-/// From `first` down to `last` by `factor` a round, `last` included; just `last` if `first` is not above it.
+/// From `first` down to `last`, multiplied by `factor` each round, `last` included; only `last` if `first` is not above
+/// it.
 pub fn schedule<T: Scalar>(first: T, factor: T, last: T) -> Vec<T> {
     let mut epsilons = vec![];
     let mut epsilon = first;
@@ -311,7 +315,8 @@ pub fn schedule<T: Scalar>(first: T, factor: T, last: T) -> Vec<T> {
     epsilons
 }
 
-/// Least cost of a one-to-one assignment of `cost`'s rows to its columns, by trying all; for a handful of rows.
+/// The least cost of a one-to-one assignment of `cost`'s rows to its columns, found by trying all; for a handful of
+/// rows.
 pub fn least_assignment<T: Scalar>(cost: &[Vec<T>]) -> T {
     let Some(row) = cost.first() else { return T::zero() };
     let rest = |n: usize| -> Vec<Vec<T>> {
@@ -321,7 +326,7 @@ pub fn least_assignment<T: Scalar>(cost: &[Vec<T>]) -> T {
     (0..row.len()).map(|n| row[n] + least_assignment(&rest(n))).fold(T::infinity(), T::min)
 }
 
-/// `n` equal masses of sum 1.
+/// `n` equal masses that sum to 1.
 pub fn uniform<T: Scalar>(n: usize) -> Vec<T> {
     vec![count::<T>(n.max(1)).recip(); n]
 }

@@ -1,6 +1,6 @@
-//! Rendering a splat and fitting it: the plain sum of Eq. 8 and its gradient.
+//! Renders a splat as the plain sum of Eq. 8, with the gradient for fitting it.
 //!
-//! A fit step is: [`render`], [`reconstruction_loss`](super::reconstruction::reconstruction_loss),
+//! A step of the fit consists of: [`render`], [`reconstruction_loss`](super::reconstruction::reconstruction_loss),
 //! [`pixel_gradient`](super::reconstruction::pixel_gradient), [`gradient`].
 //!
 //! ```
@@ -24,18 +24,18 @@
 use super::gaussian::Gaussian;
 use super::{Scalar, assert_image, pixels, real};
 
-/// Derivatives of a loss by the parameters of one gaussian; units are 1/(unit of the parameter).
+/// Derivatives of a loss with respect to the parameters of one gaussian; units are 1/(unit of the parameter).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaussianGradient<T> {
-    /// By the mean, 1/px.
+    /// With respect to the mean, 1/px.
     pub mean: [T; 2],
-    /// By the scales, 1/px.
+    /// With respect to the scales, 1/px.
     pub scales: [T; 2],
-    /// By the rotation, 1/rad.
+    /// With respect to the rotation, 1/rad.
     pub rotation: T,
-    /// By the colour per channel; 0 beyond the image's channels.
+    /// With respect to the color, per channel; 0 beyond the image's channels.
     pub color: [T; 3],
-    /// By the opacity.
+    /// With respect to the opacity.
     pub opacity: T,
 }
 
@@ -78,7 +78,8 @@ pub fn render<T: Scalar>(
     image
 }
 
-/// Gradient by every gaussian of a loss of [`render`], from its gradient by every pixel, G = `upstream`.
+/// The gradient of a loss of [`render`] with respect to every gaussian, from its gradient with respect to every pixel,
+/// G = `upstream`.
 ///
 /// With w = exp(-q/2) where q <= `q_max` (the jump at the cut is not differentiated) and E = sum_ch color_ch G_ch:
 /// d/dcolor_ch = sum opacity w G_ch, d/dopacity = sum w E, d/dq = -opacity w E / 2, chained to mean, scales and

@@ -1,8 +1,8 @@
-//! Networks that predict a density, one cell of 8 x 8 px an entry.
+//! Networks that predict a density with one entry per cell of 8 x 8 px.
 //!
 //! | network | parameters | for |
 //! |---|---:|---|
-//! | [`SmallDensity`] | 33 thousand | CPUs: three halving convolutions, a dilated one, a head |
+//! | [`SmallDensity`] | 33 thousand | CPUs: three halving convolutions, two dilated ones, a head |
 //! | [`TransformerDensity`] | 86 thousand | small crops: the same stem, two layers of attention over its cells |
 //! | [`VggDensity`] | 21.5 million | the paper's: VGG-19's trunk, whose pretrained weights [`VggTrunk::load`] reads |
 
@@ -28,13 +28,13 @@ pub const STRIDE: u32 = 8;
 
 /// A network whose output is a density.
 pub trait DensityNetwork<B: Backend>: Module<B> {
-    /// The density of images, `[images, 3, height, width]` in 0..1, as `[images, channels, ceil(height / 8), ceil(width / 8)]`, mass
-    /// per cell and never negative; one channel if nothing else is said. The cells are those of [`Grid::over`](crate::Grid::over)
-    /// with [`STRIDE`].
+    /// The density of images, `[images, 3, height, width]` in 0..1, as
+    /// `[images, channels, ceil(height / 8), ceil(width / 8)]`, mass per cell, never negative; one channel unless
+    /// stated otherwise. The cells are those of [`Grid::over`](crate::Grid::over) with [`STRIDE`].
     fn density(&self, images: Tensor<B, 4>) -> Tensor<B, 4>;
 }
 
-/// An image as a tensor `[1, 3, height, width]`, values in 0..1; grey is repeated.
+/// An image as a tensor `[1, 3, height, width]`, values in 0..1; a gray channel is repeated.
 pub fn image_tensor<B: Backend>(image: &Image, place: &B::Device) -> Tensor<B, 4> {
     let (height, width, channels) = (image.height() as usize, image.width() as usize, image.channels() as usize);
     let data = TensorData::new(image.to_f32(), [1, height, width, channels]);
@@ -42,7 +42,7 @@ pub fn image_tensor<B: Backend>(image: &Image, place: &B::Device) -> Tensor<B, 4
     if channels == 1 { tensor.repeat_dim(1, 3) } else { tensor }
 }
 
-/// Zeros at the right and at the bottom, up to the next multiple of `side` px.
+/// Pads with zeros at the right and at the bottom, up to the next multiple of `side` px.
 fn padded<B: Backend>(images: Tensor<B, 4>, side: usize) -> Tensor<B, 4> {
     let [_, _, height, width] = images.dims();
     let missing = |size: usize| size.next_multiple_of(side) - size;
@@ -52,7 +52,7 @@ fn padded<B: Backend>(images: Tensor<B, 4>, side: usize) -> Tensor<B, 4> {
     }
 }
 
-/// Twice the rows and columns: linear between the centres, constant beyond the outermost ones.
+/// Doubles the rows and columns: linear between the centers, constant beyond the outermost ones.
 ///
 /// Burn's bilinear interpolation is the same function, but has no backward pass on CubeCL (0.21).
 pub fn doubled<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 4> {

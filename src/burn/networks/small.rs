@@ -1,4 +1,4 @@
-//! The light network.
+//! A small network for CPUs.
 
 use burn_core as burn;
 use burn_core::{
@@ -12,10 +12,10 @@ use burn_nn::{
 
 use super::{DensityNetwork, STRIDE, padded};
 
-/// Channels between the layers.
+/// The channels between the layers.
 pub(super) const WIDTH: usize = 32;
 
-/// Three 3 x 3 convolutions that halve, to cells of 8 px with 32 channels.
+/// Three 3 x 3 convolutions of stride 2: cells of 8 px with 32 channels.
 #[derive(Module, Debug)]
 pub struct Stem<B: Backend> {
     layers: Vec<Conv2d<B>>,
@@ -32,7 +32,7 @@ impl<B: Backend> Stem<B> {
 
     /// `[images, 32, ceil(height / 8), ceil(width / 8)]`.
     pub(super) fn forward(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        // Grey in the middle: a photo's values are then of both signs.
+        // Mid-gray becomes 0, so that a photo's values have both signs.
         let images = padded(images, STRIDE as usize) * 2.0 - 1.0;
         self.layers.iter().fold(images, |x, layer| relu(layer.forward(x)))
     }
@@ -40,7 +40,8 @@ impl<B: Backend> Stem<B> {
 
 /// A fully convolutional network of 33 thousand parameters, light enough for a CPU.
 ///
-/// [`Stem`], two 3 x 3 convolutions of dilation 2 and 4, one 1 x 1, the absolute value. A cell sees 111 px of the image across.
+/// It consists of [`Stem`], two 3 x 3 convolutions of dilation 2 and 4, one of 1 x 1, and the absolute value. A cell
+/// sees an area of the image that is 111 px wide.
 #[derive(Module, Debug)]
 pub struct SmallDensity<B: Backend> {
     stem: Stem<B>,
@@ -49,12 +50,12 @@ pub struct SmallDensity<B: Backend> {
 }
 
 impl<B: Backend> SmallDensity<B> {
-    /// With random weights, by the seed of `B`.
+    /// The network with random weights, by the seed of `B`.
     pub fn new(place: &B::Device) -> Self {
         Self::with_channels(1, place)
     }
 
-    /// One density a channel, one joint each for example.
+    /// The network with one density per channel, for example one per joint.
     pub fn with_channels(channels: usize, place: &B::Device) -> Self {
         let wide = |dilation: usize| {
             let wide = Conv2dConfig::new([WIDTH, WIDTH], [3, 3]).with_dilation([dilation; 2]);
@@ -71,13 +72,13 @@ impl<B: Backend> DensityNetwork<B> for SmallDensity<B> {
     }
 }
 
-/// From features to one number a cell and channel.
+/// From features to one number per cell and channel.
 pub(super) fn head<B: Backend>(channels: usize, place: &B::Device) -> Conv2d<B> {
     Conv2dConfig::new([WIDTH, channels], [1, 1]).init(place)
 }
 
-/// The density of a head: the absolute value, whose slope is 1 everywhere. Softplus was tried: where an L1 loss pushes most cells to 0,
-/// all of them followed, and its slope there is 0.
+/// The density of a head: the absolute value, whose slope is 1 everywhere. With Softplus, which was tried, an L1 loss
+/// that pushes most cells to 0 pulled all of them there, where the slope of Softplus is 0.
 pub(super) fn positive<B: Backend>(head: &Conv2d<B>, features: Tensor<B, 4>) -> Tensor<B, 4> {
     head.forward(features).abs()
 }

@@ -1,4 +1,4 @@
-//! The small transformer.
+//! A small transformer.
 
 use burn_core as burn;
 use burn_core::{
@@ -16,10 +16,12 @@ use super::{
     small::{Stem, WIDTH, head, positive},
 };
 
-/// Attention over all cells of a crop: [`Stem`], a 1 x 1 convolution to 64 channels, two layers of 4 heads, a head.
+/// Attention over all cells of a crop: [`Stem`], a 1 x 1 convolution to 64 channels, two layers of 4 heads, and a
+/// density head.
 ///
-/// Position comes from a depthwise 3 x 3 convolution, whose zero padding tells where the border is; so images may have any size.
-/// Memory grows with the square of the number of cells: 256 for a crop of 128 px, 4096 for one of 512.
+/// Positions come from a depthwise 3 x 3 convolution, whose zero padding tells where the border is, so images may have
+/// any size. Memory grows with the square of the number of cells, which is 256 for a crop of 128 px and 4096 for one of
+/// 512.
 #[derive(Module, Debug)]
 pub struct TransformerDensity<B: Backend> {
     stem: Stem<B>,
@@ -34,7 +36,8 @@ pub struct TransformerDensity<B: Backend> {
 const TOKEN: usize = 64;
 
 impl<B: Backend> TransformerDensity<B> {
-    /// With random weights, by the seed of `B`. Without dropout, so that a step depends on nothing but its input.
+    /// The network with random weights, by the seed of `B`. It has no dropout, so that a step depends on nothing but
+    /// its input.
     pub fn new(place: &B::Device) -> Self {
         let position = Conv2dConfig::new([TOKEN, TOKEN], [3, 3]).with_groups(TOKEN);
         let layers = TransformerEncoderConfig::new(TOKEN, 2 * TOKEN, 4, 2).with_dropout(0.0).with_norm_first(true);

@@ -37,19 +37,19 @@ impl VggDepth {
 /// Channels of the five stages.
 const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
 
-/// Pixels to a side of its cells: four pools, the fifth is left out.
+/// The side of its cells, px: four pools; the fifth is left out.
 const TRUNK_STRIDE: usize = 16;
 
 /// The convolutions of a VGG network up to its last pool, which is left out.
 #[derive(Module, Debug)]
 pub struct VggTrunk<B: Backend> {
     features: Vec<Conv2d<B>>,
-    /// Convolutions before each pool.
+    /// The convolutions before each pool.
     stages: [usize; 5],
 }
 
 impl<B: Backend> VggTrunk<B> {
-    /// With random weights.
+    /// The trunk with random weights.
     pub fn new(depth: VggDepth, place: &B::Device) -> Self {
         let stages = depth.stages();
         let widths: Vec<usize> = stages.iter().zip(CHANNELS).flat_map(|(&n, width)| vec![width; n]).collect();
@@ -58,8 +58,8 @@ impl<B: Backend> VggTrunk<B> {
         Self { features, stages }
     }
 
-    /// Takes weights from a file of torchvision's names, `features.N.weight` and `features.N.bias` with the convolutions' shapes
-    /// `[out, in, 3, 3]`, by [`load`](fn@load). The classifier in it is passed over.
+    /// Loads weights by [`load`](fn@load) from a file with torchvision's names, `features.N.weight` and
+    /// `features.N.bias`, and the convolutions' shapes `[out, in, 3, 3]`. The file's classifier is ignored.
     ///
     /// # Errors
     /// As [`load`](fn@load).
@@ -67,8 +67,8 @@ impl<B: Backend> VggTrunk<B> {
         load::<B, _>(self, path)
     }
 
-    /// The features of images, `[images, 3, height, width]` in 0..1, as `[images, 512, ceil(height / 16), ceil(width / 16)]`. Images
-    /// are normalised as torchvision's weights expect it.
+    /// The features of images, `[images, 3, height, width]` in 0..1, as
+    /// `[images, 512, ceil(height / 16), ceil(width / 16)]`. Images are normalized as torchvision's weights expect.
     pub fn features(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
         let mut x = padded(normalised(images), TRUNK_STRIDE);
         let mut layers = self.features.iter();
@@ -82,10 +82,11 @@ impl<B: Backend> VggTrunk<B> {
     }
 }
 
-/// VGG's trunk, doubled to cells of 8 px, and three convolutions to the absolute value of one channel.
+/// VGG's trunk, upsampled by 2 to cells of 8 px, followed by three convolutions and the absolute value of their one
+/// channel.
 ///
-/// The head is that of Ma et al. (*Bayesian Loss for Crowd Count Estimation*, ICCV 2019): 3 x 3 to 256, 3 x 3 to 128, 1 x 1 to 1.
-/// The paper states VGG-19 with ImageNet weights and no more.
+/// The head is that of Ma et al. (*Bayesian Loss for Crowd Count Estimation*, ICCV 2019): 3 x 3 to 256, 3 x 3 to 128, 1
+/// x 1 to 1. The paper says no more than VGG-19 with ImageNet weights.
 #[derive(Module, Debug)]
 pub struct VggDensity<B: Backend> {
     trunk: VggTrunk<B>,
@@ -118,7 +119,7 @@ fn same<B: Backend>(from: usize, to: usize, side: usize, place: &B::Device) -> C
     Conv2dConfig::new([from, to], [side, side]).with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad)).init(place)
 }
 
-/// Mean and standard deviation of ImageNet's channels, by which torchvision's networks were trained.
+/// Mean and standard deviation of ImageNet's channels, with which torchvision's networks were trained.
 fn normalised<B: Backend>(images: Tensor<B, 4>) -> Tensor<B, 4> {
     let place = images.device();
     let channels = |values: [f32; 3]| Tensor::<B, 4>::from_data(TensorData::new(values.to_vec(), [1, 3, 1, 1]), &place);

@@ -1,4 +1,4 @@
-//! Weights that others trained, from their files.
+//! Reads pretrained weights from files.
 
 use std::{
     collections::VecDeque,
@@ -16,16 +16,16 @@ use crate::{Error, Result, burn::parameters::parameters};
 
 /// Fills every parameter of a module from a file: `.safetensors`, or `.pth` and `.pt` as PyTorch writes them.
 ///
-/// Arrays have the names and shapes of the module's parameters. Where a name holds a number, layers are counted as they follow
-/// one another: `features.0`, `features.2` are the first two of a list `features`. Arrays without a parameter are passed over. Numbers
-/// of another float, `f16`, `bf16` or `f64`, become the parameter's.
+/// Arrays must have the names and shapes of the module's parameters. Numbers in names only give the order of the
+/// layers: `features.0` and `features.2` are the first two of a list `features`. Arrays that match no parameter are
+/// ignored. Numbers of another float type, `f16`, `bf16` or `f64`, are converted to the parameter's.
 ///
 /// # Errors
-/// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when its name has another ending, when it is damaged, when an
-/// array is missing or has another shape.
+/// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when it has another extension or is damaged, or
+/// when an array is missing or has another shape.
 pub fn load<B: Backend, M: Module<B>>(mut module: M, path: impl AsRef<Path>) -> Result<M> {
     let path = path.as_ref();
-    // An unreadable file is told from a damaged one here: the stores tell neither apart.
+    // An unreadable file is told from a damaged one here, because the stores do not distinguish them.
     std::fs::File::open(path).map_err(|error| Error::read(path, error))?;
     let mut floats: VecDeque<_> = parameters(&module).iter().map(|one| one.dtype).filter(DType::is_float).collect();
     let mut fill = || match path.extension().and_then(|ending| ending.to_str()) {
@@ -36,13 +36,13 @@ pub fn load<B: Backend, M: Module<B>>(mut module: M, path: impl AsRef<Path>) -> 
         Some("pth" | "pt") => module.load_from(&mut PytorchStore::from_file(path)).map_err(|error| error.to_string()),
         _ => Err("weights end in .safetensors, .pth or .pt".to_owned()),
     };
-    // A damaged file may end in a panic of the readers; the half-filled module is dropped.
+    // A damaged file may make the readers panic; the half-filled module is dropped.
     let filled = catch_unwind(AssertUnwindSafe(&mut fill)).unwrap_or_else(|_| Err("it is damaged".to_owned()));
     filled.map_err(|reason| Error::format(path, one_line(&reason)))?;
     Ok(module.map(&mut Converted(&mut floats)))
 }
 
-/// Gives every parameter the float that is next: stores leave a file's.
+/// Gives every parameter the next float type of the list, because stores leave it that of the file.
 struct Converted<'a>(&'a mut VecDeque<DType>);
 
 impl<B: Backend> ModuleMapper<B> for Converted<'_> {
@@ -53,13 +53,13 @@ impl<B: Backend> ModuleMapper<B> for Converted<'_> {
         }
         let (id, tensor, mapper) = parameter.consume();
         let (place, learns) = (tensor.device(), tensor.is_require_grad());
-        // On the host: not every device has every float.
+        // On the host, because not every device has every float type.
         let tensor = Tensor::from_data(tensor.into_data().convert_dtype(float), (&place, float));
         Param::from_mapped_value(id, tensor.set_require_grad(learns), mapper)
     }
 }
 
-/// The stores' messages are tables.
+/// Puts a message on one line, because the stores' messages are tables.
 fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

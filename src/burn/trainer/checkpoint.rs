@@ -26,15 +26,15 @@ type Bytes<S> = NamedMpkBytesRecorder<S>;
 /// The arrays of a checkpoint, each a record in MessagePack.
 const PARTS: [&str; 4] = ["network", "optimizer", "schedule", "trainer"];
 
-/// The array that a trainer with patience has beside them once an epoch was finished: the best network.
+/// The additional array of a trainer with patience that has finished an epoch: the best network.
 const BEST: &str = "best";
 
 impl<M, O, S: LrScheduler> Trainer<M, O, S> {
-    /// Writes a checkpoint: safetensors of four records with a check sum.
+    /// Writes a checkpoint: a safetensors file of four records with a checksum.
     ///
     /// # Errors
-    /// [`Error::Write`]: nothing is written half. Also for parameters that are not of the backend's own float, `f64` on one that is
-    /// called `f32` for example: Burn's records would round them.
+    /// [`Error::Write`]: the file is written whole or not at all. Also for parameters that do not have the backend's
+    /// own float type, such as `f64` on an `f32` backend, because Burn's records would round them.
     pub fn save<B, C>(&self, path: impl AsRef<Path>) -> Result<()>
     where
         B: Backend,
@@ -56,12 +56,12 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         write_parts(path, &PARTS.into_iter().chain([BEST]).zip(parts).collect::<Vec<_>>())
     }
 
-    /// Takes up a checkpoint of a trainer of the same kind: network, optimiser, schedule, seed, steps and history; with
-    /// [patience](Self::patience), which itself is not kept, the best network too.
+    /// Resumes from a checkpoint of a trainer of the same kind: network, optimizer, schedule, seed, steps and history;
+    /// with [patience](Self::patience), which itself is not stored, also the best network.
     ///
     /// # Errors
-    /// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when it is damaged, holds another network's
-    /// parameters, naming the first that differs, or lacks the best network. The trainer is left as it was.
+    /// [`Error::Read`] when the file cannot be opened; [`Error::Format`] when it is damaged, lacks the best network, or
+    /// holds another network's parameters, naming the first that differs. The trainer is then left as it was.
     pub fn resume<B, C>(&mut self, path: impl AsRef<Path>, place: &B::Device) -> Result<()>
     where
         B: Backend,
@@ -76,7 +76,7 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
             rmp_serde::from_slice(&trainer).map_err(|error| decoded(PARTS[3], error.into()))?;
         let own = self.kept::<B, C>().map_err(|error| decoded(PARTS[0], error))?;
         check_alike(path, &own, &parameters)?;
-        // They have the float that their device has for others, if another backend was there first.
+        // If another backend used the device first, the parameters have that backend's float type.
         let alike = |network: &M| check_alike(path, &own, &self::parameters::<Autodiff<B, C>>(network));
         let network_of = |what, bytes| -> Result<M> {
             let load = |record| self.network.clone().load_record(record);
@@ -103,7 +103,7 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
         Ok(())
     }
 
-    /// The parameters, if records of this backend keep all of their bits.
+    /// The parameters, provided that records of this backend keep all of their bits.
     fn kept<B, C>(&self) -> std::result::Result<Vec<Parameter>, Source>
     where
         B: Backend,
@@ -118,7 +118,7 @@ impl<M, O, S: LrScheduler> Trainer<M, O, S> {
     }
 }
 
-/// Compares parameters with a network's own.
+/// Checks that parameters match the network's own.
 fn check_alike(path: &Path, own: &[Parameter], got: &[Parameter]) -> Result<()> {
     match (0..own.len().max(got.len())).find(|&index| own.get(index) != got.get(index)) {
         None => Ok(()),
@@ -142,8 +142,8 @@ fn encode<B: Backend>(record: impl Record<B>) -> std::result::Result<Vec<u8>, So
     if is_wide::<B>() { with::<B, DoublePrecisionSettings>(record) } else { with::<B, FullPrecisionSettings>(record) }
 }
 
-/// What `load` makes of a record. Records load whatever they hold, and panic where that cannot be; what is loaded into
-/// is a clone, which goes with the panic.
+/// The result of `load` for a record. Records load whatever they hold, and panic where that is impossible; they are
+/// loaded into a clone, which is dropped with the panic.
 fn loaded<B: Backend, T: Record<B>, U>(
     bytes: Vec<u8>,
     place: &B::Device,

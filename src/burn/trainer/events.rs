@@ -1,4 +1,4 @@
-//! A history as TensorBoard reads it: records of `Event` messages (its `event.proto` and `summary.proto`).
+//! A history in TensorBoard's format: records of `Event` messages (its `event.proto` and `summary.proto`).
 
 use std::io::{self, Write};
 
@@ -49,7 +49,7 @@ pub(super) fn write(history: &History, file: &mut impl Write) -> io::Result<()> 
     Ok(())
 }
 
-/// Length, its check sum, message, its check sum.
+/// Writes the length, its checksum, the message, its checksum.
 fn record(file: &mut impl Write, event: &Event) -> io::Result<()> {
     let (message, check) = (event.encode_to_vec(), |bytes: &[u8]| masked(bytes).to_le_bytes());
     let length = (message.len() as u64).to_le_bytes();
@@ -59,7 +59,7 @@ fn record(file: &mut impl Write, event: &Event) -> io::Result<()> {
     file.write_all(&check(&message))
 }
 
-/// The check sum of a record, turned so that it is not that of data with check sums in them.
+/// The checksum of a record, masked so that it differs from that of data which itself contains checksums.
 fn masked(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

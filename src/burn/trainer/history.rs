@@ -1,4 +1,4 @@
-//! What was measured, epoch by epoch.
+//! The measurements of every epoch.
 
 use std::path::Path;
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 use super::events;
 use crate::{Result, io::atomic};
 
-/// One epoch.
+/// The measurements of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Steps done at its end.
+    /// The number of steps done at its end.
     pub steps: u64,
     /// Learning rate of its last step.
     pub rate: f64,
     /// Mean loss of its steps.
     pub loss: f64,
-    /// Mean absolute error of the counts on what was held back.
+    /// Mean absolute error of the counts on the held-out set.
     pub mae: f64,
-    /// Root mean squared error of the counts on what was held back.
+    /// Root mean squared error of the counts on the held-out set.
     pub rmse: f64,
 }
 
@@ -38,7 +38,7 @@ impl History {
         &self.epochs
     }
 
-    /// Index of the epoch with the lowest mean absolute error, the first of equal ones.
+    /// Index of the epoch with the lowest mean absolute error; the first one if several are equal.
     pub fn best(&self) -> Option<usize> {
         (0..self.epochs.len()).min_by(|&a, &b| self.epochs[a].mae.total_cmp(&self.epochs[b].mae))
     }
@@ -60,8 +60,8 @@ impl History {
         })
     }
 
-    /// Writes the same for TensorBoard, as scalars over steps. It reads files whose names have `tfevents` in them, and calls a run
-    /// what their folder is called. The file is replaced as a whole.
+    /// Writes the same for TensorBoard, as scalars over steps. TensorBoard reads files whose names contain `tfevents`
+    /// and names a run after their folder. The file is replaced as a whole.
     ///
     /// # Errors
     /// [`crate::Error::Write`].

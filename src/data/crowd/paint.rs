@@ -12,14 +12,14 @@ use crate::{
     },
 };
 
-/// Part of the way to the sky's colour at the farthest distance.
+/// How far a color at the farthest distance has moved towards the sky's.
 const HAZE: f64 = 0.35;
 
-/// How far down a head hair reaches, in half its height from its centre, and for which part of people: seen from the front, from
-/// the side, from behind.
+/// How far down a head the hair reaches, in units of half its height from its center, and for which share of people:
+/// seen from the front, from the side, from behind.
 const HAIR: [(f64, f64); 3] = [(0.6, -0.1), (0.15, 0.35), (0.25, 0.75)];
 
-/// A street in the making.
+/// A street being painted.
 pub(super) struct Street<'a> {
     pub(super) painter: Painter,
     camera: Camera,
@@ -29,7 +29,7 @@ pub(super) struct Street<'a> {
 }
 
 impl<'a> Street<'a> {
-    /// Sky, ground and what stands at the horizon.
+    /// Paints the sky, the ground and what stands at the horizon.
     pub(super) fn new(size: [u32; 2], camera: Camera, dice: &'a mut Dice) -> Self {
         let (coarse, fine) = (texture(dice, size, 1.8), texture(dice, size, 1.0));
         let (rough, smooth) = (dice.uniform(8.0, 25.0), dice.uniform(4.0, 14.0));
@@ -46,10 +46,10 @@ impl<'a> Street<'a> {
         street
     }
 
-    /// A house front with windows; its foot is at the horizon.
+    /// Paints a house front with windows; its foot is at the horizon.
     fn facade(&mut self) {
         let width = self.size[0];
-        // Of a picture 1024 px wide these are 30 to 250 px by 40 to 300.
+        // In a picture 1024 px wide, this is 30 to 250 px by 40 to 300.
         let unit = width / 1024.0;
         let left = self.dice.uniform(0.0, width);
         let [across, tall] = [(30.0, 250.0), (40.0, 300.0)].map(|(low, high)| unit * self.dice.uniform(low, high));
@@ -66,7 +66,8 @@ impl<'a> Street<'a> {
         }
     }
 
-    /// Everybody, the far ones first, with poles, trees and balloons among them. The label of the head of `places[n]` is `n + 1`.
+    /// Paints all people, the farthest first, with poles, trees and balloons among them. The label of the head of
+    /// `places[n]` is `n + 1`.
     pub(super) fn people(&mut self, places: &[Place]) -> Vec<Head> {
         let [nearest, farthest] = self.camera.reach;
         let mut things: Vec<f64> = (0..self.dice.below(14))
@@ -85,7 +86,7 @@ impl<'a> Street<'a> {
         heads
     }
 
-    /// A colour seen through the air.
+    /// A color seen through the air.
     fn hazed(&self, color: Color, distance: f64) -> Color {
         let haze = HAZE * (distance / self.camera.reach[1]).clamp(0.0, 1.0);
         [0, 1, 2].map(|c| (1.0 - haze) * color[c] + haze * self.sky[c])
@@ -115,7 +116,7 @@ impl<'a> Street<'a> {
         Head { centre: place.head, radii, area }
     }
 
-    /// Legs, arms and clothes at `s` px per metre.
+    /// Paints legs, arms and clothes at `s` px per meter.
     fn body(&mut self, place: &Place, s: f64) {
         let [x, y] = place.head;
         let [legs, clothes] = [(20.0, 120.0), (15.0, 240.0)].map(|(low, high)| self.color(low, high, place.distance));
@@ -132,7 +133,7 @@ impl<'a> Street<'a> {
         }
     }
 
-    /// A pole, a tree or a balloon, which are no heads.
+    /// Paints a pole, a tree or a balloon, none of which is a head.
     fn thing(&mut self, distance: f64) {
         let s = self.camera.scale(distance);
         let x = self.dice.uniform(0.0, self.size[0]);

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use super::Crowd;
 use crate::data::dice::Dice;
 
-/// Least distance between two people, m.
+/// The least distance between two people, m.
 const APART: f64 = 0.38;
 
-/// Height of a head, m.
+/// The height of a head, m.
 pub(super) const HEAD: f64 = 0.25;
 
 /// A camera that looks along a plane.
@@ -16,9 +16,9 @@ pub(super) const HEAD: f64 = 0.25;
 pub(super) struct Camera {
     /// Focal length, px.
     pub(super) focus: f64,
-    /// Height over the plane, m.
+    /// Height above the plane, m.
     pub(super) height: f64,
-    /// Row of the horizon, px; negative above the picture.
+    /// Row of the horizon, px; negative if it is above the picture.
     pub(super) horizon: f64,
     /// Distances at which people stand, m.
     pub(super) reach: [f64; 2],
@@ -27,11 +27,11 @@ pub(super) struct Camera {
 /// A person in the picture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// Centre of the head, px.
+    /// Center of the head, px.
     pub(super) head: [f64; 2],
     /// Distance, m.
     pub(super) distance: f64,
-    /// Height of the head's centre over the plane, m.
+    /// Height of the head's center above the plane, m.
     pub(super) height: f64,
 }
 
@@ -49,16 +49,16 @@ impl Camera {
         Self { focus, height: camera, horizon, reach: [nearest, farthest] }
     }
 
-    /// Pixels per metre at a distance.
+    /// Pixels per meter at a distance.
     pub(super) fn scale(&self, distance: f64) -> f64 {
         self.focus / distance
     }
 
-    /// `count` people, fewer where no room is found: half of them in groups.
+    /// Places `count` people, or fewer if there is no room; about half of them stand in groups.
     pub(super) fn places(&self, size: [u32; 2], count: u32, dice: &mut Dice) -> Vec<Place> {
         let width = f64::from(size[0]);
         let [nearest, farthest] = self.reach;
-        // People per square metre.
+        // People per square meter.
         let density = dice.log_normal(0.5, 0.9).clamp(0.03, 4.0);
         let needed = 2.0 * f64::from(count.max(1)) / density * self.focus / width + nearest * nearest;
         let depths = [nearest, needed.sqrt().min(farthest)];
@@ -89,18 +89,18 @@ impl Camera {
                 places.push(Place { head, distance: z, height });
             }
         }
-        // The far ones first, as they are painted.
+        // The farthest first, the order in which they are painted.
         places.sort_by(|a, b| b.distance.total_cmp(&a.distance));
         places
     }
 }
 
-/// Where people stand already, by squares of [`APART`] m.
+/// Places that are already taken, by squares of [`APART`] m.
 #[derive(Default)]
 struct Taken(HashMap<[i64; 2], Vec<[f64; 2]>>);
 
 impl Taken {
-    /// Whether there is room at `place`; if so it is taken.
+    /// Whether there is room at `place`; if so, takes it.
     fn take(&mut self, place: [f64; 2]) -> bool {
         let [i, j] = place.map(|v| (v / APART).floor() as i64);
         let near = |other: &[f64; 2]| {

@@ -139,8 +139,8 @@ fn slopes_of_the_cost_match_differences() {
     assert!(apart);
 }
 
-/// Of `sum P ln P`, which is `KL(P | a t')` and what `a` and `t` have of their own: `epsilon ln a` more slope, up to a constant that
-/// the density's sum takes away.
+/// Of `sum P ln P`, which is `KL(P | a t')` and what `a` and `t` have of their own: `epsilon ln a` more slope, up to a
+/// constant that the density's sum takes away.
 #[test]
 fn the_shannon_slope_matches_differences() {
     let (problem, epsilon) = (balanced(), 1.5);

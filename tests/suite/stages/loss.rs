@@ -133,7 +133,7 @@ fn lengths_must_fit() {
     let error = loss.evaluate(&short).expect_err("a length error").to_string();
     assert_eq!(error, "density: expected 300 values, got 299");
     let error = loss.kernel().pull_back(&short).expect_err("a length error").to_string();
-    assert_eq!(error, "values: expected 9 values, got 299");
+    assert_eq!(error, "array of values: expected 9 values, got 299");
     let (loss, _) = small();
     assert_eq!(loss.targets(&[1.0; 9]).expect_err("a length error").to_string(), "targets: expected 8 values, got 9");
     let (loss, _) = small();
