@@ -59,7 +59,8 @@ pub fn terms<R: Runtime, P: Precision>(
     problem: &Problem<R, P>,
     solution: &Solution<R, P::Real>,
     outcome: &Outcome<R, P::Real>,
-    (density, dots): (&Buffer<R, P::Real>, Option<&Buffer<R, P::Real>>),
+    density: &Buffer<R, P::Real>,
+    dots: Option<&Buffer<R, P::Real>>,
     weights: Weights,
 ) -> Result<Terms<R, P::Real>> {
     let (client, mosaic) = (device.client(), problem.mosaic());

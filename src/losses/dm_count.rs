@@ -131,8 +131,9 @@ impl DmCount {
     /// Binds the loss to a batch of images.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::OutOfRange`]
-    /// for an annotation farther than 2^24 px from the origin, [`Error::Device`].
+    /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
+    /// [`crate::Error::OutOfRange`]
+    /// for an annotation farther than 2^24 px from the origin, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,

@@ -126,9 +126,10 @@ impl Generalized {
     /// Binds the loss to a batch of images.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no image or no cell, [`Error::Option`] for a number out of its range, [`Error::OutOfRange`]
+    /// [`crate::Error::Empty`] for no image or no cell, [`crate::Error::Option`] for a number out of its range,
+    /// [`crate::Error::OutOfRange`]
     /// naming an annotation that is farther than 2^24 px from the origin or for which `eta` is below 0.001 somewhere on
-    /// the grid, [`Error::Device`].
+    /// the grid, [`crate::Error::Device`].
     pub fn on<R: Runtime, P: Precision>(
         &self,
         device: &Device<R, P>,

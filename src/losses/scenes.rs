@@ -235,8 +235,8 @@ impl Pairs<'_> {
             Ground::Exponential { eta } => check_range("eta", eta)?,
             Ground::Perspective { base, growth } => {
                 check_range("base", base)?;
-                // NaN must be rejected too.
-                if !(growth.abs() <= *RANGE.end()) {
+                let most = *RANGE.end();
+                if !(-most..=most).contains(&growth) {
                     return Err(Error::Option { name: "growth", value: growth, why: "must be in -1e9..=1e9" });
                 }
             }

@@ -133,9 +133,9 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
                 Terms { values: scaled(&outcome.values)?, gradient: scaled(&outcome.slope)? }
             }
             Ending::Shares { weights, dots, .. } => {
-                terms(device, problem, &solution, &outcome, (masses, dots.as_ref()), *weights)?
+                terms(device, problem, &solution, &outcome, masses, dots.as_ref(), *weights)?
             }
-            Ending::Maps { weights, .. } => terms(device, problem, &solution, &outcome, (masses, None), *weights)?,
+            Ending::Maps { weights, .. } => terms(device, problem, &solution, &outcome, masses, None, *weights)?,
             Ending::Generalized { weights, .. } => {
                 problem.generalized(device, &solution, &outcome.received, *weights)?
             }

@@ -230,6 +230,10 @@ fn bad_input_is_refused() {
             assert!(matches!(got, Err(Error::Option { name: n, .. }) if n == name), "{name} {value}: {got:?}");
         }
     }
+    for growth in [f64::NAN, f64::INFINITY, -2e9] {
+        let got = refused(loss.clone().ground(Ground::Perspective { base: 0.5, growth }));
+        assert!(matches!(got, Err(Error::Option { name: "growth", .. })), "{growth}: {got:?}");
+    }
     assert!(matches!(refused(loss.clone().tau(f64::NAN)), Err(Error::Option { name: "tau", .. })));
     // So far above the crop that the camera would be behind it.
     let far = [scene(0.25, &[[9.0, 9.0], [9.0, -400.0]])];

@@ -97,7 +97,7 @@ impl Job for Show<'_> {
             let gaussians = gaussians.context("no results: `splatport run` makes them")?;
             let kernel = result(results, &entry.id, Outputs::kernel);
             let cells = match kernel.as_ref().map(CsrTable::open).transpose()? {
-                Some(kernel) => Cells::Stored(kernel),
+                Some(kernel) => Cells::Stored(Box::new(kernel)),
                 None => Cells::Built(report.stride),
             };
             stored(device, &manifest.locate(&entry.photo), &gaussians, &entry.id, cells)

@@ -71,7 +71,7 @@ impl Photo {
 /// The kernel that a page tells of.
 pub enum Cells {
     /// The one of the results.
-    Stored(CsrTable),
+    Stored(Box<CsrTable>),
     /// One with cells of this side, px, where there is none.
     Built(u32),
 }
@@ -84,7 +84,7 @@ fn rows<R: Runtime, P: Precision>(
     cells: Cells,
 ) -> Result<Vec<(&'static str, String)>> {
     let (kernel, made) = match cells {
-        Cells::Stored(kernel) => (kernel, "stored"),
+        Cells::Stored(kernel) => (*kernel, "stored"),
         Cells::Built(stride) => (splat.kernel(Grid::strided(photo, stride)).build()?.table()?, "built for this page"),
     };
     kernel.check_kernel()?;
