@@ -112,6 +112,20 @@ pub struct Matched {
 }
 
 impl Matched {
+    /// Share of the found points that are true; 1 if none was found.
+    pub fn precision(&self) -> f64 {
+        Self::share(self.pairs, self.found)
+    }
+
+    /// Share of the true points that were found; 1 if there is none.
+    pub fn recall(&self) -> f64 {
+        Self::share(self.pairs, self.points)
+    }
+
+    fn share(part: usize, whole: usize) -> f64 {
+        if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+    }
+
     /// Harmonic mean of precision and recall: `2 pairs / (found + points)`; 1 if there was nothing to find and nothing
     /// was found.
     pub fn f1(&self) -> f64 {
@@ -131,7 +145,8 @@ impl std::ops::Add for Matched {
     }
 }
 
-/// Pairs found points with true points within `radius` px, nearest pair first. Each point is in one pair at most.
+/// Pairs found points with true points within `radius` px, greedily: nearest pair first. Each point is in one pair at most; there may be
+/// matchings of more pairs, so scores are lower bounds on those of the best one.
 pub fn matched(found: &[[f64; 2]], points: &[[f64; 2]], radius: f64) -> Matched {
     let distance = |a: [f64; 2], b: [f64; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
     let mut near: Vec<(f64, usize, usize)> = Vec::new();
@@ -180,10 +195,12 @@ mod tests {
         let at = |least| -> Result<Vec<_>> { Ok(peaks(&density, grid, least)?.iter().map(|p| p.at).collect()) };
         assert_eq!(at(0.1)?, [[38.0, 44.0], [164.0, 76.0]]);
         assert_eq!(at(0.6)?, [[38.0, 44.0]]);
-        assert_eq!(matched(&at(0.1)?, &points[..3], 2.0).f1(), 0.8);
+        let two_of_three = matched(&at(0.1)?, &points[..3], 2.0);
+        assert_eq!((two_of_three.precision(), two_of_three.recall(), two_of_three.f1()), (1.0, 2.0 / 3.0, 0.8));
         assert_eq!(matched(&at(0.1)?, &points[..3], 1.9).f1(), 0.4);
-        assert_eq!(matched(&[], &[], 1.0).f1(), 1.0);
-        assert_eq!(matched(&[[0.0, 0.0]], &[], 1.0).f1(), 0.0);
+        let scores = |matched: Matched| (matched.precision(), matched.recall(), matched.f1());
+        assert_eq!(scores(matched(&[], &[], 1.0)), (1.0, 1.0, 1.0));
+        assert_eq!(scores(matched(&[[0.0, 0.0]], &[], 1.0)), (0.0, 1.0, 0.0));
         Ok(())
     }
 

@@ -294,6 +294,11 @@ impl<'a, R: Runtime, P: Precision> Problem<'a, R, P> {
         self.parts.iter().flat_map(|part| part.initial.rows.iter().copied()).collect()
     }
 
+    /// Factors of the two priors, size and aspect; 0 for none.
+    fn priors(&self) -> [f64; 2] {
+        self.options.prior.map_or([0.0, 0.0], |prior| [prior.size, prior.aspect].map(|width| 1.0 / (width * width)))
+    }
+
     /// Whether some means are learned.
     fn free(&self) -> bool {
         self.parts.iter().any(|part| part.kind().free)

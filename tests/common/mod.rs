@@ -4,6 +4,9 @@ use std::sync::OnceLock;
 
 use splatport::Device;
 
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+compile_error!("these tests run on a device: they need the feature `vulkan`, `wgpu` or `cuda`");
+
 #[cfg(feature = "cuda")]
 pub type R = splatport::CudaRuntime;
 #[cfg(not(feature = "cuda"))]

@@ -80,14 +80,14 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
 
     fn objective(&self, part: &Part<'_>) -> Objective {
         let shape = self.options.shape;
-        let prior = |width: Option<f64>| width.map_or(0.0, |width| 1.0 / (width * width));
+        let [size_prior, aspect_prior] = self.priors();
         Objective {
             norm: part.norm,
             residual_norm: part.residual_norm,
             shape_weight: shape.weight,
             aspect_limit: shape.limit,
-            size_prior: prior(self.options.prior.map(|p| p.size)),
-            aspect_prior: prior(self.options.prior.map(|p| p.aspect)),
+            size_prior,
+            aspect_prior,
             least_scale: self.least_scale(),
             free_from: part.annotations.len() as u32,
         }

@@ -70,12 +70,12 @@ impl<R: Runtime, P: Precision> Problem<'_, R, P> {
     }
 
     fn bounded_objective(&self, part: &Part<'_>) -> Objective {
-        let prior = |width: Option<f64>| width.map_or(0.0, |width| 1.0 / (width * width));
+        let [size_prior, aspect_prior] = self.priors();
         let size = [f64::from(part.cells.columns), f64::from(part.cells.rows)];
         Objective {
             residual_norm: part.residual_norm,
-            size_prior: prior(self.options.prior.map(|p| p.size)),
-            aspect_prior: prior(self.options.prior.map(|p| p.aspect)),
+            size_prior,
+            aspect_prior,
             aspect_limit: self.options.shape.limit,
             least_scale: self.least_scale(),
             largest_scale: 0.25 * size[0].max(size[1]),
