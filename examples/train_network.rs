@@ -1,7 +1,7 @@
 //! Trains a network to count: photos with points, Gaussians, kernels of random crops, training steps, scores, a
 //! checkpoint.
 //!
-//! `cargo run --release --features burn,data --example train_network [STEPS]` takes 100 steps by default and writes
+//! `cargo run --release --features burn,data --example train_network [STEPS] [CHECKPOINT]` takes 100 steps by default and writes
 //! `target/train_network.safetensors`. Run again, it continues from there. The pictures are synthetic, so nothing has
 //! to be downloaded; [`splatport::data::Dataset`] reads a folder of your own.
 
@@ -20,12 +20,12 @@ use splatport::{
 /// Burn's CPU backend. With `burn_cubecl::CubeBackend` on the losses' device, no data would leave that device.
 type Backend = Autodiff<Flex>;
 
-const CHECKPOINT: &str = "target/train_network.safetensors";
 const CROP: u32 = 128;
 const BATCH: usize = 4;
 
 fn main() -> Result<()> {
     let steps: u64 = std::env::args().nth(1).map_or(Ok(100), |text| text.parse())?;
+    let checkpoint = std::env::args().nth(2).unwrap_or_else(|| "target/train_network.safetensors".to_owned());
     let (device, place) = (Wgpu::best()?, Default::default());
     println!("losses on {}, network on the CPU", device.name());
 
@@ -41,8 +41,8 @@ fn main() -> Result<()> {
     <Backend as burn_core::tensor::backend::Backend>::seed(&place, 7);
     let network = networks::SmallDensity::<Backend>::new(&place);
     let mut trainer = Trainer::new(network, AdamConfig::new().init(), ConstantLr::new(1e-3), 7);
-    if std::path::Path::new(CHECKPOINT).exists() {
-        trainer.resume(CHECKPOINT, &place)?;
+    if std::path::Path::new(&checkpoint).exists() {
+        trainer.resume(&checkpoint, &place)?;
         println!("goes on after step {}", trainer.steps());
     }
     let end = trainer.steps() + steps;
@@ -74,7 +74,7 @@ fn main() -> Result<()> {
         println!("counted {:.1} of {}", counts[counts.len() - 1][0], sample.annotations.len());
     }
     println!("mean error {:.1} on photos that it has not seen", CountErrors::of(&counts).mae);
-    trainer.save(CHECKPOINT)?;
-    println!("wrote {CHECKPOINT}");
+    trainer.save(&checkpoint)?;
+    println!("wrote {checkpoint}");
     Ok(())
 }

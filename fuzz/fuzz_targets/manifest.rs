@@ -1,9 +1,11 @@
 //! What the command line keeps of a data set: its manifest, reports of runs, and what a result was made from.
 #![no_main]
-#![allow(dead_code)]
 
+// Of the command line's modules the readers alone are called here.
+#[expect(dead_code)]
 #[path = "../../src/bin/splatport/dataset/manifest.rs"]
 mod manifest;
+#[expect(dead_code)]
 #[path = "../../src/bin/splatport/origin.rs"]
 mod origin;
 #[path = "../../src/bin/splatport/dataset/record.rs"]

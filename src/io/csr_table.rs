@@ -56,7 +56,8 @@ pub struct CsrTable {
     pub worst_dropped: f64,
     /// An upper bound on the mass dropped from any row; may be infinite.
     pub bound: f64,
-    /// An upper bound on the change of any single weight by storing, 0 to 1.
+    /// An upper bound on the change of any single weight by storing, 0 to 1. In a mixture, whose weights are sums, it
+    /// holds for each Gaussian's part.
     pub storage: f64,
     /// The profile the kernel was built with.
     pub profile: String,

@@ -25,7 +25,8 @@ pub struct Certificate {
     /// annotation.
     pub bound: f64,
     /// Upper bound on how much storage changed any one weight: 2^-23 in `f32`, 2^-10 in `f16` and 2^-7 in `bf16`, each
-    /// times the weight (below 2^-14, `f16` adds up to 2^-25); in [`Fixed`](crate::Fixed) 1/65535, whatever the weight.
+    /// times the weight (below 2^-14, `f16` adds up to 2^-25); in [`Fixed`](crate::Fixed) 1/65535, whatever the weight. In a
+    /// mixture, whose weights are sums, it holds for each Gaussian's part.
     pub storage: f64,
     /// Number of stored weights, not counting those of the background.
     pub entries: usize,
