@@ -190,6 +190,8 @@ impl<R: Runtime, P: Precision> L2Step<R, P> {
     /// How much too much every cell holds, negative where it holds too little: density minus target,
     /// `[cells of all images]`. Nothing is transported, so annotations have no residuals.
     ///
+    /// They are of what the density's array holds when they are asked for: ask before it is changed in place.
+    ///
     /// # Errors
     /// [`crate::Error::Device`] when a launch failed.
     pub fn residuals(&self) -> Result<Vec<f64>> {

@@ -38,6 +38,18 @@ fn every_cell_of_a_large_grid_counts() {
     assert_eq!(loss.evaluate(&device().upload(&density)).expect("a step").value().expect("a value"), 9.0);
 }
 
+/// What a cell holds too much, to the bit; it does not know the factor.
+#[test]
+fn residuals_are_the_density_less_the_target() {
+    let scenes = [scene(0.25, &[[9.0, 9.0]]), scene(0.5, &[[9.0, 9.0], [30.0, 20.0]])];
+    let loss = on(&L2::new(Scales::Fixed(8.0)).weight(0.0), &scenes);
+    let density = densities(&scenes);
+    let [held, due] = [&density, loss.target()].map(|buffer| wide(buffer.read().expect("numbers")));
+    let wanted: Vec<f64> = held.iter().zip(&due).map(|(held, due)| held - due).collect();
+    assert!(due.iter().any(|&due| due > 0.0));
+    assert_eq!(loss.evaluate(&density).expect("a step").residuals().expect("residuals"), wanted);
+}
+
 /// Factors that the device's float cannot hold.
 #[test]
 fn factors_are_checked_as_they_are_rounded() {

@@ -186,3 +186,24 @@ fn cells_are_those_of_all_images() {
     assert_eq!((kernel.cells(), kernel.grid().len()), (300 + 48, 300));
     assert_eq!(Grid::over(0, 10, 8).centre(1), [4.0, 12.0]);
 }
+
+/// One density an image is the same as all of them in one array; as many as images, each of its own length.
+#[test]
+fn densities_may_come_one_an_image() {
+    let splat = kernel::splat();
+    let images = [(&splat, Grid::over(60, 44, 3)), (&splat, Grid::over(60, 44, 8))];
+    let loss = Kernel::of_all(device(), &images, Default::default()).expect("a kernel").loss();
+    let parts = images.map(|(_, grid)| density(grid.len() as u64, grid.len()));
+    let joined: Vec<f64> = parts.iter().flat_map(|(_, values)| values.clone()).collect();
+    let whole = loss.evaluate(&device().upload_f64(&joined)).expect("a step");
+    let [first, second] = parts.map(|(buffer, _)| buffer);
+    let step = loss.evaluate_all(&[first.clone(), second.clone()]).expect("a step");
+    assert_eq!(step.value().expect("a value"), whole.value().expect("a value"));
+    assert_eq!(read(step.gradient()), read(whole.gradient()));
+    for (densities, expected) in [
+        (vec![first.clone()], "densities: expected 2 values, got 1"),
+        (vec![second, first], "density: expected 300 values, got 48"),
+    ] {
+        assert_eq!(loss.evaluate_all(&densities).expect_err("lengths").to_string(), expected);
+    }
+}
