@@ -1,13 +1,20 @@
 //! A folder of its own for every test, and errors as text.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread::{self, ThreadId};
 
 use splatport::Error;
 
-/// A new, empty folder, named after the test.
+/// A new, empty folder, named after the test. Two tests with one name would empty each other's folder, now and then.
 pub fn folder(name: &str) -> PathBuf {
+    static OWNERS: Mutex<BTreeMap<String, ThreadId>> = Mutex::new(BTreeMap::new());
+    let this = thread::current().id();
+    let owner = *OWNERS.lock().expect("a lock").entry(name.to_owned()).or_insert(this);
+    assert_eq!(owner, this, "two tests use the folder {name}");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder");

@@ -230,21 +230,23 @@ impl Rules {
     /// See `Problem::start`.
     pub(super) fn start(&self, places: &[Place]) -> Vec<f64> {
         let share = if self.offsets_points() { 0.0 } else { 1.0 };
-        let points = || places.iter().flat_map(|p| p.points.iter().zip(&p.masses).map(move |(at, t)| (p, at, t)));
+        // The measure sums all masses of a place: once, not for every point.
+        let points = || {
+            places.iter().flat_map(|place| {
+                let measure = self.measure(place);
+                let logs = place.masses.iter().map(move |&mass| (mass, (mass / measure).ln()));
+                place.points.iter().zip(logs).map(move |(at, (mass, log_mass))| (place, at, mass, log_mass))
+            })
+        };
         // The floored form starts from masses, the others from potentials 0.
         let first = |place: &Place, log_mass: f64| match self.form {
             Form::Floored { .. } => place.epsilons[0] * log_mass,
             _ => 0.0,
         };
-        let log_mass = |place: &Place, mass: f64| (mass / self.measure(place)).ln();
-        let near = points().flat_map(|(place, at, &mass)| {
-            let log_mass = log_mass(place, mass);
+        let near = points().flat_map(|(place, at, mass, log_mass)| {
             [at[0], at[1], share * log_mass + first(place, log_mass) / place.epsilons[0], mass]
         });
-        let far = points().flat_map(|(place, _, &mass)| {
-            let log_mass = log_mass(place, mass);
-            [first(place, log_mass), log_mass, 0.0, 0.0]
-        });
+        let far = points().flat_map(|(place, _, _, log_mass)| [first(place, log_mass), log_mass, 0.0, 0.0]);
         near.chain(far).collect()
     }
 

@@ -36,7 +36,9 @@ fn read(reader: Reader, test: &str, name: &str, content: impl AsRef<[u8]>) -> (P
 }
 
 fn error(reader: Reader, content: impl AsRef<[u8]>) -> String {
-    let (path, result) = read(reader, "wrong-points", "p", content);
+    // Several tests ask, at the same time: each in the folder of its thread.
+    let folder = format!("wrong-points-{:?}", std::thread::current().id());
+    let (path, result) = read(reader, &folder, "p", content);
     message(&result.unwrap_err(), &path)
 }
 
