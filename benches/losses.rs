@@ -74,6 +74,7 @@ fn solved<'a>(setting: &'a Setting, scenes: &'a [Scene<'a>]) -> Vec<(&'static st
         ("DM-Count exact, to 1 %, Newton", exact(Solver::Newton)),
         ("unbalanced semi-dual", kept(unbalanced.on(device, scenes))),
         ("sinkhorn", kept(sinkhorn.on(device, scenes))),
+        ("sinkhorn, bound anew", bound(move || sinkhorn.on(device, scenes))),
         ("generalized reference, 12 rounds", general(GlProfile::Reference)),
         ("generalized converged", general(GlProfile::Converged)),
     ]

@@ -37,7 +37,9 @@ pub struct Look<R: Runtime, F: Real> {
     covered: usize,
     /// Place of every tile in `order`.
     ranks: Buffer<R, u32>,
-    /// If gathered: where the members of a run of covered tiles start, `[runs + 1]`.
+    /// If gathered: the covered tiles of a run, whose residual is kept at a time.
+    run: usize,
+    /// If gathered: where the members of every run start, `[runs + 1]`.
     runs: Vec<usize>,
     /// If gathered, of one run: three channels and the sum of all weights, `[tiles, TILE, TILE, 4]`.
     residual: Buffer<R, F>,
@@ -47,8 +49,12 @@ pub struct Look<R: Runtime, F: Real> {
     pub(crate) partial: Buffer<R, F>,
 }
 
-/// Covered tiles whose residual is kept at a time, if gathered: 16 MiB of `f32`, so that photos of any size fit.
+/// The most covered tiles whose residual is kept at a time, if gathered: 16 MiB of `f32`, so that photos of any size fit.
 const RUN: usize = 1 << 14;
+
+/// What target, lists and a look may take together, in numbers of the device's float: 16 and 256 bytes of `f32`.
+const PER_PIXEL: usize = 4;
+const PER_PAIR: usize = 64;
 
 /// Cells of a tile.
 const CELLS: usize = (TILE * TILE) as usize;
@@ -80,21 +86,25 @@ impl<R: Runtime, F: Real> Look<R, F> {
         let shape = if scene.compositing.is_over() { Shape::Gathered } else { device.shape() };
         // Where the residual is kept for a run of tiles, their members must follow one another.
         let Order { tiles: order, ranks, covered } = Order::new(device, bins, shape == Shape::Tiled)?;
-        let (places, runs, residual) = match shape {
-            Shape::Gathered => (None, runs(device, bins, &order, covered)?, covered.min(RUN) * CELLS * 4),
-            Shape::Tiled => (Some(Places::new(device, scene, &order, covered)), Vec::new(), 0),
-        };
-        let look = Self {
+        let places = (shape == Shape::Tiled).then(|| Places::new(device, scene, &order, covered));
+        let mut look = Self {
             sums: Sums { over: scene.compositing.is_over(), ..sums },
             places,
             order,
             covered,
             ranks,
-            runs,
-            residual: device.room("residual", residual)?,
+            run: 0,
+            runs: Vec::new(),
+            residual: device.uninit(0),
             strips: device.uninit(tiles * TILE as usize),
             partial: device.room("sums of slots", bins.pairs() * sums.count() as usize)?,
         };
+        if shape == Shape::Gathered {
+            let taken = target.bytes() + bins.bytes() + look.bytes();
+            look.run = run(covered, bins.cells(), bins.pairs(), taken / size_of::<F>());
+            look.runs = runs(device, bins, &look.order, (covered, look.run))?;
+            look.residual = device.room("residual", look.run * CELLS * 4)?;
+        }
         look.draw(device, scene, target, &Clock::new(device, bins.mosaic.images().len()), 0, covered..tiles);
         Ok(look)
     }
@@ -130,7 +140,7 @@ pub fn evaluate<R: Runtime, P: Precision>(
         Some(places) => look.tile(places, device, scene, target, clock, step, floor),
         None => {
             for (at, members) in look.runs.windows(2).enumerate() {
-                let tiles = at * RUN..look.covered.min((at + 1) * RUN);
+                let tiles = at * look.run..look.covered.min((at + 1) * look.run);
                 look.draw(device, scene, target, clock, step, tiles.clone());
                 look.gather(device, scene, clock, step, floor, (tiles.start, members[0]..members[1]));
             }
@@ -150,19 +160,29 @@ impl<R: Runtime, F: Real> Look<R, F> {
     }
 }
 
+/// The covered tiles of a run: all of them, unless they are too many, or their residual would take more than is left of what
+/// a look may take, as where few Gaussians lie on a tile. Four runs of one length are enough for that, for then the residual
+/// takes 4 bytes a pixel. 256 KiB at most are not split.
+fn run(covered: usize, pixels: usize, pairs: usize, taken: usize) -> usize {
+    let left = (PER_PIXEL * pixels + PER_PAIR * pairs).saturating_sub(taken) / (4 * CELLS);
+    let most = left.max(covered.div_ceil(4)).clamp(1 << 8, RUN);
+    covered.div_ceil(covered.div_ceil(most).max(1))
+}
+
 /// Where the members of every run of covered tiles start: covered tiles and members are in the same order.
 fn runs<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     bins: &Bins<R, P::Real>,
     order: &Buffer<R, u32>,
-    covered: usize,
+    (covered, run): (usize, usize),
 ) -> Result<Vec<usize>> {
-    let runs = covered.div_ceil(RUN);
+    let runs = covered.div_ceil(run.max(1));
     let mut starts = vec![0];
     if runs > 1 {
         let inner = device.uninit(runs - 1);
         let (cubes, dim) = device.per_unit(inner.len());
-        start_runs::launch::<R>(device.client(), cubes, dim, bins.tile_starts.arg(), order.arg(), inner.arg());
+        let (of_tiles, order) = (bins.tile_starts.arg(), order.arg());
+        start_runs::launch::<R>(device.client(), cubes, dim, of_tiles, order, inner.arg(), run as u32);
         starts.extend(inner.read()?.into_iter().map(|start: u32| start as usize));
     }
     starts.push(bins.pairs());
@@ -170,8 +190,8 @@ fn runs<R: Runtime, P: Precision>(
 }
 
 #[cube(launch)]
-fn start_runs(tile_starts: &Array<u32>, order: &Array<u32>, starts: &mut Array<u32>) {
+fn start_runs(tile_starts: &Array<u32>, order: &Array<u32>, starts: &mut Array<u32>, run: u32) {
     if ABSOLUTE_POS < starts.len() {
-        starts[ABSOLUTE_POS] = tile_starts[order[(ABSOLUTE_POS + 1) * RUN] as usize];
+        starts[ABSOLUTE_POS] = tile_starts[order[(ABSOLUTE_POS + 1) * run as usize] as usize];
     }
 }

@@ -164,7 +164,37 @@ fn levels_that_do_not_fit_are_rejected() {
     }
 }
 
-/// If gathered, the residual is kept for this many tiles at a time.
+/// Where only one Gaussian lies on a tile, the residual is kept for some of the tiles at a time, so that target, lists and look
+/// take no more than 16 bytes a pixel and 256 a pair of tile and Gaussian. The shapes agree as they do elsewhere.
+#[test]
+fn sparse_pictures_take_few_bytes() {
+    let tiles = 40;
+    let at = |tile: usize| [tile % tiles, tile / tiles].map(|at| 8.0 * at as f64 + 4.0);
+    let gaussian = |tile| Gaussian { color: [single(0.0004 * tile as f64); 3], ..Gaussian::round(at(tile), 1.0) };
+    let set: Vec<_> = (0..tiles * tiles).map(gaussian).collect();
+    let base = (0..64 * tiles * tiles * 3).map(|at| single((0.37 * at as f64).sin() * 0.25)).collect();
+    let picture = Picture { set, base, width: 8 * tiles, height: 8 * tiles, channels: 3, support: 9.0 };
+    let plain = Target::Plain(device().upload_f64(&picture.base));
+    let (packed, _) = packed_and_plain(&picture, &[3, 200, 17]);
+    let frames = framed(&picture.set, picture.channels, Framing::default());
+    let lists = bins(device(), &frames, picture.cells(), Rule::Within(picture.support)).expect("bins");
+    assert_eq!(lists.pairs(), tiles * tiles);
+    let (support, gathered) = (picture.support, device().with_shape(Shape::Gathered));
+    let scene = Scene { frames: &frames, bins: &lists, support, compositing: Compositing::Sum };
+    let limit = 16 * picture.pixels() + 256 * lists.pairs();
+    for (name, target) in [("plain", &plain), ("packed", &packed)] {
+        for (means, curvature) in [(false, false), (false, true), (true, true)] {
+            let sums = Sums { channels: 3, means, curvature, penalty: Penalty::Squared, over: false };
+            let look = Look::new(&gathered, &scene, target, sums).expect("room for a look");
+            let bytes = target.bytes() + lists.bytes() + look.bytes();
+            println!("{name}, means {means}, curvature {curvature}: {bytes} bytes, limit {limit}");
+            assert!(bytes <= limit, "{name}, means {means}, curvature {curvature}: {bytes} bytes, limit {limit}");
+        }
+    }
+    once("sparse", |tally| check(&picture, Penalty::Squared, (true, true), tally));
+}
+
+/// If gathered, the residual is kept for at most this many tiles at a time.
 const RUN: usize = 1 << 14;
 
 /// Two runs of tiles are summed like one, also for Gaussians that reach nearly all tiles: software Vulkan leaves a unit's loops
