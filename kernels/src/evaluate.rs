@@ -99,7 +99,7 @@ impl<R: Runtime, F: Real> Look<R, F> {
             strips: device.uninit(tiles * TILE as usize),
             partial: device.room("sums of slots", bins.pairs() * sums.count() as usize)?,
         };
-        if shape == Shape::Gathered {
+        if shape == Shape::Gathered && covered > 0 {
             let taken = target.bytes() + bins.bytes() + look.bytes();
             look.run = run(covered, bins.cells(), bins.pairs(), taken / size_of::<F>());
             look.runs = runs(device, bins, &look.order, (covered, look.run))?;
@@ -162,11 +162,11 @@ impl<R: Runtime, F: Real> Look<R, F> {
 
 /// The covered tiles of a run: all of them, unless they are too many, or their residual would take more than is left of what
 /// a look may take, as where few Gaussians lie on a tile. Four runs of one length are enough for that, for then the residual
-/// takes 4 bytes a pixel. 256 KiB at most are not split.
+/// takes 4 bytes a pixel. Up to 256 tiles are not split.
 fn run(covered: usize, pixels: usize, pairs: usize, taken: usize) -> usize {
     let left = (PER_PIXEL * pixels + PER_PAIR * pairs).saturating_sub(taken) / (4 * CELLS);
     let most = left.max(covered.div_ceil(4)).clamp(1 << 8, RUN);
-    covered.div_ceil(covered.div_ceil(most).max(1))
+    covered.div_ceil(covered.div_ceil(most))
 }
 
 /// Where the members of every run of covered tiles start: covered tiles and members are in the same order.
@@ -176,7 +176,7 @@ fn runs<R: Runtime, P: Precision>(
     order: &Buffer<R, u32>,
     (covered, run): (usize, usize),
 ) -> Result<Vec<usize>> {
-    let runs = covered.div_ceil(run.max(1));
+    let runs = covered.div_ceil(run);
     let mut starts = vec![0];
     if runs > 1 {
         let inner = device.uninit(runs - 1);
