@@ -153,13 +153,12 @@ fn read<R: Runtime, F: splatport::Real>(buffer: &Buffer<R, F>) -> Result<Vec<f64
 }
 
 fn draw_maps(folder: &Path, grid: Grid, points: &Annotations, maps: &[(&str, Vec<f64>)]) -> Result<()> {
-    let dots: Vec<[f32; 2]> = points.points().iter().map(|p| p.map(|v| v as f32)).collect();
     let map = |slopes: &Vec<f64>| -> Result<Image> {
         let mut sizes: Vec<f64> = slopes.iter().map(|slope| slope.abs()).collect();
         sizes.sort_by(f64::total_cmp);
         let full = sizes[sizes.len() - 1 - sizes.len() / 100].max(f64::MIN_POSITIVE);
         let values: Vec<f32> = slopes.iter().map(|slope| (slope / full) as f32).collect();
-        Ok(draw::signed(grid.columns(), grid.rows(), &values, grid.stride(), &dots)?)
+        Ok(draw::signed(grid.columns(), grid.rows(), &values, grid.stride(), points.points())?)
     };
     let pictures = maps.iter().map(|(_, slopes)| map(slopes)).collect::<Result<Vec<_>>>()?;
     let row = |row: &[Image]| draw::beside(&row.iter().collect::<Vec<_>>());

@@ -167,8 +167,7 @@ fn write<R: Runtime, P: Precision>(
     let (width, height) = (image.width(), image.height());
     let ellipses = draw::ellipses(image, &gaussians.means, &gaussians.scales, &gaussians.rotations, 1.5)?;
     let reconstruction = draw::reconstruction(width, height, image.channels(), &splat.reconstruction()?)?;
-    let dots: Vec<[f32; 2]> = points.points().iter().map(|p| p.map(|v| v as f32)).collect();
-    let ownership = draw::ownership(width, height, &owners.owner, &owners.weight, 1, &dots)?;
+    let ownership = draw::ownership(width, height, &owners.owner, &owners.weight, 1, points.points())?;
     ellipses.save(folder.join("ellipses.png"))?;
     reconstruction.save(folder.join("reconstruction.png"))?;
     ownership.save(folder.join("ownership.png"))?;

@@ -69,7 +69,7 @@ fn compare_sizes(points: &Annotations, fitted: &GaussianTable) -> Result<()> {
         .scales
         .iter()
         .zip(widths.iter().zip(&heights))
-        .map(|(scales, (w, h))| f64::from(scales[0] * scales[1]).sqrt() / ((w * h).sqrt() / 4.0))
+        .map(|(scales, (w, h))| (scales[0] * scales[1]).sqrt() / ((w * h).sqrt() / 4.0))
         .collect();
     ratios.sort_by(f64::total_cmp);
     let at = |share: f64| ratios[(share * (ratios.len() - 1) as f64) as usize];
@@ -85,7 +85,7 @@ fn compare_sizes(points: &Annotations, fitted: &GaussianTable) -> Result<()> {
 /// Gaussians for which three standard deviations are half the sides of the boxes.
 fn boxes(points: &Annotations, fitted: &GaussianTable) -> Result<GaussianTable> {
     let (widths, heights) = (points.numeric("box_w")?, points.numeric("box_h")?);
-    let scales = widths.iter().zip(&heights).map(|(w, h)| [(w / 6.0) as f32, (h / 6.0) as f32]).collect();
+    let scales = widths.iter().zip(&heights).map(|(w, h)| [w / 6.0, h / 6.0]).collect();
     Ok(GaussianTable { scales, rotations: vec![0.0; points.len()], ..fitted.clone() })
 }
 

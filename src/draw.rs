@@ -40,10 +40,10 @@ const GAP: u32 = 4;
 /// ```
 pub fn ellipses(
     image: &Image,
-    means: &[[f32; 2]],
-    scales: &[[f32; 2]],
-    rotations: &[f32],
-    deviations: f32,
+    means: &[[f64; 2]],
+    scales: &[[f64; 2]],
+    rotations: &[f64],
+    deviations: f64,
 ) -> Result<Image> {
     check_length("scales", means.len(), scales.len())?;
     check_length("rotations", means.len(), rotations.len())?;
@@ -51,16 +51,14 @@ pub fn ellipses(
     check_finite("scales", 2, scales.as_flattened())?;
     check_finite("rotations", 1, rotations)?;
     if !(deviations.is_finite() && deviations > 0.0) {
-        let (name, value) = ("deviations", f64::from(deviations));
-        return Err(Error::Option { name, value, why: "must be finite and positive" });
+        return Err(Error::Option { name: "deviations", value: deviations, why: "must be finite and positive" });
     }
     let mut canvas = Canvas::of(image);
-    for (index, ((mean, scale), &rotation)) in means.iter().zip(scales).zip(rotations).enumerate() {
-        let mean = mean.map(f64::from);
-        let radii = scale.map(|scale| f64::from(scale) * f64::from(deviations));
+    for (index, ((&mean, scale), &rotation)) in means.iter().zip(scales).zip(rotations).enumerate() {
+        let radii = scale.map(|scale| scale * deviations);
         let corners = (0..=SEGMENTS).map(|step| {
             let (sin, cos) = (TAU * f64::from(step) / f64::from(SEGMENTS)).sin_cos();
-            on_ellipse(mean, [radii[0] * cos, radii[1] * sin], rotation.into())
+            on_ellipse(mean, [radii[0] * cos, radii[1] * sin], rotation)
         });
         canvas.polyline(corners, hue(index));
         canvas.dot(mean, DOT, hue(index));
@@ -96,19 +94,19 @@ pub fn ownership(
     width: u32,
     height: u32,
     owner: &[Option<u32>],
-    strength: &[f32],
+    strength: &[f64],
     stride: u32,
-    points: &[[f32; 2]],
+    points: &[[f64; 2]],
 ) -> Result<Image> {
     let [across, down] = check_map(width, height, stride, &[("owner", owner.len()), ("strength", strength.len())])?;
     check_finite("strength", 1, strength)?;
     check_finite("points", 2, points.as_flattened())?;
     let mut canvas = Canvas::filled(across, down, |x, y| {
         let cell = (y / stride) as usize * width as usize + (x / stride) as usize;
-        owner[cell].map_or(WHITE, |point| scaled(hue(point as usize), strength[cell]))
+        owner[cell].map_or(WHITE, |point| scaled(hue(point as usize), strength[cell] as f32))
     });
-    for point in points {
-        canvas.dot(point.map(f64::from), DOT, BLACK);
+    for &point in points {
+        canvas.dot(point, DOT, BLACK);
     }
     canvas.finish()
 }
@@ -128,15 +126,15 @@ pub fn ownership(
 /// assert_eq!((picture.width(), picture.height()), (16, 8));
 /// # Ok::<(), splatport::Error>(())
 /// ```
-pub fn signed(width: u32, height: u32, values: &[f32], stride: u32, points: &[[f32; 2]]) -> Result<Image> {
+pub fn signed(width: u32, height: u32, values: &[f32], stride: u32, points: &[[f64; 2]]) -> Result<Image> {
     let [across, down] = check_map(width, height, stride, &[("values", values.len())])?;
     check_finite("values", 1, values)?;
     check_finite("points", 2, points.as_flattened())?;
     let mut canvas = Canvas::filled(across, down, |x, y| {
         diverging(values[(y / stride) as usize * width as usize + (x / stride) as usize])
     });
-    for point in points {
-        canvas.dot(point.map(f64::from), DOT, BLACK);
+    for &point in points {
+        canvas.dot(point, DOT, BLACK);
     }
     canvas.finish()
 }

@@ -25,9 +25,10 @@ pub struct Plain<const C: usize> {
 impl<const C: usize> Plain<C> {
     pub fn new([width, height]: [usize; 2], photo: &[f32], fitted: &GaussianTable, support: f64) -> Self {
         let (photo, _) = photo.as_chunks::<C>();
-        let frame = |((&mean, &[s0, s1]), &rotation): ((&[f32; 2], &[f32; 2]), &f32)| {
+        let frame = |((mean, scales), rotation): ((&[f64; 2], &[f64; 2]), &f64)| {
+            let (mean, [s0, s1]) = (mean.map(|v| v as f32), scales.map(|v| v as f32));
             let color = photo[mean[1] as usize * width + mean[0] as usize];
-            let (s, c) = rotation.sin_cos();
+            let (s, c) = (*rotation as f32).sin_cos();
             (mean, [c / s0, s / s0, -s / s1, c / s1], color)
         };
         let gaussians: Vec<_> = fitted.means.iter().zip(&fitted.scales).zip(&fitted.rotations).map(frame).collect();

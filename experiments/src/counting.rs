@@ -101,8 +101,7 @@ impl<R: CubeRuntime> Counting<'_, R> {
             let (density, grid) = density(network, sample)?;
             all = all + found(&density, grid, sample, least, self.task.radius)?;
             if index == 0 {
-                let points: Vec<_> = sample.annotations.points().iter().map(|p| p.map(|v| v as f32)).collect();
-                let picture = draw::signed(grid.columns(), grid.rows(), &density, STRIDE, &points)?;
+                let picture = draw::signed(grid.columns(), grid.rows(), &density, STRIDE, sample.annotations.points())?;
                 draw::beside(&[&sample.image, &picture])?.save(self.run.kept.file("png"))?;
             }
         }

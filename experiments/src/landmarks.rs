@@ -199,8 +199,7 @@ impl<R: CubeRuntime> Landmarks<R> {
         };
         let first = &self.test[0];
         let seen = first.joints.iter().flatten().count();
-        let points: Vec<_> = places[..seen].iter().map(|place| place.map(|v| v as f32)).collect();
-        draw::ellipses(&first.image, &points, &vec![[2.0; 2]; seen], &vec![0.0; seen], 1.0)?
+        draw::ellipses(&first.image, &places[..seen], &vec![[2.0; 2]; seen], &vec![0.0; seen], 1.0)?
             .save(run.kept.file("png"))?;
         Ok(Outcome {
             method: run.method.to_owned(),

@@ -147,8 +147,14 @@ impl Photo {
     }
 
     fn drawn(&self, owners: &Owners) -> splatport::Result<Image> {
-        let dots: Vec<_> = self.sample.annotations.points().iter().map(|point| point.map(|v| v as f32)).collect();
         let grid = self.grid;
-        draw::ownership(grid.columns(), grid.rows(), &owners.owner, &owners.weight, grid.stride(), &dots)
+        draw::ownership(
+            grid.columns(),
+            grid.rows(),
+            &owners.owner,
+            &owners.weight,
+            grid.stride(),
+            self.sample.annotations.points(),
+        )
     }
 }

@@ -32,8 +32,8 @@ impl Sample {
         let scales = self.scales.as_ref()?;
         let count = scales.len();
         Some(GaussianTable {
-            means: self.annotations.points().iter().map(|point| point.map(|v| v as f32)).collect(),
-            scales: scales.iter().map(|sides| sides.map(|v| v as f32)).collect(),
+            means: self.annotations.points().to_vec(),
+            scales: scales.clone(),
             rotations: vec![0.0; count],
             colors: vec![1.0; count],
             channels: 1,

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, check_finite, check_length};
 /// Row `r` has the values `data[indptr[r]..indptr[r + 1]]`; their columns are at the same positions of `indices`. The
 /// arrays of the file have the names of the fields; besides, there are `shape` (`[rows, cols]`), `format` (`csr`) and
 /// `version` ([`VERSION`](super::VERSION)), so that `scipy.sparse.load_npz` reads the matrix and `numpy.load` the rest,
-/// without pickles. A safetensors file has the same arrays, with texts as UTF-8 bytes of type `u8`; its metadata entry
+/// without pickles. `data` is `f32` where that keeps every bit, otherwise `f64`. A safetensors file has the same arrays, with texts as UTF-8 bytes of type `u8`; its metadata entry
 /// `crc32` is the CRC-32 of the bytes of all arrays in the order of their names. The matrix may have no columns and no
 /// entries.
 ///
@@ -49,7 +49,7 @@ pub struct CsrTable {
     /// The column of every entry, below `cols`.
     pub indices: Vec<u32>,
     /// The value of every entry.
-    pub data: Vec<f32>,
+    pub data: Vec<f64>,
     /// The largest L1 error of a row that is allowed for entries that are not stored.
     pub tau: f64,
     /// The largest mass that was found to be dropped from any row before the rest was scaled up to 1.
@@ -126,7 +126,7 @@ impl CsrTable {
             return Err(input.wrong("format", "not `csr`"));
         }
         let shape = input.u32s("shape", &[Some(2)])?.values;
-        let data = input.f32s("data", &[None])?;
+        let data = input.floats("data", &[None])?;
         let table = Self {
             rows: shape[0] as usize,
             cols: shape[1] as usize,

@@ -1,5 +1,6 @@
 //! The contents of a table's file, and its possible formats.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -50,7 +51,7 @@ impl<'a> Entry<'a> {
 
 /// The values of an array, in the types that the tables need.
 pub(crate) enum Values<'a> {
-    F32(&'a [f32]),
+    F32(Cow<'a, [f32]>),
     F64(&'a [f64]),
     U32(&'a [u32]),
     U64(&'a [u64]),
@@ -69,12 +70,19 @@ macro_rules! values {
     )* };
 }
 values! {
-    &'a [f32] => |values| Self::F32(values);
+    &'a [f32] => |values| Self::F32(values.into());
+    &'a [f64] => |values| narrowed(values).map_or(Self::F64(values), |narrow| Self::F32(narrow.into()));
     &'a [u32] => |values| Self::U32(values);
     &'a [u64] => |values| Self::U64(values);
     &'a f64 => |value| Self::F64(from_ref(value));
     &'a u32 => |value| Self::U32(from_ref(value));
     &'a str => |text| Self::Text(text);
+}
+
+/// The values as `f32`, if they keep every bit.
+fn narrowed(values: &[f64]) -> Option<Vec<f32>> {
+    let narrow = |&value: &f64| Some(value as f32).filter(|&narrow| f64::from(narrow).to_bits() == value.to_bits());
+    values.iter().map(narrow).collect()
 }
 
 /// Writes `entries` and the version, whole or not at all, in the format given by the file's extension.
@@ -124,6 +132,9 @@ pub(crate) trait Input {
 
     /// An array of `f32`.
     fn f32s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f32>>;
+
+    /// An array of `f32` or `f64`.
+    fn floats(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f64>>;
 
     /// An array of `f64`.
     fn f64s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f64>>;

@@ -10,11 +10,11 @@ use crate::splat::{Share, mixture::check as check_shares};
 ///
 /// | array | type | shape |
 /// |---|---|---|
-/// | `means` | `f32`, px | `[n, 2]` |
-/// | `scales` | `f32`, px | `[n, 2]` |
-/// | `rotations` | `f32`, rad | `[n]` |
-/// | `colors` | `f32` | `[n, channels]` |
-/// | `opacities` | `f32` | `[n]` |
+/// | `means` | float, px | `[n, 2]` |
+/// | `scales` | float, px | `[n, 2]` |
+/// | `rotations` | float, rad | `[n]` |
+/// | `colors` | float | `[n, channels]` |
+/// | `opacities` | float | `[n]` |
 /// | `free` | `u32` | `[]` |
 /// | `share_annotations`, `share_gaussians` | `u32`, of a [mixture](crate::Splat::mixed) only | `[shares]` |
 /// | `share_weights` | `f32`, of a mixture only | `[shares]` |
@@ -25,7 +25,7 @@ use crate::splat::{Share, mixture::check as check_shares};
 ///
 /// `numpy.load` reads all of them from a `.npz` file without pickles. A safetensors file has the same arrays, with
 /// texts as UTF-8 bytes of type `u8`; its metadata entry `crc32` is the CRC-32 of the bytes of all arrays in the order
-/// of their names. `n` may be 0.
+/// of their names. A float array is `f32` where that keeps every bit, otherwise `f64`. `n` may be 0.
 ///
 /// ```
 /// use splatport::GaussianTable;
@@ -54,17 +54,17 @@ use crate::splat::{Share, mixture::check as check_shares};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GaussianTable {
     /// The centers, x then y, px.
-    pub means: Vec<[f32; 2]>,
+    pub means: Vec<[f64; 2]>,
     /// The standard deviations along the two axes, px.
-    pub scales: Vec<[f32; 2]>,
+    pub scales: Vec<[f64; 2]>,
     /// The angle from the x axis to the first axis, turning towards y, rad.
-    pub rotations: Vec<f32>,
+    pub rotations: Vec<f64>,
     /// The colors, `channels` values per Gaussian.
-    pub colors: Vec<f32>,
+    pub colors: Vec<f64>,
     /// The number of values of a color: 1 or 3.
     pub channels: u8,
     /// The opacities, 0 to 1.
-    pub opacities: Vec<f32>,
+    pub opacities: Vec<f64>,
     /// How many Gaussians belong to no annotation; they come last.
     pub free: u32,
     /// Which Gaussians make up which annotation; empty if every annotation has its own Gaussian.
@@ -121,18 +121,18 @@ impl GaussianTable {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut input = format::open(path)?;
-        let means = input.f32s("means", &[None, Some(2)])?;
+        let means = input.floats("means", &[None, Some(2)])?;
         let n = Some(means.shape[0]);
-        let colors = input.f32s("colors", &[n, None])?;
+        let colors = input.floats("colors", &[n, None])?;
         let size = input.u32s("size", &[Some(2)])?.values;
         let table = Self {
             means: pairs(&means.values),
-            scales: pairs(&input.f32s("scales", &[n, Some(2)])?.values),
-            rotations: input.f32s("rotations", &[n])?.values,
+            scales: pairs(&input.floats("scales", &[n, Some(2)])?.values),
+            rotations: input.floats("rotations", &[n])?.values,
             // A number above 255 is not 1 or 3 either.
             channels: u8::try_from(colors.shape[1]).unwrap_or(u8::MAX),
             colors: colors.values,
-            opacities: input.f32s("opacities", &[n])?.values,
+            opacities: input.floats("opacities", &[n])?.values,
             free: input.u32("free")?,
             shares: shares(&mut *input)?,
             profile: input.text("profile")?,
@@ -161,8 +161,8 @@ impl GaussianTable {
         check_finite("means", 2, self.means.as_flattened())?;
         check_finite("scales", 2, self.scales.as_flattened())?;
         if let Some(at) = self.scales.as_flattened().iter().position(|&scale| scale <= 0.0) {
-            let value = f64::from(self.scales.as_flattened()[at]);
-            let (min, max) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));
+            let value = self.scales.as_flattened()[at];
+            let (min, max) = (f64::MIN_POSITIVE, f64::MAX);
             return Err(Error::OutOfRange { what: "scales", index: at / 2, value, min, max });
         }
         check_finite("rotations", 1, &self.rotations)?;
@@ -185,6 +185,6 @@ fn shares(input: &mut dyn Input) -> Result<Vec<Share>> {
 }
 
 /// Rows of two values.
-fn pairs(values: &[f32]) -> Vec<[f32; 2]> {
-    values.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()
+fn pairs(values: &[f64]) -> Vec<[f64; 2]> {
+    values.as_chunks().0.to_vec()
 }

@@ -122,6 +122,11 @@ impl<'a> Array<'a> {
         self.first(&readers, "numbers")
     }
 
+    /// The values of a float type as `f64`.
+    pub(super) fn to_floats(&self) -> Result<Vec<f64>, Reason> {
+        self.first(&[convert::<f32, f64>, convert::<f64, f64>], "f32 or f64")
+    }
+
     /// The values, from any integer type in which NumPy or SciPy store indices, as `u32`.
     pub(crate) fn to_u32(&self) -> Result<Vec<u32>, Reason> {
         let readers = [convert::<u32, u32>, convert::<i32, u32>, convert::<i64, u32>, convert::<u64, u32>];

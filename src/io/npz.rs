@@ -153,6 +153,10 @@ impl Input for Npz {
         self.read(name, expected, |array| array.values())
     }
 
+    fn floats(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f64>> {
+        self.read(name, expected, |array| array.to_floats())
+    }
+
     fn f64s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f64>> {
         self.read(name, expected, |array| array.values())
     }

@@ -8,7 +8,7 @@ use hdf5_pure::{DType, File, FileBuilder, FormatError};
 
 use super::npy::Reason;
 use super::{GaussianTable, atomic};
-use crate::error::{Error, Result, check_length};
+use crate::error::{Error, Result, check_finite, check_length};
 
 /// The array's name.
 const PARAMS: &str = "params";
@@ -28,7 +28,7 @@ impl GaussianTable {
     ///
     /// The file is HDF5; its array `params`, `[n, 8]`, has the columns x, y (px), sx, sy (standard deviations, px),
     /// angle (rad), r, g and b. Coordinates and angles are taken as they are: their kernel, too, measures from the
-    /// photo's corner and turns from x towards y. `f64` is rounded to `f32`. Opacities, which they fix, are 1; the
+    /// photo's corner and turns from x towards y. Opacities, which they fix, are 1; the
     /// profile is `reference`. An empty array of any type and shape stands for an image without points.
     ///
     /// # Errors
@@ -78,16 +78,16 @@ impl GaussianTable {
 
     /// Writes the array `params` that [`from_params`](Self::from_params) reads, whole or not at all, for the authors'
     /// training code; equal tables give equal files. A gray value becomes three equal ones. Size, profile and origin
-    /// are not stored.
+    /// are not stored, and numbers become the nearest `f32`, the type of theirs.
     ///
     /// # Errors
-    /// As [`save`](Self::save); [`Error::OutOfRange`] or [`Error::Length`] for what the array cannot express: an
+    /// As [`save`](Self::save); [`Error::NotFinite`] for a number beyond the range of `f32`; [`Error::OutOfRange`] or [`Error::Length`] for what the array cannot express: an
     /// opacity other than 1, Gaussians that belong to no annotation, shares of a mixture.
     pub fn save_params(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.check()?;
         if let Some(index) = self.opacities.iter().position(|&opacity| opacity != 1.0) {
-            let value = self.opacities[index].into();
+            let value = self.opacities[index];
             return Err(Error::OutOfRange { what: "opacities", index, value, min: 1.0, max: 1.0 });
         }
         check_length("shares", 0, self.shares.len())?;
@@ -95,9 +95,10 @@ impl GaussianTable {
         let mut values = Vec::with_capacity(self.means.len() * COLUMNS);
         for (n, color) in self.colors.chunks(self.channels.into()).enumerate() {
             let ([x, y], [first, second]) = (self.means[n], self.scales[n]);
-            values.extend([x, y, first, second, self.rotations[n]]);
-            values.extend(color.iter().cycle().take(3));
+            let row = [x, y, first, second, self.rotations[n]];
+            values.extend(row.iter().chain(color.iter().cycle().take(3)).map(|&value| value as f32));
         }
+        check_finite(PARAMS, COLUMNS, &values)?;
         let bytes = packed(&values).map_err(|error| Error::write(path, error))?;
         atomic::write(path, |file| Ok(file.write_all(&bytes)?))
     }
@@ -114,7 +115,7 @@ fn packed(values: &[f32]) -> std::result::Result<Vec<u8>, hdf5_pure::Error> {
 }
 
 /// The values of a file's array, row by row.
-fn values(bytes: Vec<u8>) -> std::result::Result<Vec<f32>, Reason> {
+fn values(bytes: Vec<u8>) -> std::result::Result<Vec<f64>, Reason> {
     let length = bytes.len() as u64;
     let file = File::from_bytes(bytes).map_err(|error| format!("not an HDF5 file: {}", plain(error)))?;
     let wrong = |reason: Reason| format!("array `{PARAMS}`: {reason}");
@@ -138,9 +139,8 @@ fn values(bytes: Vec<u8>) -> std::result::Result<Vec<f32>, Reason> {
             return Err(wrong(format!("{size:?} values are more than a file of {length} bytes can hold")));
         }
     }
-    let values = array.read_f64().map_err(|error| wrong(plain(error)))?;
     // Exact for `f32`.
-    Ok(values.into_iter().map(|value| value as f32).collect())
+    array.read_f64().map_err(|error| wrong(plain(error)))
 }
 
 /// The reason, without the words that every such error begins with.

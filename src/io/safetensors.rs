@@ -87,7 +87,7 @@ pub(crate) fn read_parts<const N: usize>(path: &Path, names: [&str; N], further:
 }
 
 fn tensor(entry: &Entry<'_>) -> Tensor {
-    let (dtype, bytes) = match entry.values {
+    let (dtype, bytes) = match &entry.values {
         Values::F32(values) => (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
         Values::F64(values) => (Dtype::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
         Values::U32(values) => (Dtype::U32, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
@@ -199,6 +199,10 @@ impl Input for Safetensors {
         self.read(name, expected, |found| found.of(Dtype::F32, f32::from_le_bytes))
     }
 
+    fn floats(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f64>> {
+        self.read(name, expected, |found| found.to_floats())
+    }
+
     fn f64s(&mut self, name: &str, expected: Axes<'_>) -> Result<Shaped<f64>> {
         self.read(name, expected, |found| found.of(Dtype::F64, f64::from_le_bytes))
     }
@@ -224,6 +228,15 @@ impl Found<'_> {
             return Err(format!("type {:?}, expected {dtype:?}", self.dtype));
         }
         Ok(self.bytes.as_chunks().0.iter().map(|&bytes| value(bytes)).collect())
+    }
+
+    /// The values of a float type as `f64`.
+    fn to_floats(&self) -> std::result::Result<Vec<f64>, Reason> {
+        match self.dtype {
+            Dtype::F32 => self.of(Dtype::F32, |bytes| f64::from(f32::from_le_bytes(bytes))),
+            Dtype::F64 => self.of(Dtype::F64, f64::from_le_bytes),
+            other => Err(format!("type {other:?} does not hold f32 or f64")),
+        }
     }
 
     /// The values, from any integer type in which other programs store indices.

@@ -168,8 +168,7 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     pub fn owners(&self) -> Result<Owners> {
         let found = ownership::ownership(&self.device, &self.entries);
         let owner = found.owner.read()?.into_iter().map(|n| (n != u32::MAX).then_some(n)).collect();
-        let weight = found.weight.read_f64()?.into_iter().map(|w| w as f32).collect();
-        Ok(Owners { owner, weight })
+        Ok(Owners { owner, weight: found.weight.read_f64()? })
     }
 
     /// The profile its options came from.

@@ -8,7 +8,7 @@ pub struct Owners {
     /// The owning annotation, or `None` for the background, `[cells]`.
     pub owner: Vec<Option<u32>>,
     /// The owner's weight, 0..1, `[cells]`.
-    pub weight: Vec<f32>,
+    pub weight: Vec<f64>,
 }
 
 impl Owners {

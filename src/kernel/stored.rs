@@ -7,7 +7,7 @@ use splatport_kernels::{
     gaussian::{self, Framing},
 };
 
-use super::Kernel;
+use super::{Kernel, table::in_table};
 use crate::{
     CsrTable, Error, Grid, Profile, Result, Splat,
     error::{check_device, check_length},
@@ -148,7 +148,7 @@ fn check_rows(table: &CsrTable) -> Result<()> {
     for (row, ends) in table.indptr.windows(2).enumerate() {
         let (mut least, mut sum) = (0, 0.0);
         for index in ends[0] as usize..ends[1] as usize {
-            let (column, value) = (table.indices[index], f64::from(table.data[index]));
+            let (column, value) = (table.indices[index], table.data[index]);
             if column < least {
                 let (value, min) = (f64::from(column), f64::from(least));
                 return Err(Error::OutOfRange { what: "indices", index, value, min, max: last });
@@ -184,7 +184,7 @@ impl<W: Storage> Rows<W> {
         for ends in table.indptr.windows(2) {
             let (mut row, mut background) = (Vec::new(), 0.0);
             for index in ends[0] as usize..ends[1] as usize {
-                let weight = f64::from(table.data[index]);
+                let weight = table.data[index];
                 if table.indices[index] == annotations {
                     background = weight;
                 } else {
@@ -195,8 +195,8 @@ impl<W: Storage> Rows<W> {
             row.push(background);
             let mut rounded = W::rounded(&row);
             for (stored, &weight) in rounded.iter().zip(&row) {
-                // What the table was made of has not moved, even where `f32` is not exactly that.
-                if stored.value() as f32 != weight as f32 {
+                // What the table was made of has not moved, even where its value is not exactly that.
+                if in_table(stored) != weight {
                     rows.moved = rows.moved.max((stored.value() - weight).abs());
                 }
             }

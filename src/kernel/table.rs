@@ -7,8 +7,7 @@ use crate::{CsrTable, Error, Grid, Result};
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// Copies the matrix to the host. The background is its last column, and the weights keep every bit, except that
-    /// those of a [`Double`](crate::Double) kernel become the nearest `f32`, and those of a
-    /// [mixture](crate::Splat::mixed) are summed by annotation. [`Kernel::from_table`] puts it back.
+    /// those of a [mixture](crate::Splat::mixed) are summed by annotation. [`Kernel::from_table`] puts it back.
     ///
     /// # Errors
     /// [`Error::Length`] for a kernel of many images, for which there is [`tables`](Kernel::tables); [`Error::Device`].
@@ -45,13 +44,11 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
         let mut tables = Vec::with_capacity(self.parts.len());
         for (&(annotations, grid), &dropped) in self.parts.iter().zip(&self.entries.dropped) {
             let mut table = self.empty_table(annotations, grid, dropped);
-            let mut moved = 0.0_f64;
             for (at, behind) in (row..).zip(&background[row..row + grid.len()]) {
                 let entries = starts[at] as usize..starts[at + 1] as usize;
                 let names = columns[entries.clone()].iter().map(|name| name - column);
-                moved = moved.max(add_row(&mut table, names.zip(&weights[entries]), behind));
+                add_row(&mut table, names.zip(&weights[entries]), behind);
             }
-            table.storage += moved;
             row += grid.len();
             column += annotations as u32;
             tables.push(table);
@@ -82,28 +79,17 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     }
 }
 
-/// Adds a row of annotations and weights, followed by the background. Returns the largest change of a weight by
-/// rounding.
-fn add_row<'a, W: Storage + 'a>(
-    table: &mut CsrTable,
-    entries: impl Iterator<Item = (u32, &'a W)>,
-    background: &W,
-) -> f64 {
-    let mut moved = 0.0_f64;
-    let mut rounded = |weight: &W| {
-        let stored = weight.value() as f32;
-        // Of narrower types an `f32` holds what was stored: it comes back with every bit.
-        if size_of::<W>() > size_of::<f32>() {
-            moved = moved.max((weight.value() - f64::from(stored)).abs());
-        }
-        stored
-    };
+/// Adds a row of annotations and weights, followed by the background.
+fn add_row<'a, W: Storage + 'a>(table: &mut CsrTable, entries: impl Iterator<Item = (u32, &'a W)>, background: &W) {
     let first = table.indices.len();
     for (name, weight) in entries {
-        let weight = rounded(weight);
+        let weight = in_table(weight);
         // In a mixture, entries of one annotation follow one another.
         match table.indices[first..].last() {
-            Some(&last) if last == name => *table.data.last_mut().expect("as many as indices") += weight,
+            Some(&last) if last == name => {
+                let sum = table.data.last_mut().expect("as many as indices");
+                *sum = rounded::<W>(*sum + weight);
+            }
             _ => {
                 table.indices.push(name);
                 table.data.push(weight);
@@ -112,8 +98,18 @@ fn add_row<'a, W: Storage + 'a>(
     }
     if background.value() > 0.0 {
         table.indices.push(table.cols as u32 - 1);
-        table.data.push(rounded(background));
+        table.data.push(in_table(background));
     }
     table.indptr.push(table.data.len() as u32);
-    moved
+}
+
+/// A stored weight as a table has it.
+pub(super) fn in_table<W: Storage>(stored: &W) -> f64 {
+    rounded::<W>(stored.value())
+}
+
+/// A value of a table whose kernel stores `W`: an `f32` unless `W` is wider, so that the table's file is not twice as
+/// long. That is exact for floats; fixed point comes back from it.
+fn rounded<W>(value: f64) -> f64 {
+    if size_of::<W>() > size_of::<f32>() { value } else { f64::from(value as f32) }
 }

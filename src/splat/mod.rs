@@ -122,7 +122,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
         let mut rows = Vec::with_capacity(table.means.len() * (6 + channels));
         for (n, (mean, scales)) in table.means.iter().zip(&table.scales).enumerate() {
             let fixed = [mean[0], mean[1], scales[0], scales[1], table.rotations[n], table.opacities[n]];
-            rows.extend(fixed.iter().chain(&table.colors[n * channels..(n + 1) * channels]).map(|&v| f64::from(v)));
+            rows.extend(fixed.iter().chain(&table.colors[n * channels..(n + 1) * channels]));
         }
         let mut splat = Self::known(device, rows, channels as u32, [table.width, table.height], profile)?;
         splat.points.truncate(table.means.len() - table.free as usize);

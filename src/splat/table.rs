@@ -39,7 +39,7 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
             ..GaussianTable::default()
         };
         for row in rows.chunks_exact(self.gaussians.stride()) {
-            let value = |k: usize| row[k].cast_to_f64() as f32;
+            let value = |k: usize| row[k].cast_to_f64();
             table.means.push([value(0), value(1)]);
             table.scales.push([value(2), value(3)]);
             table.rotations.push(value(4));
@@ -64,6 +64,10 @@ impl GaussianTable {
         self.check()?;
         check_reach(self.means.as_flattened())?;
         within("scales", self.scales.as_flattened(), 2, [LEAST_SCALE, REACH])?;
+        // What is larger is infinite on most devices.
+        let most = f64::from(f32::MAX);
+        within("rotations", &self.rotations, 1, [-most, most])?;
+        within("colors", &self.colors, self.channels.into(), [-most, most])?;
         within("opacities", &self.opacities, 1, [0.0, 1.0])?;
         if !self.shares.is_empty() {
             mixture::check_complete(&self.shares, self.means.len() - self.free as usize)?;
@@ -73,9 +77,9 @@ impl GaussianTable {
 }
 
 /// Rejects finite values out of range; the index in the error is the row, of `per_row` values.
-fn within(what: &'static str, values: &[f32], per_row: usize, [min, max]: [f64; 2]) -> Result<()> {
-    match values.iter().position(|&value| !(min..=max).contains(&value.into())) {
+fn within(what: &'static str, values: &[f64], per_row: usize, [min, max]: [f64; 2]) -> Result<()> {
+    match values.iter().position(|&value| !(min..=max).contains(&value)) {
         None => Ok(()),
-        Some(at) => Err(Error::OutOfRange { what, index: at / per_row, value: values[at].into(), min, max }),
+        Some(at) => Err(Error::OutOfRange { what, index: at / per_row, value: values[at], min, max }),
     }
 }

@@ -19,7 +19,10 @@ fn is_double<P: Precision>() -> bool {
 }
 
 fn stored<P: Precision>(values: &[P::Real]) -> Values<'_> {
-    if is_double::<P>() { Values::F64(bytemuck::cast_slice(values)) } else { Values::F32(bytemuck::cast_slice(values)) }
+    match is_double::<P>() {
+        true => Values::F64(bytemuck::cast_slice(values)),
+        false => Values::F32(bytemuck::cast_slice(values).into()),
+    }
 }
 
 /// An array of `length` finite numbers, none below `least`.

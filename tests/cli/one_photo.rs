@@ -133,7 +133,7 @@ fn two_gaussians(folder: &Path) -> GaussianTable {
     write_scene(folder, "p", &scene(40, 30, 3, 0));
     let table = GaussianTable {
         means: vec![[10.5, 20.25], [1.0, 2.0]],
-        scales: vec![[2.0, 1.0], [3.5, 0.1]],
+        scales: vec![[2.0, 1.0], [3.5, 0.125]],
         rotations: vec![0.5, -3.0],
         colors: vec![0.75, 0.5],
         channels: 1,

@@ -58,7 +58,7 @@ fn a_mean_lies_in_the_pixel_of_its_floor() {
 #[test]
 fn gaussians_far_outside_are_clipped() {
     let means = [[1e30, 4.0], [-1e9, -1e9], [4.0, 4.0], [4.0, 1e30], [-0.5, -0.5]];
-    let scales = [[1e30, 1.0], [1.0, 1.0], [1e30, f32::MAX], [0.0, 0.0], [1e-3, 1e-3]];
+    let scales = [[1e30, 1.0], [1.0, 1.0], [1e30, f64::MAX], [0.0, 0.0], [1e-3, 1e-3]];
     let picture = draw::ellipses(&grey(8, 8), &means, &scales, &[0.3; 5], 4.0).unwrap();
     assert_eq!((picture.width(), picture.height()), (8, 8));
     let none = draw::ellipses(&grey(8, 8), &[], &[], &[], 3.0).unwrap();
@@ -116,7 +116,7 @@ fn a_reconstruction_is_clamped() {
 fn what_cannot_be_drawn_is_rejected() {
     let photo = grey(4, 4);
     let (mean, scale) = ([[1.0, 1.0]; 2], [[1.0, 1.0]; 2]);
-    let bad = [[1.0, 1.0], [1.0, f32::NAN]];
+    let bad = [[1.0, 1.0], [1.0, f64::NAN]];
     let ellipses = |means: &[_], scales: &[_], rotations: &[_], deviations| {
         draw::ellipses(&photo, means, scales, rotations, deviations).unwrap_err().to_string()
     };
@@ -124,7 +124,7 @@ fn what_cannot_be_drawn_is_rejected() {
         draw::ownership(w, h, owner, strength, stride, points).unwrap_err().to_string()
     };
     let n = [None];
-    let nan = f32::NAN;
+    let nan = f64::NAN;
     all_equal(&[
         (ellipses(&mean, &scale[..1], &[0.0; 2], 3.0), "scales: expected 2 values, got 1"),
         (ellipses(&mean, &scale, &[0.0; 3], 3.0), "rotations: expected 2 values, got 3"),
@@ -144,7 +144,7 @@ fn what_cannot_be_drawn_is_rejected() {
             "option `stride` is 4294967295: makes the picture too large",
         ),
         (draw::beside(&[]).unwrap_err().to_string(), "images is empty"),
-        (draw::reconstruction(1, 1, 1, &[nan]).unwrap_err().to_string(), "values[0] is NaN, not a finite number"),
+        (draw::reconstruction(1, 1, 1, &[f32::NAN]).unwrap_err().to_string(), "values[0] is NaN, not a finite number"),
         (draw::reconstruction(2, 1, 1, &[0.0]).unwrap_err().to_string(), "pixels: expected 2 values, got 1"),
     ]);
 }

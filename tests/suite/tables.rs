@@ -3,7 +3,7 @@
 use std::fs;
 
 use proptest::collection::vec;
-use proptest::num::f32;
+use proptest::num::{f32, f64};
 use proptest::prelude::*;
 use splatport::{CsrTable, GaussianTable, splat::Share};
 
@@ -13,10 +13,10 @@ use crate::files::{all_equal, folder};
 /// Values whose bits a careless conversion would change.
 pub fn gaussians() -> GaussianTable {
     GaussianTable {
-        means: vec![[-0.0, 0.1], [f32::MAX, f32::MIN_POSITIVE]],
-        scales: vec![[1e-45, 2.0], [3.3, 1.0 / 3.0]],
+        means: vec![[-0.0, 0.1_f32.into()], [f32::MAX.into(), f32::MIN_POSITIVE.into()]],
+        scales: vec![[1e-45_f32.into(), 2.0], [3.3_f32.into(), (1.0_f32 / 3.0).into()]],
         rotations: vec![-3.0, 0.5],
-        colors: vec![0.1, 0.2, 0.3, -1.0, 2.0, 0.0],
+        colors: [0.1_f32, 0.2, 0.3, -1.0, 2.0, 0.0].map(f64::from).to_vec(),
         channels: 3,
         opacities: vec![0.5, 1.0],
         free: 1,
@@ -38,7 +38,7 @@ pub fn kernel() -> CsrTable {
         cols: 3,
         indptr: vec![0, 2, 2, 3, 4],
         indices: vec![2, 0, 1, 2],
-        data: vec![0.1, 1e-45, -0.0, 1.0],
+        data: [0.1_f32, 1e-45, -0.0, 1.0].map(f64::from).to_vec(),
         tau: 1e-6,
         worst_dropped: 0.1 + 0.2,
         bound: f64::INFINITY,
@@ -55,7 +55,7 @@ pub fn kernel() -> CsrTable {
     }
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
+fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
@@ -113,14 +113,20 @@ fn kernels_keep_every_bit() {
 }
 
 /// Every finite `f32`, of both signs.
-fn finite() -> impl Strategy<Value = f32> {
-    f32::NORMAL | f32::SUBNORMAL | f32::ZERO
+pub fn single() -> BoxedStrategy<f64> {
+    (f32::NORMAL | f32::SUBNORMAL | f32::ZERO).prop_map(f64::from).boxed()
 }
 
-pub fn any_gaussians() -> impl Strategy<Value = GaussianTable> {
-    let scale = || (f32::POSITIVE | f32::NORMAL | f32::SUBNORMAL).prop_map(f32::abs);
-    let one = move || ([finite(), finite()], [scale(), scale()], finite(), [finite(), finite(), finite()], finite());
-    (vec(one(), 0..6), prop_oneof![Just(1_u8), Just(3)], ".{0,9}", 1..=u32::MAX, 1..=u32::MAX).prop_map(
+/// Every finite `f64`, of both signs.
+fn double() -> BoxedStrategy<f64> {
+    (f64::NORMAL | f64::SUBNORMAL | f64::ZERO).boxed()
+}
+
+pub fn any_gaussians(finite: BoxedStrategy<f64>) -> impl Strategy<Value = GaussianTable> {
+    let scale = || finite.clone().prop_filter("a scale", |scale| *scale != 0.0).prop_map(f64::abs);
+    let finite = || finite.clone();
+    let one = ([finite(), finite()], [scale(), scale()], finite(), [finite(), finite(), finite()], finite());
+    (vec(one, 0..6), prop_oneof![Just(1_u8), Just(3)], ".{0,9}", 1..=u32::MAX, 1..=u32::MAX).prop_map(
         |(rows, channels, profile, width, height)| {
             // A NumPy text does not keep zeros at its end.
             let profile = profile.trim_end_matches('\0').to_owned();
@@ -138,9 +144,9 @@ pub fn any_gaussians() -> impl Strategy<Value = GaussianTable> {
     )
 }
 
-fn any_kernel() -> impl Strategy<Value = CsrTable> {
-    let rows = |cells: usize, cols: u32| vec(vec((0..cols.max(1), finite()), 0..=cols as usize), cells);
-    let numbers = || proptest::array::uniform5(proptest::num::f64::NORMAL | proptest::num::f64::ZERO);
+fn any_kernel(finite: BoxedStrategy<f64>) -> impl Strategy<Value = CsrTable> {
+    let rows = move |cells: usize, cols: u32| vec(vec((0..cols.max(1), finite.clone()), 0..=cols as usize), cells);
+    let numbers = || proptest::array::uniform5(f64::NORMAL | f64::ZERO);
     (0..5_u32, 0..4_u32, 0..5_u32)
         .prop_flat_map(move |(width, height, cols)| {
             let sizes = any::<[[u32; 2]; 2]>();
@@ -161,12 +167,14 @@ fn any_kernel() -> impl Strategy<Value = CsrTable> {
 
 #[test]
 fn any_gaussians_keep_every_bit() {
-    property("gaussians in files", 48, any_gaussians(), |table, _| same_gaussians("any-gaussians", table));
+    let both = any_gaussians(single()).prop_union(any_gaussians(double()));
+    property("gaussians in files", 96, both, |table, _| same_gaussians("any-gaussians", table));
 }
 
 #[test]
 fn any_kernel_keeps_every_bit() {
-    property("kernels in files", 48, any_kernel(), |table, _| same_kernel("any-kernel", table));
+    let both = any_kernel(single()).prop_union(any_kernel(double()));
+    property("kernels in files", 96, both, |table, _| same_kernel("any-kernel", table));
 }
 
 #[test]
@@ -190,8 +198,8 @@ fn tables_that_do_not_fit_together_are_rejected() {
         (gaussian(|t| t.free = 3), "free[0] is 3, outside 0..=2"),
         (gaussian(|t| t.channels = 2), "expected 1 or 3 channels, got 2"),
         (gaussian(|t| t.height = 0), "height is empty"),
-        (gaussian(|t| t.means[1][0] = f32::NAN), "means[1] is NaN, not a finite number"),
-        (gaussian(|t| t.colors[5] = f32::INFINITY), "colors[1] is inf, not a finite number"),
+        (gaussian(|t| t.means[1][0] = f64::NAN), "means[1] is NaN, not a finite number"),
+        (gaussian(|t| t.colors[5] = f64::INFINITY), "colors[1] is inf, not a finite number"),
         (csr(|t| t.grid_width = 3), "rows: expected 6 values, got 4"),
         (csr(|t| t.indptr.truncate(4)), "indptr: expected 5 values, got 4"),
         (csr(|t| t.indices.truncate(3)), "indices: expected 4 values, got 3"),
@@ -200,7 +208,7 @@ fn tables_that_do_not_fit_together_are_rejected() {
         (csr(|t| t.indptr[4] = 3), "indptr[4] is 3, outside 4..=4"),
         (csr(|t| t.indptr[1] = 9), "indptr[1] is 9, outside 0..=4"),
         (csr(|t| t.indices[3] = 3), "indices[3] is 3, outside 0..=2"),
-        (csr(|t| t.data[2] = f32::NAN), "data[2] is NaN, not a finite number"),
+        (csr(|t| t.data[2] = f64::NAN), "data[2] is NaN, not a finite number"),
         (csr(|t| t.tau = f64::INFINITY), "tau[0] is inf, not a finite number"),
         (csr(|t| t.bound = f64::NAN), "bound[0] is NaN, not a finite number"),
         (csr(|t| t.storage = f64::INFINITY), "storage[0] is inf, not a finite number"),

@@ -102,7 +102,7 @@ impl Photo {
         let shapes: Vec<[f64; 3]> = cells.iter().map(|places| shape(places)).collect();
         let scales = Some(shapes.iter().map(|[a, b, _]| [*a, *b]).collect());
         let known = Sample { scales, ..self.sample.clone() };
-        let rotations = shapes.iter().map(|shape| shape[2] as f32).collect();
+        let rotations = shapes.iter().map(|shape| shape[2]).collect();
         GaussianTable { rotations, ..known.true_gaussians().unwrap_or_default() }
     }
 }

@@ -85,29 +85,29 @@ fn annotations(points: &Annotations) -> Content {
 }
 
 fn gaussians(table: &GaussianTable) -> Result<Content> {
-    let aspect = |[a, b]: &[f32; 2]| f64::from(a.max(*b) / a.min(*b));
+    let aspect = |[a, b]: &[f64; 2]| a.max(*b) / a.min(*b);
     let rows = json!({
         "gaussians": table.means.len(),
         "free": table.free,
         "image": [table.width, table.height],
         "channels": table.channels,
-        "scales": range(table.scales.as_flattened().iter().map(|&scale| scale.into())),
+        "scales": range(table.scales.as_flattened().iter().copied()),
         "aspects": range(table.scales.iter().map(aspect)),
         "profile": table.profile,
         "origin": origin(&table.origin),
     });
     // Enough for a terminal; a table may claim any size.
     let side = table.width.max(table.height).min(512);
-    let factor = side as f32 / table.width.max(table.height) as f32;
-    let shrink = |values: &[[f32; 2]]| values.iter().map(|pair| pair.map(|value| value * factor)).collect::<Vec<_>>();
-    let [width, height] = [table.width, table.height].map(|side| ((side as f32 * factor) as u32).max(1));
+    let factor = f64::from(side) / f64::from(table.width.max(table.height));
+    let shrink = |values: &[[f64; 2]]| values.iter().map(|pair| pair.map(|value| value * factor)).collect::<Vec<_>>();
+    let [width, height] = [table.width, table.height].map(|side| ((f64::from(side) * factor) as u32).max(1));
     let black = Image::from_u8(width, height, 1, vec![0; width as usize * height as usize])?;
     let picture = draw::ellipses(&black, &shrink(&table.means), &shrink(&table.scales), &table.rotations, 1.5)?;
     Ok(content("gaussians", rows, Some(picture)))
 }
 
 fn kernel(table: &CsrTable) -> Result<Content> {
-    let sum = |ends: &[u32]| table.data[ends[0] as usize..ends[1] as usize].iter().map(|&v| f64::from(v)).sum::<f64>();
+    let sum = |ends: &[u32]| table.data[ends[0] as usize..ends[1] as usize].iter().sum::<f64>();
     let rows = json!({
         "cells": [table.grid_width, table.grid_height],
         "stride": table.stride,

@@ -10,7 +10,7 @@ use splatport::{Device, GaussianTable, Grid, Image, Pixels, Precision, Runtime, 
 use crate::origin::Origin;
 
 /// Standard deviations at which Gaussians are outlined: where the recommended background begins.
-const OUTLINE: f32 = 1.5;
+const OUTLINE: f64 = 1.5;
 
 /// What to show.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

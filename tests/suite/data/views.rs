@@ -81,7 +81,7 @@ fn gaussians_go_where_their_points_go() {
         let means = crop.splat.table().unwrap().means;
         for (mean, point) in means.iter().zip(seen.annotations.points()) {
             // f32 coordinates below 64 px, moved by two products and a sum.
-            assert!((0..2).all(|k| (f64::from(mean[k]) - point[k]).abs() < 4.0 * 64.0 * f64::from(f32::EPSILON)));
+            assert!((0..2).all(|k| (mean[k] - point[k]).abs() < 4.0 * 64.0 * f64::from(f32::EPSILON)));
         }
     }
 }

@@ -36,8 +36,8 @@ fn finds_what_was_drawn() {
     for (n, g) in photo().0.iter().enumerate() {
         let got = table.scales[n].map(f64::from);
         let near = (0..2).all(|k| (got[k] / g.scales[k] - 1.0).abs() < 0.01);
-        let turned = (f64::from(table.rotations[n]) - g.rotation).sin().abs();
-        let grey = f64::from(table.colors[n]);
+        let turned = (table.rotations[n] - g.rotation).sin().abs();
+        let grey = table.colors[n];
         println!("fit: {got:?} of {:?}, {turned}, {grey}", g.scales);
         assert!(near && turned < 0.02 && (grey - g.color[0]).abs() < 0.01, "{g:?}: {got:?}, {turned}, {grey}");
     }

@@ -40,14 +40,13 @@ fn photos() -> impl Strategy<Value = Photo> {
 
 fn table(photo: &Photo) -> GaussianTable {
     let set = &photo.set;
-    let pair = |v: [f64; 2]| v.map(|v| v as f32);
     GaussianTable {
-        means: set.iter().map(|g| pair(g.mean)).collect(),
-        scales: set.iter().map(|g| pair(g.scales)).collect(),
-        rotations: set.iter().map(|g| g.rotation as f32).collect(),
-        colors: set.iter().map(|g| g.color[0] as f32).collect(),
+        means: set.iter().map(|g| g.mean).collect(),
+        scales: set.iter().map(|g| g.scales).collect(),
+        rotations: set.iter().map(|g| g.rotation).collect(),
+        colors: set.iter().map(|g| g.color[0]).collect(),
         channels: 1,
-        opacities: set.iter().map(|g| g.opacity as f32).collect(),
+        opacities: set.iter().map(|g| g.opacity).collect(),
         free: 0,
         shares: vec![],
         profile: "paper".into(),
@@ -116,7 +115,7 @@ fn options_mean_what_the_oracle_means() {
         for (i, want) in rows.iter().enumerate().filter(|&(i, _)| is_decided(&set, photo.grid.centre(i))) {
             let mut row = vec![0.0; got.cols];
             for at in got.indptr[i] as usize..got.indptr[i + 1] as usize {
-                row[got.indices[at] as usize] += f64::from(got.data[at]);
+                row[got.indices[at] as usize] += got.data[at];
             }
             let tolerance = 1e-3 + row_error(&set, photo.grid.centre(i));
             tally.near("row", i, (distance(&row, want), 0.0), tolerance);

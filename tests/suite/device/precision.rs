@@ -131,7 +131,7 @@ fn fixed_point_comes_back() {
     let stored = back(&floats);
     for ends in stored.indptr.windows(2) {
         let row = &stored.data[ends[0] as usize..ends[1] as usize];
-        assert_eq!(row.iter().map(|&w| (f64::from(w) * 65_535.0).round()).sum::<f64>(), 65_535.0);
+        assert_eq!(row.iter().map(|&w| (w * 65_535.0).round()).sum::<f64>(), 65_535.0);
     }
 }
 

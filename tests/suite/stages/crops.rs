@@ -9,6 +9,7 @@ use splatport::{
 };
 
 use super::{Splat, bits, device, poison};
+use crate::device::single;
 
 fn splat(size: [u32; 2], count: usize, seed: u64) -> Splat {
     let places = |seed: u64, side: u32| super::noise(seed, count).into_iter().map(move |v| v * f64::from(side));
@@ -105,7 +106,7 @@ fn views_carry_the_kernel_with_them() {
     let size = [96, 64];
     let mut table = splat(size, 12, 3).table().expect("a table");
     table.scales.iter_mut().for_each(|scales| *scales = [6.0, 3.0]);
-    table.rotations = super::noise(9, 12).into_iter().map(|v| 3.0 * v as f32).collect();
+    table.rotations = super::noise(9, 12).into_iter().map(|v| single(3.0 * v)).collect();
     let splat = Splat::from_table(device(), &table).expect("a splat");
     let kernel = |splat: &Splat, size: [u32; 2]| {
         let grid = Grid::over(size[0], size[1], 8);
@@ -142,7 +143,7 @@ fn kernels_are_the_same_under_an_anisotropic_resize() {
     let (size, tau) = ([96, 64], 1e-6);
     let mut table = splat(size, 12, 3).table().expect("a table");
     table.scales.iter_mut().for_each(|scales| *scales = [6.0, 3.0]);
-    table.rotations = super::noise(9, 12).into_iter().map(|v| 3.0 * v as f32).collect();
+    table.rotations = super::noise(9, 12).into_iter().map(|v| single(3.0 * v)).collect();
     let splat = Splat::from_table(device(), &table).expect("a splat");
     let view = View::of(size).resize([288, 64]).expect("a view");
     let wide = splat.through(&view, CropTarget::Unit).expect("a view").splat;

@@ -105,7 +105,7 @@ fn gauss_newton_keeps_the_aspect_limit() {
         let shape = Shape { weight: 0.2, limit, on: ShapeOn::Activated, reduce: ShapeReduce::Max };
         let splat = Splat::of(&image, &annotations).shape(shape).fit(device()).expect("a splat");
         let table = splat.table().expect("a table");
-        let aspects = table.scales.iter().map(|s| f64::from(s[0].max(s[1])) / f64::from(s[0].min(s[1])));
+        let aspects = table.scales.iter().map(|s| s[0].max(s[1]) / s[0].min(s[1]));
         let worst = aspects.fold(1.0, f64::max);
         // exp(t + r) / exp(t - r) with |t|, r below 3: a few roundings each, and a disc of at least 1e-6.
         assert!(worst <= limit * (1.0 + 5e-6), "limit {limit}: {worst}");

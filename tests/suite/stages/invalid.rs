@@ -303,11 +303,10 @@ fn tables() {
     same(from(GaussianTable { width: 0, ..table() }), "width is empty");
     let error = from(GaussianTable { profile: "papre".into(), ..table() }).expect_err("a profile");
     assert!(matches!(error, Error::Unknown { what: "profile", .. }) && error.to_string().contains("papre"), "{error}");
-    same(from(GaussianTable { means: vec![[f32::NAN, 0.0]], ..table() }), "means[0] is NaN, not a finite number");
-    for scale in [0.0, -2.0, 1e-45, f32::MAX] {
+    same(from(GaussianTable { means: vec![[f64::NAN, 0.0]], ..table() }), "means[0] is NaN, not a finite number");
+    for scale in [0.0, -2.0, 1e-45, f64::MAX] {
         let error = from(GaussianTable { scales: vec![[1.0, scale]], ..table() }).expect_err("a scale");
-        let right =
-            matches!(error, Error::OutOfRange { what: "scales", index: 0, value, .. } if value == f64::from(scale));
+        let right = matches!(error, Error::OutOfRange { what: "scales", index: 0, value, .. } if value == scale);
         assert!(right, "{error}");
     }
 }

@@ -14,6 +14,7 @@ use splatport::{
 };
 
 use super::{Splat, device, gaussians_of, noise};
+use crate::device::single;
 
 /// Eight Gaussians of a 60 x 44 image, one of them outside; aspects up to 4.
 pub fn splat() -> Splat {
@@ -21,9 +22,9 @@ pub fn splat() -> Splat {
     let mut table =
         GaussianTable { channels: 1, profile: "recommended".into(), width: 60, height: 44, ..Default::default() };
     for r in random.chunks_exact(6) {
-        table.means.push([(r[0] * 70.0) as f32, (r[1] * 44.0) as f32]);
-        table.scales.push([(1.0 + 4.0 * r[2]) as f32, (1.25 + 4.0 * r[3]) as f32]);
-        table.rotations.push((6.0 * r[4] - 3.0) as f32);
+        table.means.push([single(r[0] * 70.0), single(r[1] * 44.0)]);
+        table.scales.push([single(1.0 + 4.0 * r[2]), single(1.25 + 4.0 * r[3])]);
+        table.rotations.push(single(6.0 * r[4] - 3.0));
         table.colors.push(1.0);
         table.opacities.push(1.0);
     }
@@ -35,7 +36,7 @@ pub fn rows(table: &CsrTable) -> Vec<Vec<f64>> {
     let row = |r: usize| {
         let mut row = vec![0.0; table.cols];
         for entry in table.indptr[r] as usize..table.indptr[r + 1] as usize {
-            row[table.indices[entry] as usize] += f64::from(table.data[entry]);
+            row[table.indices[entry] as usize] += table.data[entry];
         }
         row
     };

@@ -19,7 +19,7 @@ fn splat(shares: Vec<Share>) -> splatport::Result<Splat> {
     let mut table = Splat::round(device(), &points, [48, 20], 3.0)?.table()?;
     table.free = 2;
     for (n, scales) in table.scales.iter_mut().enumerate() {
-        *scales = [3.0 + n as f32 / 4.0, 2.5];
+        *scales = [3.0 + n as f64 / 4.0, 2.5];
     }
     Splat::from_table(device(), &table)?.mixed(shares)
 }
@@ -63,8 +63,8 @@ fn two_halves_are_the_whole() {
         let whole = kernel((0..3).map(|n| share(n, n, 2.0)).collect());
         let halves = kernel((0..3).flat_map(|n| [share(n, n, 0.7), share(n, n, 0.7)]).collect());
         assert_eq!((&whole.indptr, &whole.indices), (&halves.indptr, &halves.indices), "{background:?}");
-        let worst = whole.data.iter().zip(&halves.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst <= 8.0 * f32::EPSILON, "{background:?}: {worst:e}");
+        let worst = whole.data.iter().zip(&halves.data).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst <= 8.0 * f64::from(f32::EPSILON), "{background:?}: {worst:e}");
     }
 }
 
@@ -191,7 +191,7 @@ fn a_plan_can_be_learned() {
         let rows = read(&by_plan.parameters);
         for (scales, by) in table.scales.iter_mut().zip(rows.chunks_exact(5)) {
             for k in 0..2 {
-                scales[k] *= (-0.3 * f64::from(scales[k]) * by[2 + k]).exp() as f32;
+                scales[k] *= (-0.3 * scales[k] * by[2 + k]).exp();
             }
         }
         for (share, by) in table.shares.iter_mut().zip(read(&by_plan.log_weights)) {

@@ -119,9 +119,9 @@ pub fn gaussians_of(table: &GaussianTable) -> Vec<Gaussian<f64>> {
     let one = |n: usize| Gaussian {
         mean: table.means[n].map(f64::from),
         scales: table.scales[n].map(f64::from),
-        rotation: f64::from(table.rotations[n]),
-        color: std::array::from_fn(|c| f64::from(table.colors[n * channels + c.min(channels - 1)])),
-        opacity: f64::from(table.opacities[n]),
+        rotation: table.rotations[n],
+        color: std::array::from_fn(|c| table.colors[n * channels + c.min(channels - 1)]),
+        opacity: table.opacities[n],
     };
     (0..table.means.len()).map(one).collect()
 }
@@ -152,8 +152,8 @@ pub fn bits_of(splat: &Splat) -> Vec<u64> {
     let table = splat.table().expect("a table");
     let lists =
         [table.means.as_flattened(), table.scales.as_flattened(), &table.rotations, &table.colors, &table.opacities];
-    let numbers = lists.concat().into_iter().chain(drawn).map(|v| u64::from(v.to_bits()));
-    losses.chain(numbers).collect()
+    let numbers = lists.concat().into_iter().chain(drawn.into_iter().map(f64::from));
+    losses.chain(numbers.map(f64::to_bits)).collect()
 }
 
 /// What the oracle draws for a splat's table.

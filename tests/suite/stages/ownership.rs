@@ -63,7 +63,7 @@ fn owners_are_the_largest_entries() {
         let ties = row.iter().filter(|&&w| w == largest).count();
         // Where two are level the oracle prefers an annotation, the library the background.
         assert!(own[cell] == expected[cell] || ties > 1, "cell {cell}: {:?}, not {:?}", own[cell], expected[cell]);
-        assert_eq!(f64::from(found.weight[cell]), largest, "cell {cell}");
+        assert_eq!(found.weight[cell], largest, "cell {cell}");
     }
     let (labels, label_of) = truth(&annotations);
     let coarse: Vec<u32> = (0..128 * 128).map(|cell| labels[(cell / 128 * 4 + 2) * 512 + cell % 128 * 4 + 2]).collect();

@@ -46,7 +46,7 @@ fn kernels_and_losses_repeat() {
         let table = loss.kernel().table().expect("a table");
         let step = loss.evaluate(&device().filled(0.037_f32, table.rows)).expect("a step");
         let value = step.value().expect("a value").to_bits();
-        let weights: Vec<u32> = table.data.iter().map(|w| w.to_bits()).collect();
+        let weights: Vec<u64> = table.data.iter().map(|w| w.to_bits()).collect();
         (table.indices, weights, loss.kernel().certificate(), value, bits(step.gradient()), bits(step.transported()))
     };
     let first = run();

@@ -7,6 +7,7 @@ use splatport::{
 };
 
 use super::{Splat, blobs, device, gaussians_of, points};
+use crate::device::single;
 
 const SOLVERS: [Solver; 2] = [Solver::Adam { steps: 40, rate: 0.05 }, Solver::GaussNewton { steps: 15 }];
 const ANY_SHAPE: Shape = Shape { weight: 0.0, limit: 1e3, on: ShapeOn::Activated, reduce: ShapeReduce::Max };
@@ -15,7 +16,7 @@ const ANY_SHAPE: Shape = Shape { weight: 0.0, limit: 1e3, on: ShapeOn::Activated
 fn bound_means_are_the_annotations() {
     for channels in [1, 3] {
         let (image, annotations) = blobs(72, 50, channels);
-        let expected: Vec<[f32; 2]> = annotations.points().iter().map(|p| p.map(|v| v as f32)).collect();
+        let expected: Vec<[f64; 2]> = annotations.points().iter().map(|p| p.map(single)).collect();
         for solver in SOLVERS {
             let splat = Splat::of(&image, &annotations).solver(solver).fit(device()).expect("a splat");
             assert_eq!(splat.table().expect("a table").means, expected, "{solver:?}");

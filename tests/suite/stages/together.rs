@@ -9,6 +9,7 @@ use splatport::{
 };
 
 use super::{R, device, noise, poison};
+use crate::device::single;
 use crate::files::folder;
 
 /// Columns and rows of an image in px, its Gaussians, their largest scale, the stride.
@@ -37,9 +38,9 @@ fn images<P: Precision>(device: &Device<R, P>) -> Vec<(Splat<R, P>, Grid)> {
         let mut table =
             GaussianTable { channels: 1, profile: "paper".into(), width, height, ..GaussianTable::default() };
         for r in noise(seed, 5 * count).chunks_exact(5) {
-            table.means.push([(r[0] * f64::from(width)) as f32, (r[1] * f64::from(height)) as f32]);
-            table.scales.push([r[2], r[3]].map(|r| (largest * (0.4 + 0.6 * r)) as f32));
-            table.rotations.push((6.0 * r[4] - 3.0) as f32);
+            table.means.push([single(r[0] * f64::from(width)), single(r[1] * f64::from(height))]);
+            table.scales.push([r[2], r[3]].map(|r| single(largest * (0.4 + 0.6 * r))));
+            table.rotations.push(single(6.0 * r[4] - 3.0));
             table.colors.push(1.0);
             table.opacities.push(1.0);
         }

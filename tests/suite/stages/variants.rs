@@ -7,6 +7,7 @@ use splatport::splat::{
 use splatport::reference::alpha_over::alpha_over;
 
 use super::{SUPPORT, Splat, apart, blobs, device};
+use crate::device::single;
 
 const ADAM: Solver = Solver::Adam { steps: 60, rate: 0.05 };
 
@@ -29,11 +30,11 @@ fn every_map_descends() {
             let table = splat.table().expect("a table");
             let least = match scale {
                 ScaleMap::ReluPlusOne => 1.0,
-                ScaleMap::Softplus { least } => least as f32,
+                ScaleMap::Softplus { least } => single(least),
                 _ => 0.0,
             };
             assert!(table.scales.as_flattened().iter().all(|&s| s >= least), "{scale:?}: below {least}");
-            let turned = table.rotations.iter().all(|r| (0.0..=std::f32::consts::PI).contains(r));
+            let turned = table.rotations.iter().all(|r| (0.0..=f64::from(std::f32::consts::PI)).contains(r));
             assert!(turned || rotation == RotationMap::Free, "{:?}", table.rotations);
         }
     }

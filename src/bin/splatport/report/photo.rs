@@ -47,8 +47,8 @@ impl Photo {
         ];
         let pictures = views.into_iter().map(|(legend, view)| Ok((legend, picture::address(&view.of(photo, splat)?)?)));
         let table = splat.table()?;
-        let scales: Vec<f64> = table.scales.as_flattened().iter().map(|&scale| scale.into()).collect();
-        let aspects: Vec<f64> = table.scales.iter().map(|&[a, b]| f64::from(a.max(b) / a.min(b))).collect();
+        let scales: Vec<f64> = table.scales.as_flattened().to_vec();
+        let aspects: Vec<f64> = table.scales.iter().map(|&[a, b]| a.max(b) / a.min(b)).collect();
         let losses: Vec<f64> = fit.losses.clone();
         let plots = [
             ("Standard deviations, px", plot::histogram(&scales)?),
