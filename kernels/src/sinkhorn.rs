@@ -102,6 +102,8 @@ pub struct Report {
 pub struct Solution<R: Runtime, F: Real> {
     state: State<R, F>,
     reports: Vec<Report>,
+    /// Whether neither side's potentials are the best for the other's, as published rounds end.
+    published: bool,
 }
 
 impl<R: Runtime, F: Real> Solution<R, F> {

@@ -148,8 +148,9 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     }
 
     /// The derivative of every image's [`costs`](Self::costs) with respect to its density, `[cells of all images]`:
-    /// that of the plan's cost without its entropy, not of the loss. It takes up to 500 conjugate-gradient iterations,
-    /// each with two passes over the plan, and reports the remaining residual. For
+    /// that of the plan's cost without its entropy, not of the loss; the plan's own change counts, with exact marginals
+    /// and with relaxed ones. It takes up to 500 conjugate-gradient iterations, each with two passes over the plan, and
+    /// reports the remaining residual. For
     /// [`HeatmapTransport`](super::HeatmapTransport) the derivative is with respect to the positive part of the maps.
     ///
     /// ```
@@ -165,7 +166,7 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Device`], also where a marginal is relaxed or the rounds are those of published code.
+    /// [`Error::Device`], also where the rounds are those of published code, whose plan is no optimum.
     pub fn cost_gradient(&self) -> Result<CostGradient<R, P::Real>> {
         Ok(self.problem.cost_gradient(&self.device, &self.solution)?)
     }

@@ -227,54 +227,72 @@ impl<T: Scalar> Problem<T> {
     }
 }
 
-/// The linear system behind the derivative of a balanced plan's cost.
+/// The linear system behind the derivative of a plan's cost: how far the points' potentials move with the cells' masses a.
+///
+/// With the row sums p of the plan, `s` is how much a cell's potential makes up for the points': `1 / (1 + epsilon / rho)`
+/// in the joint form, `1 - epsilon / rho` in the conditional one, 1 if the cells' marginal is exact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostSystem<T> {
-    /// `diag(P'1) - P' diag(1 / a) P`, which maps constants to 0.
+    /// `(1 + epsilon / rho) diag(P'1) - s P' diag(1 / p) P`, with the points' rho. It maps constants to 0 if both
+    /// marginals are exact.
     pub matrix: Vec<Vec<T>>,
-    /// `sum_i P_in (C_in - c_i)`.
+    /// `sum_i P_in (C_in - s c_i)`.
     pub right: Vec<T>,
-    /// The rows `P_i / a_i`.
+    /// The rows `P_i / p_i`.
     pub rows: Vec<Vec<T>>,
     /// Their mean costs c.
     pub means: Vec<T>,
+    /// `p / a`: `exp(-f / rho)`.
+    pub shares: Vec<T>,
+    /// Whether both marginals are exact.
+    pub is_balanced: bool,
 }
 
 impl<T: Scalar> Problem<T> {
-    /// The system of a balanced plan.
+    /// The system of a plan.
     pub fn cost_system(&self, solution: &Solution<T>) -> CostSystem<T> {
         let n = self.points.len();
+        let (cells, points) = (self.of_cells.softness(), self.of_points.softness());
+        let (loose, held) = (solution.epsilon * cells, T::one() + solution.epsilon * points);
+        let made_up = match self.form {
+            Form::Joint { .. } => (T::one() + loose).recip(),
+            Form::Conditional => T::one() - loose,
+        };
         // The rows of empty cells are those that a little mass would have.
-        let rows = Self { cells: vec![T::one(); self.cells.len()], ..self.clone() }.plan(solution);
+        let mut rows = Self { cells: vec![T::one(); self.cells.len()], ..self.clone() }.plan(solution);
+        let shares: Vec<T> = rows.iter().map(|row| row.iter().copied().sum()).collect();
+        rows.iter_mut().zip(&shares).for_each(|(row, &share)| row.iter_mut().for_each(|k| *k = *k / share));
         let mean = |(row, cost): (&Vec<T>, &Vec<T>)| row.iter().zip(cost).map(|(&k, &c)| k * c).sum::<T>();
         let means: Vec<T> = rows.iter().zip(&self.cost).map(mean).collect();
         let (mut matrix, mut right) = (vec![vec![T::zero(); n]; n], vec![T::zero(); n]);
-        for (i, (row, &a)) in rows.iter().zip(&self.cells).enumerate() {
+        for (i, row) in rows.iter().enumerate() {
+            let p = self.cells[i] * shares[i];
             for (m, &k) in row.iter().enumerate() {
-                matrix[m][m] = matrix[m][m] + a * k;
-                right[m] = right[m] + a * k * (self.cost[i][m] - means[i]);
-                row.iter().zip(&mut matrix[m]).for_each(|(&other, entry)| *entry = *entry - a * k * other);
+                matrix[m][m] = matrix[m][m] + held * p * k;
+                right[m] = right[m] + p * k * (self.cost[i][m] - made_up * means[i]);
+                row.iter().zip(&mut matrix[m]).for_each(|(&other, entry)| *entry = *entry - made_up * p * k * other);
             }
         }
-        CostSystem { matrix, right, rows, means }
+        CostSystem { matrix, right, rows, means, shares, is_balanced: cells == T::zero() && points == T::zero() }
     }
 
-    /// Derivative of [`primal_cost`](Self::primal_cost) with respect to the mass of every cell, for a balanced plan
-    /// that is solved anew for that mass; up to a constant, because the cells' masses must have the same sum as the
-    /// points'.
+    /// Derivative of [`primal_cost`](Self::primal_cost) with respect to the mass of every cell, for a plan that is solved
+    /// anew for that mass; up to a constant if both marginals are exact, because the cells' masses must then have the
+    /// same sum as the points'.
     pub fn cost_slope(&self, solution: &Solution<T>) -> Vec<T> {
         let system = self.cost_system(solution);
         let w = system.solve(&system.right);
-        let slope = |(row, &mean): (&Vec<T>, &T)| mean - row.iter().zip(&w).map(|(&k, &w)| k * w).sum::<T>();
-        system.rows.iter().zip(&system.means).map(slope).collect()
+        let moved = |row: &Vec<T>| row.iter().zip(&w).map(|(&k, &w)| k * w).sum::<T>();
+        let rows = system.rows.iter().zip(&system.means).zip(&system.shares);
+        rows.map(|((row, &mean), &share)| share * (mean - moved(row))).collect()
     }
 }
 
 impl<T: Scalar> CostSystem<T> {
-    /// The solution of mean 0, by elimination.
+    /// The solution, by elimination; of mean 0 if both marginals are exact.
     pub fn solve(&self, right: &[T]) -> Vec<T> {
         let n = right.len();
-        let each = count::<T>(n.max(1)).recip();
+        let each = if self.is_balanced { count::<T>(n.max(1)).recip() } else { T::zero() };
         let mut rows: Vec<Vec<T>> =
             self.matrix.iter().zip(right).map(|(row, &b)| [row.as_slice(), &[b]].concat()).collect();
         rows.iter_mut().for_each(|row| row[..n].iter_mut().for_each(|entry| *entry = *entry + each));

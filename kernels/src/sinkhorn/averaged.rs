@@ -28,6 +28,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         }
         self.look(device, &state, self.stages);
         let mut solution = self.finish(device, state)?;
+        solution.published = true;
         let own = solution.reports.iter_mut().zip(&self.schedules);
         own.for_each(|(report, &rounds)| report.rounds = rounds);
         Ok(solution)

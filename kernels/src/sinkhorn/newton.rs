@@ -131,6 +131,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 search.means.arg(),
                 ground,
                 of_cells,
+                false,
             );
             multiply::launch::<P::Real, R>(
                 client,

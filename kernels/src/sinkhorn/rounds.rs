@@ -104,6 +104,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 refused: sums[1].cast_to_f64() as usize,
             }
         };
-        Ok(Solution { reports: read[1].chunks_exact(4).enumerate().map(report).collect(), state })
+        let reports = read[1].chunks_exact(4).enumerate().map(report).collect();
+        Ok(Solution { state, reports, published: false })
     }
 }

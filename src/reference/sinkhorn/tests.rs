@@ -122,6 +122,23 @@ fn slopes_match_differences() {
 /// Of the cost alone, whose plan changes with the density; a cell is empty but for a thousandth.
 #[test]
 fn slopes_of_the_cost_match_differences() {
+    let solved = |problem: &Problem<f64>, cells: &[f64]| {
+        let problem = Problem { cells: cells.to_vec(), ..problem.clone() };
+        let solution = problem.converge(&[1.5], 20_000, 1e-15);
+        (problem, solution)
+    };
+    // The prices of the two sides differ, and may be lower than epsilon.
+    for mut problem in relaxed().into_iter().chain([example(Marginal::Relaxed { rho: 1.0 }, Form::Conditional)]) {
+        problem.cells.iter_mut().for_each(|z| *z += 0.001);
+        for rho in [0.9, 6.0, 40.0] {
+            problem.of_points = Marginal::Relaxed { rho };
+            let (at, solution) = solved(&problem, &problem.cells);
+            check_gradient(&problem.cells, &at.cost_slope(&solution), |cells| {
+                let (problem, solution) = solved(&problem, cells);
+                problem.primal_cost(&solution)
+            });
+        }
+    }
     let problem = balanced();
     let density: Vec<f64> = problem.cells.iter().map(|a| 3.0 * a + 0.001).collect();
     let normal = |z: &[f64]| z.iter().map(|v| v / z.iter().sum::<f64>()).collect::<Vec<f64>>();

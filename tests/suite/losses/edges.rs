@@ -2,7 +2,7 @@
 
 use splatport::losses::{
     Bayesian, DensityLoss, DmCount, DmProfile, Epsilon, Generalized, GlProfile, HeatmapTransport, L2, Marginals,
-    OtEntropy, ReferenceMeasure, Scales, Sinkhorn, Solver, Unbalanced, UotForm,
+    OtEntropy, ReferenceMeasure, Scales, Sinkhorn, Solver, TransportLoss, Unbalanced, UotForm,
 };
 use splatport::reference::sinkhorn::{least_assignment, squared_distances};
 use splatport::{Annotations, Error, Grid, Result, Single};
@@ -18,30 +18,39 @@ fn losses(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<Loss>)> {
     fn boxed<L: DensityLoss<R, Single> + 'static>(loss: Result<L>) -> Result<Loss> {
         loss.map(|loss| Box::new(loss) as Loss)
     }
+    let (on, all) = (device(), bound(scenes));
+    let mut losses = vec![
+        ("L2", boxed(L2::new(Scales::Fixed(8.0)).on(on, &all))),
+        ("Bayesian", boxed(Bayesian::default().on(on, &all))),
+        ("heuristic", boxed(Bayesian::heuristic().on(on, &all))),
+    ];
+    losses.extend(solved(scenes, epsilon).into_iter().map(|(name, loss)| (name, boxed(loss))));
+    losses
+}
+
+/// Those that solve a transport problem.
+fn solved(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<TransportLoss<R>>)> {
     let (on, all, epsilon) = (device(), bound(scenes), Epsilon::Absolute(epsilon));
     let dm = |profile| DmCount::new(profile).epsilon(epsilon).rounds(50).on(on, &all);
     let unbalanced = |form| Unbalanced::default().form(form).epsilon(epsilon).rounds(50).on(on, &all);
     let sinkhorn = Sinkhorn::default().epsilon(epsilon).rounds(50);
     let general = |profile| Generalized::new(profile).epsilon(epsilon).rounds(50).on(on, &all);
     vec![
-        ("L2", boxed(L2::new(Scales::Fixed(8.0)).on(on, &all))),
-        ("Bayesian", boxed(Bayesian::default().on(on, &all))),
-        ("heuristic", boxed(Bayesian::heuristic().on(on, &all))),
-        ("published DM-Count", boxed(dm(DmProfile::Reference))),
-        ("DM-Count", boxed(dm(DmProfile::default()))),
-        ("DM-Count, Shannon", boxed(dm(DmProfile::Exact { entropy: OtEntropy::Shannon, solver: Solver::Newton }))),
-        ("semi-dual", boxed(unbalanced(UotForm::SemiDual))),
-        ("joint", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::Product)))),
-        ("joint over mass", boxed(unbalanced(UotForm::SinkhornKl(ReferenceMeasure::ProductOverMass)))),
-        ("balanced", boxed(sinkhorn.on(on, &all))),
-        ("balanced, Newton", boxed(sinkhorn.clone().marginals(Marginals::Balanced(Solver::Newton)).on(on, &all))),
-        ("relaxed", boxed(sinkhorn.clone().marginals(Marginals::Relaxed { rho: 10.0 }).on(on, &all))),
-        ("hardly bound", boxed(sinkhorn.clone().marginals(Marginals::Relaxed { rho: 1e-9 }).on(on, &all))),
-        ("tightly bound", boxed(sinkhorn.marginals(Marginals::Relaxed { rho: 1e9 }).on(on, &all))),
-        ("semi-dual, hardly bound", boxed(Unbalanced::default().rho(1e-9).epsilon(epsilon).rounds(50).on(on, &all))),
-        ("semi-dual, tightly bound", boxed(Unbalanced::default().rho(1e9).epsilon(epsilon).rounds(50).on(on, &all))),
-        ("published generalized", boxed(general(GlProfile::Reference))),
-        ("generalized", boxed(general(GlProfile::Converged))),
+        ("published DM-Count", dm(DmProfile::Reference)),
+        ("DM-Count", dm(DmProfile::default())),
+        ("DM-Count, Shannon", dm(DmProfile::Exact { entropy: OtEntropy::Shannon, solver: Solver::Newton })),
+        ("semi-dual", unbalanced(UotForm::SemiDual)),
+        ("joint", unbalanced(UotForm::SinkhornKl(ReferenceMeasure::Product))),
+        ("joint over mass", unbalanced(UotForm::SinkhornKl(ReferenceMeasure::ProductOverMass))),
+        ("balanced", sinkhorn.on(on, &all)),
+        ("balanced, Newton", sinkhorn.clone().marginals(Marginals::Balanced(Solver::Newton)).on(on, &all)),
+        ("relaxed", sinkhorn.clone().marginals(Marginals::Relaxed { rho: 10.0 }).on(on, &all)),
+        ("hardly bound", sinkhorn.clone().marginals(Marginals::Relaxed { rho: 1e-9 }).on(on, &all)),
+        ("tightly bound", sinkhorn.marginals(Marginals::Relaxed { rho: 1e9 }).on(on, &all)),
+        ("semi-dual, hardly bound", Unbalanced::default().rho(1e-9).epsilon(epsilon).rounds(50).on(on, &all)),
+        ("semi-dual, tightly bound", Unbalanced::default().rho(1e9).epsilon(epsilon).rounds(50).on(on, &all)),
+        ("published generalized", general(GlProfile::Reference)),
+        ("generalized", general(GlProfile::Converged)),
     ]
 }
 
@@ -82,6 +91,34 @@ fn edges_give_errors_or_numbers() {
                         tally.holds(matches!(error, Error::OutOfRange { index: 0, .. }), || format!("{name}: {error}"))
                     }
                     Ok((value, _)) => tally.holds(value.is_finite(), || format!("{name}, {epsilon}: {value}")),
+                }
+            }
+        }
+    });
+}
+
+/// Numbers wherever there is a loss; none of rounds that are published code's.
+#[test]
+fn gradients_of_costs_are_numbers() {
+    once("edges of costs", |tally| {
+        let mut spotted = scene(0.25, &[[9.0, 9.0], [30.0, 20.0]]);
+        spotted.density.iter_mut().step_by(2).for_each(|z| *z = 0.0);
+        let scenes = [spotted, scene(0.25, &[]), scene(0.0, &[]), scene(1e6, &[[9.0, 9.0]; 3])];
+        for epsilon in [1e-9, 0.01, 10.0, 1e9] {
+            for (name, loss) in solved(&scenes, epsilon) {
+                let step = loss.expect("a loss").evaluate(&densities(&scenes)).expect("a step");
+                match step.cost_gradient() {
+                    Ok(found) => {
+                        let slopes = found.gradient.read().expect("slopes");
+                        let finite = slopes.iter().all(|slope| slope.is_finite());
+                        tally.holds(finite && !name.starts_with("published"), || {
+                            format!("{name}, {epsilon}: {slopes:?}")
+                        });
+                        tally.holds(found.missed.iter().all(|share| share.is_finite()), || {
+                            format!("{name}: {:?}", found.missed)
+                        });
+                    }
+                    Err(error) => tally.holds(name.starts_with("published"), || format!("{name}: {error}")),
                 }
             }
         }

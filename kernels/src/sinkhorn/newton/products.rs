@@ -27,7 +27,7 @@ fn portion<F: Real>(exponent: F) -> F {
     min(exponent, F::new(0.0)).exp()
 }
 
-/// The mean of the direction over the points that a cell's mass goes to.
+/// The mean of the direction over the points that a cell's mass goes to; `weighted`, times the cell's fourth number.
 #[cube(launch)]
 pub(super) fn average<F: Real>(
     counts: &Counts,
@@ -39,6 +39,7 @@ pub(super) fn average<F: Real>(
     means: &mut Array<F>,
     #[comptime] ground: Ground,
     #[comptime] spread: Spread,
+    #[comptime] weighted: bool,
 ) {
     let (all, images) = (counts.total(Count::Cells), counts.images());
     let reach = reach_of::<F>(counts, round, spread);
@@ -70,7 +71,7 @@ pub(super) fn average<F: Real>(
         let i = reach.first + k as u32;
         if i < reach.end {
             if goes && reach.unit == 0u32 {
-                means[i as usize] = mean;
+                means[i as usize] = if comptime!(weighted) { cells[i as usize][3] * mean } else { mean };
             }
         }
     }

@@ -1,9 +1,13 @@
-//! How the cost of a balanced plan, `<C, P>` without the entropy, changes with the density.
+//! How the cost of a plan, `<C, P>` without the entropy, changes with the density.
 //!
-//! With the rows `k_i = P_i / a_i` of the plan, their mean costs `c_i = sum_n k_in C_in`, and Newton's matrix
-//! `H = diag(P'1) - P' diag(1 / a) P`, both marginals stay what they are where the points' potentials move by `-epsilon w`,
-//! `H w = b + ..` with `b_n = sum_i P_in (C_in - c_i)`. So the derivative by the share `a_i` is `c_i - sum_n k_in w_n`: one system,
-//! for which Newton's conjugate gradients go on until little is left.
+//! A plan has rows `P_in = p_i k_in` with `sum_n k_in = 1`, mean costs `c_i = sum_n k_in C_in`, and the marginals
+//! `p_i = a_i exp(-f_i / rho_a)` and `m_n = t_n exp(-g_n / rho_t)`; `1 / rho` is 0 where a marginal is exact. Where the points'
+//! potentials move by `dg`, the cells' follow by `-s sum_n k_in dg_n` in what their entries become, with
+//! `s = 1 / (1 + epsilon / rho_a)` in the joint form and `s = 1 - epsilon / rho_a` in the conditional one. Both marginals then stay
+//! what they have to be for `H dg = -epsilon sum_i P_in d ln a_i`, `H = (1 + epsilon / rho_t) diag(m) - s P' diag(1 / p) P`,
+//! and with `H w = b`, `b_n = sum_i P_in (C_in - s c_i)`, the derivative by the mass `a_i` is
+//! `exp(-f_i / rho_a) (c_i - sum_n k_in w_n)`: one system, for which Newton's conjugate gradients go on until little is left. It is
+//! divided by `1 + epsilon / rho_t`, so that prices far below epsilon leave it in range.
 
 use cubecl::prelude::*;
 
@@ -21,7 +25,9 @@ use crate::{
     sinkhorn::{
         Ground, Problem, Solution,
         halves::CELL_LANES,
-        sides::{CUBE, Round, RoundLaunch, SCALE, STATUS, cost},
+        judge::bounded_exp,
+        rules::Form,
+        sides::{CUBE, Round, RoundLaunch, SCALE, STATUS, Side, cost},
         spread::{Spread, per_image},
     },
     totals::totals,
@@ -45,19 +51,24 @@ pub struct CostGradient<R: Runtime, F: Real> {
 }
 
 impl<R: Runtime, P: Precision> Problem<R, P> {
-    /// Derivative of every image's `<C, P>` by its density, the plan's own change included; 0 in images without points or mass. As exact
-    /// as the solution: the plan's marginals are taken to be what they should be.
+    /// Derivative of every image's `<C, P>` by its density, the plan's own change included; 0 in images without points and, where the
+    /// density is divided by its mass, without any. As exact as the solution: the plan's marginals are taken to be what they should be.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] unless both marginals are exact and nothing is added to sums; [`Error::Count`] for more points than a
-    /// unit can go through three times; [`Error::Device`].
+    /// [`Error::Unsupported`] for potentials that are not the best for each other, as those of published rounds; [`Error::Count`] for
+    /// more points than a unit can go through three times; [`Error::Device`].
     pub fn cost_gradient(
         &self,
         device: &Device<R, P>,
         solution: &Solution<R, P::Real>,
     ) -> Result<CostGradient<R, P::Real>> {
-        if !self.rules.is_balanced() {
-            return Err(Error::Unsupported { what: "derivatives of the cost for marginals that are not exact" });
+        let best = match self.rules.form {
+            Form::Floored { .. } => false,
+            Form::Shannon => self.rules.is_balanced(),
+            Form::Joint(_) | Form::Conditional => !solution.published,
+        };
+        if !best {
+            return Err(Error::Unsupported { what: "derivatives of the cost of published rounds" });
         }
         let most = self.images().iter().map(|image| image.1).max().unwrap_or(0);
         device.check_rounds("points of an image, three times over", 3 * most as u32)?;
@@ -69,6 +80,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let (counts, per_cell) = (|| self.mosaic.counts(), device.per_unit(cells));
         let uninit = |len| device.uninit::<P::Real>(len);
         let (means, vectors, masses) = (uninit(cells), uninit(4 * points), uninit(points));
+        let rows = device.room::<P::Real>("rows of a plan", 8 * cells)?;
         let squares = uninit(4 * points);
         mean_costs::launch::<P::Real, R>(
             client,
@@ -78,7 +90,11 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             round(),
             state.cells.arg(),
             state.points.arg(),
+            rows.arg(),
             means.arg(),
+            self.cells_side(),
+            real(self.rules.of_cells.softness()),
+            real(self.rules.of_points.softness()),
             ground,
         );
         if points > 0 {
@@ -89,12 +105,13 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                 dim,
                 counts(),
                 round(),
-                state.cells.arg(),
+                rows.arg(),
                 state.points.arg(),
                 means.arg(),
                 vectors.arg(),
                 masses.arg(),
                 squares.arg(),
+                self.points_side(),
                 real(LEFT * LEFT / f64::from(ENOUGH)),
                 real(16.0 * P::Real::EPSILON.cast_to_f64() / f64::from(ENOUGH).sqrt()),
                 ground,
@@ -121,13 +138,14 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                     by_cell.1,
                     counts(),
                     round(),
-                    state.cells.arg(),
+                    rows.arg(),
                     state.points.arg(),
                     vectors.arg(),
                     squares.arg(),
                     averages.arg(),
                     ground,
                     of_cells,
+                    true,
                 );
                 multiply::launch::<P::Real, R>(
                     client,
@@ -135,7 +153,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
                     by_point.1,
                     counts(),
                     round(),
-                    state.cells.arg(),
+                    rows.arg(),
                     state.points.arg(),
                     averages.arg(),
                     masses.arg(),
@@ -166,7 +184,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             per_cell.1,
             counts(),
             round(),
-            state.cells.arg(),
+            rows.arg(),
             state.points.arg(),
             vectors.arg(),
             means.arg(),
@@ -184,6 +202,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             sums.arg(),
             state.sums.arg(),
             gradient.arg(),
+            self.rules.normalise.is_some(),
         );
         let share = |square: &[f64]| match square[2] > 0.0 {
             true => (square[0] / square[2]).sqrt(),
@@ -193,7 +212,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
     }
 }
 
-/// A cost, and what of a mass of 1 goes there; with the other side's charge of a mass.
+/// A cost, and the share of its row that goes there; `charges` are those of both sides.
 #[cube]
 fn entry<F: Real>(
     cell: Quad<F>,
@@ -210,28 +229,41 @@ fn entry<F: Real>(
     (distance, min(charges - distance / round.epsilon(image, images), F::new(0.0)).exp())
 }
 
-/// The mean cost of what every cell gives away.
+/// The mean cost of what every cell gives away, and its row of the plan, `[2 cells, 4]`: (x, y, charge of its shares, mass times `s`)
+/// of all, then (epsilon times that charge, mass, mass by the cell's own, `s`) of all, with `s` of the divided system.
 #[cube(launch)]
 fn mean_costs<F: Real>(
     counts: &Counts,
     round: &Round<F>,
     cells: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
+    rows: &mut Array<Quad<F>>,
     means: &mut Array<F>,
+    side: &Side<F>,
+    softness: F,
+    of_points: F,
     #[comptime] ground: Ground,
 ) {
     let i = ABSOLUTE_POS as u32;
     let all = counts.total(Count::Cells);
     if i < all {
         let (image, images) = (counts.holding(i, Count::Cells), counts.images());
-        let own = cells[(all + i) as usize][0] / round.epsilon(image, images);
-        let mut mean = F::new(0.0);
+        let (epsilon, one, zero) = (round.epsilon(image, images), F::new(1.0), F::new(0.0));
+        let (cell, potential) = (cells[i as usize], cells[(all + i) as usize][0]);
+        let whole = (one + epsilon * side.damping) * potential;
+        let own = whole / epsilon;
+        let mut mean = zero;
         for n in counts.before(image, Count::Gaussians)..counts.before(image + 1u32, Count::Gaussians) {
             let point = points[n as usize];
-            let (distance, share) = entry::<F>(cells[i as usize], point, point[2] + own, image, images, round, ground);
+            let (distance, share) = entry::<F>(cell, point, point[2] + own, image, images, round, ground);
             mean += share * distance;
         }
         means[i as usize] = mean;
+        let kept = (one - epsilon * side.less) / (one + epsilon * side.damping) / (one + epsilon * of_points);
+        let by_own = bounded_exp::<F>(-softness * potential);
+        let mass = cell[3] * by_own;
+        rows[i as usize] = quad::<F>(cell[0], cell[1], own, kept * mass);
+        rows[(all + i) as usize] = quad::<F>(whole, mass, by_own, kept);
     }
 }
 
@@ -241,12 +273,13 @@ fn mean_costs<F: Real>(
 fn aim_at_costs<F: Real>(
     counts: &Counts,
     round: &Round<F>,
-    cells: &Array<Quad<F>>,
+    rows: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
     means: &Array<F>,
     vectors: &mut Array<Quad<F>>,
     masses: &mut Array<F>,
     squares: &mut Array<Quad<F>>,
+    side: &Side<F>,
     left: F,
     noise: F,
     #[comptime] ground: Ground,
@@ -254,16 +287,18 @@ fn aim_at_costs<F: Real>(
     let n = ABSOLUTE_POS as u32;
     if n < counts.total(Count::Gaussians) {
         let (image, images) = (counts.holding(n, Count::Gaussians), counts.images());
-        let point = points[n as usize];
+        let (point, all) = (points[n as usize], counts.total(Count::Cells));
+        let held = F::new(1.0) + round.epsilon(image, images) * side.damping;
         let mut mass = F::new(0.0);
         let mut above = F::new(0.0);
         let mut size = F::new(0.0);
         for i in counts.before(image, Count::Cells)..counts.before(image + 1u32, Count::Cells) {
-            let cell = cells[i as usize];
-            let (distance, moved) = entry::<F>(cell, point, cell[2] + point[2], image, images, round, ground);
+            let (row, more) = (rows[i as usize], rows[(all + i) as usize]);
+            let (distance, share) = entry::<F>(row, point, row[2] + point[2], image, images, round, ground);
+            let moved = more[1] * share;
             mass += moved;
-            above += moved * (distance - means[i as usize]);
-            size += moved * distance;
+            above += moved * (distance / held - more[3] * means[i as usize]);
+            size += moved * distance / held;
         }
         let (first, zero) = (preconditioned::<F>(above, mass, point[3]), F::new(0.0));
         vectors[n as usize] = quad::<F>(zero, above, first, zero);
@@ -274,12 +309,12 @@ fn aim_at_costs<F: Real>(
     }
 }
 
-/// The slope by every cell's share, and first its product with the share.
+/// The slope by every cell's mass, and first its product with the mass.
 #[cube(launch)]
 fn cost_slopes<F: Real>(
     counts: &Counts,
     round: &Round<F>,
-    cells: &Array<Quad<F>>,
+    rows: &Array<Quad<F>>,
     points: &Array<Quad<F>>,
     vectors: &Array<Quad<F>>,
     means: &Array<F>,
@@ -290,19 +325,19 @@ fn cost_slopes<F: Real>(
     let all = counts.total(Count::Cells);
     if i < all {
         let (image, images) = (counts.holding(i, Count::Cells), counts.images());
-        let (cell, own) = (cells[i as usize], cells[(all + i) as usize][0] / round.epsilon(image, images));
+        let (row, more) = (rows[i as usize], rows[(all + i) as usize]);
         let mut slope = means[i as usize];
         for n in counts.before(image, Count::Gaussians)..counts.before(image + 1u32, Count::Gaussians) {
             let point = points[n as usize];
-            let (_distance, share) = entry::<F>(cell, point, point[2] + own, image, images, round, ground);
+            let (_distance, share) = entry::<F>(row, point, row[2] + point[2], image, images, round, ground);
             slope -= share * vectors[n as usize][0];
         }
         let zero = F::new(0.0);
-        parts[i as usize] = quad::<F>(cell[3] * slope, slope, zero, zero);
+        parts[i as usize] = quad::<F>(more[1] * slope, more[2] * slope, zero, zero);
     }
 }
 
-/// From the slopes by shares to those by masses.
+/// From the slopes by masses to those by the density.
 #[cube(launch)]
 fn by_density<F: Real>(
     counts: &Counts,
@@ -310,16 +345,19 @@ fn by_density<F: Real>(
     sums: &Array<Quad<F>>,
     masses: &Array<Quad<F>>,
     gradient: &mut Array<F>,
+    #[comptime] normalised: bool,
 ) {
     let i = ABSOLUTE_POS as u32;
     if i < counts.total(Count::Cells) {
         let image = counts.holding(i, Count::Cells);
         let mut slope = F::new(0.0);
-        let total = masses[image as usize][0];
         if counts.before(image, Count::Gaussians) < counts.before(image + 1u32, Count::Gaussians) {
-            // As for the losses: what is less counts as none.
-            if total > F::new(1e-20) {
-                slope = (parts[i as usize][1] - sums[image as usize][0]) / total;
+            slope = parts[i as usize][1];
+            if comptime!(normalised) {
+                let total = masses[image as usize][0];
+                // As for the losses: what is less counts as none.
+                let some = total > F::new(1e-20);
+                slope = select(some, (slope - sums[image as usize][0]) / select(some, total, F::new(1.0)), F::new(0.0));
             }
         }
         gradient[i as usize] = slope;

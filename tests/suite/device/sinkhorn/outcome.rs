@@ -59,31 +59,38 @@ fn outcomes_follow_from_potentials() {
 }
 
 /// The gradient of the cost given the device's potentials: what is left of its system, and the rounding of its plan, go through the
-/// inverse of Newton's matrix. Relaxed marginals have none.
+/// inverse of its matrix. Measured: 0.002 of the tolerance; 0.49 without a solution's own share of relaxed cells.
 #[test]
 fn gradients_of_the_cost_are_the_oracles() {
-    property("cost gradient", 12, vec(images(1, 9), 1..4), |images, tally| {
-        let mut images: Vec<Image> = images.iter().map(|image| prepared(image, &balanced())).collect();
+    property("cost gradient", 24, (vec(images(1, 9), 1..4), any_rules()), |(images, rules), tally| {
+        let mut images: Vec<Image> = images.iter().map(|image| prepared(image, rules)).collect();
         for image in &mut images {
             // Where the matrix lets anything be said.
             let least = 0.02 * super::largest_cost(&image.place.cells, &image.place.points);
             image.place.epsilons = vec![single(image.place.epsilons[image.place.epsilons.len() - 1].max(least))];
         }
-        let solved = solve(&images, balanced(), Stop { limit: 200, tolerance: 1e-4 });
+        let solved = solve(&images, *rules, Stop { limit: 200, tolerance: 1e-4 });
+        poison(&[images.iter().map(|image| 8 * image.density.len()).sum()]);
         let got = solved.problem.cost_gradient(device(), &solved.solution).expect("a gradient");
         let mut slopes = wide(got.gradient.read().expect("slopes"));
         for (k, (image, [cells, points])) in images.iter().zip(solved.potentials()).enumerate() {
             let others = slopes.split_off(cells.len());
             let own = std::mem::replace(&mut slopes, others);
-            let (problem, total) = (theirs(image, &balanced()), image.density.iter().sum::<f64>());
+            let (problem, total) = (theirs(image, rules), image.density.iter().sum::<f64>());
             if total == 0.0 {
-                tally.holds(own.iter().all(|&s| s == 0.0), || "slope of nothing".to_owned());
+                let nothing = |slope: &f64| if rules.normalise.is_some() { *slope == 0.0 } else { slope.is_finite() };
+                tally.holds(own.iter().all(nothing), || "slope of nothing".to_owned());
                 continue;
             }
             let at = oracle::Solution { cells, points, epsilon: image.place.epsilons[0], rounds: 0 };
-            let want = oracle::slope_by_density(&problem.cost_slope(&at), &image.density);
-            let (system, exponent) =
-                (problem.cost_system(&at), 3.0 * half_error(&problem, &at, at.epsilon) / at.epsilon);
+            let (slope, system) = (problem.cost_slope(&at), problem.cost_system(&at));
+            let (want, size) = match rules.normalise {
+                Some(_) => (oracle::slope_by_density(&slope, &image.density), total.recip()),
+                None => (slope, super::size(&system.shares)),
+            };
+            // Masses follow from potentials by rho, shares by epsilon.
+            let softness = rules.of_cells.softness() + rules.of_points.softness();
+            let exponent = 3.0 * half_error(&problem, &at, at.epsilon) * (at.epsilon.recip() + softness);
             let masses = problem.transported(&at);
             let norm = system.right.iter().zip(&masses).map(|(b, m)| b * b / m).sum::<f64>().sqrt();
             let largest = problem.cost.iter().flatten().fold(0.0f64, |most, &c| most.max(c));
@@ -97,14 +104,27 @@ fn gradients_of_the_cost_are_the_oracles() {
                 (0..masses.len()).map(|m| column[m].abs() * off(m)).sum::<f64>()
             };
             let through = (0..masses.len()).map(spread).fold(0.0, f64::max);
-            let tolerance = 2.0 * (through + 4.0 * exponent * (largest + widest)) / total;
+            let tolerance = 2.0 * (through + 4.0 * exponent * (largest + widest)) * size;
             tally.all_near("slope", &own, &want, |_| tolerance);
         }
     });
-    let relaxed = Rules { of_cells: Marginal::Relaxed { rho: 9.0 }, ..balanced() };
-    let solved = solve(&[super::image(3, 3, &[[6.0, 6.0]], vec![9.0])], relaxed, exactly(1));
-    let refused = solved.problem.cost_gradient(device(), &solved.solution).map(|_| ());
-    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+}
+
+/// Published rounds end where neither side is the best for the other.
+#[test]
+fn published_rounds_have_no_gradient_of_the_cost() {
+    let images = [super::image(3, 3, &[[6.0, 6.0]], vec![9.0])];
+    let floored = Rules { form: Form::Floored { floor: 1e-16 }, ..balanced() };
+    let relaxed = Rules { of_cells: Marginal::Relaxed { rho: 9.0 }, normalise: None, ..balanced() };
+    let averaged = super::solve_by(device(), &images, (relaxed, exactly(1)), |problem, on, density| {
+        problem.solve_averaged(on, density)
+    });
+    for solved in [solve(&images, floored, exactly(1)), averaged] {
+        let refused = solved.problem.cost_gradient(device(), &solved.solution).map(|_| ());
+        assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    }
+    let solved = solve(&images, relaxed, exactly(1));
+    assert!(solved.problem.cost_gradient(device(), &solved.solution).is_ok());
 }
 
 /// At the blur `b* = sum_n t_n softmax_i(-C / epsilon)` the slope of `sum P ln P` is the same in every cell: potentials are off by half a
