@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
+    buffer::Buffer,
     device::Device,
     gaussian::{COLOR_AT, Gaussians},
     real::{Precision, Real},
@@ -46,41 +47,39 @@ pub struct Moved<'a, R: Runtime, F: Real> {
     pub affine: Affine,
 }
 
-/// Images whose Gaussians one launch moves: with two arrays for each it has no more of them than other functions.
-const AT_ONCE: usize = 4;
+/// Images whose Gaussians one launch moves.
+const AT_ONCE: usize = 8;
 
-/// Maps some Gaussians of every image: two copies to the device, and a launch for every four images.
+/// Maps some Gaussians of every image: two copies to the device, and a launch for every eight images. What comes out lies in one
+/// array, so that [`frames_of_batch`](crate::gaussian::frames_of_batch) packs all of it in one launch; it is in memory for as long as
+/// any of it is.
 ///
 /// # Errors
-/// [`crate::Error::Length`] when the parameters of an image are no whole number of rows.
+/// [`crate::Error::Length`] when the parameters of an image are no whole number of rows; [`crate::Error::NoRoom`].
 pub fn transform<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     images: &[Moved<'_, R, P::Real>],
 ) -> Result<Vec<Gaussians<R, P::Real>>> {
     images.iter().try_for_each(|image| image.gaussians.check())?;
-    // Where every image's picks end, then the picks; and the maps.
+    let lens: Vec<usize> = images.iter().map(|image| image.picked.len() * image.gaussians.stride()).collect();
+    let parts = device.room_for_parts("moved Gaussians", &lens)?;
+    let Some((whole, _)) = parts.first().and_then(Buffer::whole) else { return Ok(Vec::new()) };
+    // Where every image's picks end and where they go, then the picks; and the maps.
     let (mut table, mut maps, mut end) = (Vec::new(), Vec::new(), 0);
     for Moved { picked, affine, .. } in images {
         end += picked.len();
         table.push(end as u32);
         maps.extend(affine.matrix.as_flattened().iter().chain(&affine.shift));
     }
+    table.extend(parts.iter().filter_map(Buffer::whole).map(|(_, place)| place as u32));
     table.extend(images.iter().flat_map(|image| &image.picked));
     let (table, maps) = (device.upload(&table), device.upload_f64(&maps));
-    let empty = |image: &Moved<'_, R, P::Real>| Gaussians {
-        parameters: device.uninit(image.picked.len() * image.gaussians.stride()),
-        channels: image.gaussians.channels,
-    };
-    let moved: Vec<_> = images.iter().map(empty).collect();
     let (mut image, mut first) = (0, 0);
     let alike = images.chunk_by(|a, b| a.gaussians.channels == b.gaussians.channels);
     for group in alike.flat_map(|alike| alike.chunks(AT_ONCE)) {
         let units = group.iter().map(|image| image.picked.len()).sum();
-        let (mut from, mut to) = (SequenceArg::new(), SequenceArg::new());
-        for (source, target) in group.iter().zip(&moved[image..]) {
-            from.push(source.gaussians.parameters.arg());
-            to.push(target.parameters.arg());
-        }
+        let mut from = SequenceArg::new();
+        group.iter().for_each(|source| from.push(source.gaussians.parameters.arg()));
         if units > 0 {
             let (count, dim) = device.per_unit(units);
             let numbers = [image, first, images.len()].map(|number| number as u32);
@@ -89,18 +88,22 @@ pub fn transform<R: Runtime, P: Precision>(
                 count,
                 dim,
                 from,
-                to,
+                whole.arg(),
                 table.arg(),
                 maps.arg(),
                 numbers[0],
                 numbers[1],
                 numbers[2],
-                moved[image].channels,
+                group[0].gaussians.channels,
             );
         }
         (image, first) = (image + group.len(), first + units);
     }
-    Ok(moved)
+    let gaussians = |(image, parameters): (&Moved<'_, R, P::Real>, _)| {
+        let channels = image.gaussians.channels;
+        Gaussians { parameters, channels }
+    };
+    Ok(images.iter().zip(parts).map(gaussians).collect())
 }
 
 #[derive(CubeType, Clone, Copy)]
@@ -125,7 +128,7 @@ impl<F: Real> Map<F> {
 #[cube(launch)]
 fn move_gaussians<F: Real>(
     parameters: &Sequence<Array<F>>,
-    moved: &mut Sequence<Array<F>>,
+    moved: &mut Array<F>,
     table: &Array<u32>,
     maps: &Array<F>,
     image: u32,
@@ -140,25 +143,25 @@ fn move_gaussians<F: Real>(
         let number = image + comptime!(source as u32);
         let end = table[number as usize];
         if pick >= begin && pick < end {
-            let (from, map) = (table[(images + pick) as usize], Map::<F>::load(maps, number));
-            move_one::<F>(parameters.index(source), from, moved.index_mut(source), pick - begin, &map, channels);
+            let (from, map) = (table[(2u32 * images + pick) as usize], Map::<F>::load(maps, number));
+            let stride = comptime!(channels as usize + COLOR_AT);
+            let to = table[(images + number) as usize] as usize + (pick - begin) as usize * stride;
+            move_one::<F>(parameters.index(source), from as usize * stride, moved, to, &map, stride);
         }
         begin = end;
     }
 }
 
-/// Moves Gaussian `from` to place `to`.
+/// Moves the Gaussian whose `stride` numbers begin at `from` to `to`.
 #[cube]
 fn move_one<F: Real>(
     parameters: &Array<F>,
-    from: u32,
+    from: usize,
     moved: &mut Array<F>,
-    to: u32,
+    to: usize,
     map: &Map<F>,
-    #[comptime] channels: u32,
+    #[comptime] stride: usize,
 ) {
-    let stride = comptime!(channels as usize + COLOR_AT);
-    let (from, to) = (from as usize * stride, to as usize * stride);
     let (x, y) = (parameters[from], parameters[from + 1]);
     let (s0, s1) = (parameters[from + 2], parameters[from + 3]);
     let (cos, sin) = (parameters[from + 4].cos(), parameters[from + 4].sin());

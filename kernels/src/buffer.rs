@@ -1,6 +1,6 @@
 //! A typed array on a device. Only this file knows CubeCL's array arguments, and only it has `unsafe` code.
 
-use std::{marker::PhantomData, ops::Range};
+use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use cubecl::{bytes::Bytes, prelude::*, server::Handle};
 
@@ -27,11 +27,16 @@ pub struct Buffer<R: Runtime, E: CubeElement> {
     handle: Handle,
     len: usize,
     element: PhantomData<E>,
+    /// The array that it is a part of, and its first element there.
+    whole: Option<(Arc<Self>, usize)>,
 }
+
+/// Where a part of an array may begin, bytes: Vulkan asks for 256 at most.
+const ALIGNED: usize = 512;
 
 impl<R: Runtime, E: CubeElement> Clone for Buffer<R, E> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), handle: self.handle.clone(), len: self.len, element: PhantomData }
+        Self { whole: self.whole.clone(), ..Self::of(&self.client, self.handle.clone(), self.len) }
     }
 }
 
@@ -53,7 +58,7 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         } else {
             client.create_from_slice(E::as_bytes(values))
         };
-        Self { client: client.clone(), handle, len: values.len(), element: PhantomData }
+        Self::of(client, handle, values.len())
     }
 
     /// Copies bytes, one slice after the other, then zeros up to a multiple of `quantum` bytes, itself one of an
@@ -65,13 +70,47 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         bytes.resize(size, 0);
         // CubeCL takes what it is given; a slice it would copy once more.
         let handle = client.create(Bytes::from_bytes_vec(bytes));
-        Self { client: client.clone(), handle, len: size / size_of::<E>(), element: PhantomData }
+        Self::of(client, handle, size / size_of::<E>())
     }
 
     /// `len` elements of recycled memory: whoever asks for it writes every element.
     pub(crate) fn uninit(client: &ComputeClient<R>, len: usize) -> Self {
         let handle = client.empty(len.max(4) * size_of::<E>());
-        Self { client: client.clone(), handle, len, element: PhantomData }
+        Self::of(client, handle, len)
+    }
+
+    /// The same for many arrays that lie in one, which a launch can take for all of them.
+    pub(crate) fn uninit_parts(client: &ComputeClient<R>, lens: &[usize]) -> Vec<Self> {
+        let whole = Arc::new(Self::uninit(client, Self::len_of_parts(lens)));
+        let mut end = 0;
+        let part = |&len: &usize| {
+            let start = end;
+            end += Self::extent(len);
+            let [before, until] = [start, end].map(|at| (at * size_of::<E>()) as u64);
+            let behind = whole.handle.size_in_used() - until;
+            let handle = whole.handle.clone().offset_start(before).offset_end(behind);
+            Self { whole: Some((whole.clone(), start)), ..Self::of(client, handle, len) }
+        };
+        lens.iter().map(part).collect()
+    }
+
+    /// Elements of the array that parts of these lengths lie in.
+    pub(crate) fn len_of_parts(lens: &[usize]) -> usize {
+        lens.iter().map(|&len| Self::extent(len)).sum()
+    }
+
+    /// Elements that a part takes: up to the next place where one may begin, and some, because no binding may be empty.
+    fn extent(len: usize) -> usize {
+        len.max(1).next_multiple_of(ALIGNED / size_of::<E>())
+    }
+
+    /// The array that this is a part of, and the first element's place there.
+    pub(crate) fn whole(&self) -> Option<(&Arc<Self>, usize)> {
+        self.whole.as_ref().map(|(whole, place)| (whole, *place))
+    }
+
+    fn of(client: &ComputeClient<R>, handle: Handle, len: usize) -> Self {
+        Self { client: client.clone(), handle, len, element: PhantomData, whole: None }
     }
 
     /// The first `len` elements of memory that other CubeCL code allocated with `client`. Nothing is copied.
@@ -83,7 +122,7 @@ impl<R: Runtime, E: CubeElement> Buffer<R, E> {
         if got < len.max(1) {
             return Err(Error::Length { what: "shared memory", expected: len.max(1), got });
         }
-        Ok(Self { client: client.clone(), handle, len, element: PhantomData })
+        Ok(Self::of(client, handle, len))
     }
 
     /// The memory, for use by other CubeCL code. Cloning the handle copies nothing.

@@ -184,6 +184,19 @@ impl<R: Runtime, P: Precision> Device<R, P> {
         Ok(self.uninit(len))
     }
 
+    /// The same for many arrays that lie in one; see [`Buffer::uninit_parts`].
+    ///
+    /// # Errors
+    /// As [`Device::check_room`], of all together.
+    pub(crate) fn room_for_parts<E: CubeElement>(
+        &self,
+        what: &'static str,
+        lens: &[usize],
+    ) -> Result<Vec<Buffer<R, E>>> {
+        self.check_room::<E>(what, Buffer::<R, E>::len_of_parts(lens))?;
+        Ok(Buffer::uninit_parts(&self.client, lens))
+    }
+
     /// Checks that a buffer of the device can hold `len` elements; `what` names the array in the error.
     ///
     /// # Errors

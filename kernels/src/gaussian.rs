@@ -9,6 +9,8 @@
 
 mod frame;
 
+use std::sync::Arc;
+
 use cubecl::prelude::*;
 
 pub(crate) use self::frame::{Area, FRAME, Frame, Line, Point, own_axes, twist, write_frame};
@@ -181,6 +183,10 @@ pub fn frames_of_batch<R: Runtime, P: Precision>(
             return Err(crate::Error::Length { what: "gaussians", expected: part.first, got: part.gaussians.len() });
         }
     }
+    if let Some(whole) = whole_of(images).filter(|_| mixture.is_none()) {
+        write_whole(device, images, whole, &frames);
+        return Ok(frames);
+    }
     let mut at = 0;
     let alike = images.chunk_by(|a, b| a.framing == b.framing && a.gaussians.channels == b.gaussians.channels);
     for group in alike.flat_map(|alike| alike.chunks(AT_ONCE)) {
@@ -196,6 +202,47 @@ pub fn frames_of_batch<R: Runtime, P: Precision>(
         }
     }
     Ok(frames)
+}
+
+/// The array that the parameters of all images lie in, if there is one and they are packed alike.
+fn whole_of<'a, R: Runtime, F: Real>(images: &'a [Part<'_, R, F>]) -> Option<&'a Buffer<R, F>> {
+    let (first, others) = images.split_first().filter(|(_, others)| !others.is_empty())?;
+    let (whole, _) = first.gaussians.parameters.whole()?;
+    let alike = |part: &Part<'_, R, F>| {
+        let same = part.gaussians.parameters.whole().is_some_and(|(other, _)| Arc::ptr_eq(whole, other));
+        same && part.framing == first.framing && part.gaussians.channels == first.gaussians.channels
+    };
+    others.iter().all(alike).then_some(whole)
+}
+
+/// Writes the first Gaussians of images that lie in one array: one launch.
+fn write_whole<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    images: &[Part<'_, R, P::Real>],
+    whole: &Buffer<R, P::Real>,
+    frames: &Frames<R, P::Real>,
+) {
+    let (Some(any), total) = (images.first(), frames.len()) else { return };
+    if total == 0 {
+        return;
+    }
+    // The number of every image's first Gaussian, then where its parameters begin.
+    let firsts = images.iter().scan(0, |next, part| Some(std::mem::replace(next, *next + part.first as u32)));
+    let places = images.iter().filter_map(|part| part.gaussians.parameters.whole());
+    let table: Vec<u32> = firsts.chain(places.map(|(_, place)| place as u32)).collect();
+    let (count, dim) = device.per_unit(total);
+    pack_whole::launch::<P::Real, R>(
+        device.client(),
+        count,
+        dim,
+        whole.arg(),
+        device.upload(&table).arg(),
+        frames.packed.arg(),
+        any.framing.arg(),
+        images.len() as u32,
+        total as u32,
+        any.gaussians.channels,
+    );
 }
 
 /// Images whose Gaussians one launch packs.
@@ -311,9 +358,38 @@ fn pack_many<F: Real>(
         let end = ends[source];
         if n >= first && n < end {
             let own = parameters.index(source);
-            shape::<F>(packed, at + n, own, n - first, F::new(0.0), shaping, channels);
+            let row = (n - first) as usize * stride_of(channels);
+            shape::<F>(packed, at + n, own, row, F::new(0.0), shaping, channels);
         }
         first = end;
+    }
+}
+
+/// `table` says which Gaussian is every image's first, and then where its parameters begin.
+#[cube(launch)]
+fn pack_whole<F: Real>(
+    parameters: &Array<F>,
+    table: &Array<u32>,
+    packed: &mut Array<Quad<F>>,
+    shaping: &Shaping<F>,
+    images: u32,
+    total: u32,
+    #[comptime] channels: u32,
+) {
+    let n = ABSOLUTE_POS as u32;
+    if n < total {
+        let (mut image, mut end) = (0u32, images);
+        while image + 1u32 < end {
+            let middle = (image + end) / 2u32;
+            if table[middle as usize] <= n {
+                image = middle;
+            } else {
+                end = middle;
+            }
+        }
+        let own = (n - table[image as usize]) as usize * stride_of(channels);
+        let row = table[(images + image) as usize] as usize + own;
+        shape::<F>(packed, n, parameters, row, F::new(0.0), shaping, channels);
     }
 }
 
@@ -328,7 +404,7 @@ fn pack<F: Real>(
 ) {
     let n = ABSOLUTE_POS as u32;
     if n < first {
-        shape::<F>(packed, at + n, parameters, n, F::new(0.0), shaping, channels);
+        shape::<F>(packed, at + n, parameters, n as usize * stride_of(channels), F::new(0.0), shaping, channels);
     }
 }
 
@@ -346,22 +422,28 @@ fn pack_components<F: Real>(
     let n = ABSOLUTE_POS as u32;
     if n < first {
         let to = (at + n) as usize;
-        shape::<F>(packed, at + n, parameters, gaussians[to], log_weights[to], shaping, channels);
+        let row = gaussians[to] as usize * stride_of(channels);
+        shape::<F>(packed, at + n, parameters, row, log_weights[to], shaping, channels);
     }
 }
 
-/// Writes Gaussian `from` to place `to`.
+/// Numbers of a Gaussian.
+#[cube]
+fn stride_of(#[comptime] channels: u32) -> comptime_type!(usize) {
+    comptime!(channels as usize + COLOR_AT)
+}
+
+/// Writes the Gaussian whose parameters begin at `row` to place `to`.
 #[cube]
 fn shape<F: Real>(
     packed: &mut Array<Quad<F>>,
     to: u32,
     parameters: &Array<F>,
-    from: u32,
+    row: usize,
     log_weight: F,
     shaping: &Shaping<F>,
     #[comptime] channels: u32,
 ) {
-    let row = from as usize * comptime!(channels as usize + COLOR_AT);
     let s0 = clamp(parameters[row + 2], shaping.least, shaping.largest) * shaping.growth;
     let s1 = clamp(parameters[row + 3], shaping.least, shaping.largest) * shaping.growth;
     let log_det = F::new(2.0) * (s0.ln() + s1.ln());

@@ -70,7 +70,8 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     }
 
     /// The splats of many views, of images on one device. Each is the same as [`through`](Self::through) gives. One
-    /// launch moves the Gaussians of four views, and the maps are copied to the device only once.
+    /// launch moves the Gaussians of eight views, and the maps are copied to the device only once. All lie in one array,
+    /// which stays for as long as any of the splats; for a kernel of all of them, one launch packs it.
     ///
     /// # Errors
     /// As [`Splat::through`], and [`Error::OtherDevice`] for splats on different devices. An empty list of views is not

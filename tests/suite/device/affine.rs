@@ -69,9 +69,10 @@ fn a_batch_is_moved_as_each_of_it() {
     let random = crate::stages::noise(17, 4 * 60);
     let one = |r: &[f64]| Gaussian { rotation: r[3], ..Gaussian::round([40.0 * r[0], 30.0 * r[1]], 1.0 + r[2]) };
     let set: Vec<_> = random.chunks_exact(4).map(one).collect();
-    let sources: Vec<_> = [(0..9, 3), (9..9, 3), (9..14, 3), (0..60, 3), (3..4, 3), (20..50, 1), (0..30, 3)]
+    let sources: Vec<_> = [0..9, 9..9, 9..14, 0..60, 3..4, 5..6, 7..20, 30..60, 10..40, 2..3, 4..4, 20..50, 0..30]
         .into_iter()
-        .map(|(part, channels)| upload(&set[part], channels))
+        .enumerate()
+        .map(|(at, part)| upload(&set[part], if at == 11 { 1 } else { 3 }))
         .collect();
     let image = |(at, gaussians)| {
         let turn = at as f64;
@@ -86,7 +87,10 @@ fn a_batch_is_moved_as_each_of_it() {
     };
     poison(&[9 * 60, 9 * 30, 9 * 5]);
     let together = transform(device(), &images()).expect("a transform");
-    assert_eq!(together.iter().map(|moved| moved.len()).collect::<Vec<_>>(), [5, 0, 3, 30, 1, 15, 15]);
+    assert_eq!(
+        together.iter().map(|moved| moved.len()).collect::<Vec<_>>(),
+        [5, 0, 3, 30, 1, 1, 7, 15, 15, 1, 0, 15, 15]
+    );
     for (at, image) in images().into_iter().enumerate() {
         let alone = transform(device(), &[image]).expect("a transform");
         assert!(bits(&together[at]) == bits(&alone[0]), "image {at}: other bits");

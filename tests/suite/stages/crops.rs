@@ -1,14 +1,14 @@
 //! Kernels and losses of many images at once: the same as one by one.
 
 use splatport::{
-    Annotations, Grid, Kernel, View,
+    Annotations, Grid, Kernel, Profile, Single, View,
     kernel::{Background, CutOff, ScaleClip},
     loss::Discrepancy,
     reference::{nearest::nearest, shape::aspect},
-    splat::{CropTarget, Share},
+    splat::{Crop, CropTarget, Share},
 };
 
-use super::{Splat, bits, device, poison};
+use super::{R, Splat, bits, device, poison};
 use crate::device::single;
 
 fn splat(size: [u32; 2], count: usize, seed: u64) -> Splat {
@@ -226,11 +226,28 @@ fn crops_of_a_batch_are_the_crops_of_each() {
             assert_eq!(table, own, "{view:?}");
             assert_eq!(crop.splat.annotations(), crop.kept.len());
         }
+        same_kernels(&together);
+        same_kernels(&together[2..]);
         assert!(together[3].kept.is_empty() && together[0].kept.len() > 5 && !together[1].splat.shares().is_empty());
     }
     let flat = View::of([96, 64]).turn(0.0).expect("a view");
     assert!(Splat::through_all(&[(&none, flat)], CropTarget::BoxRatio { min: 2.0 }).is_err());
     assert!(Splat::through_all(&[], CropTarget::Unit).expect("no crops").is_empty());
+}
+
+/// Kernels of crops without shares, which are packed from one array, are those of each.
+fn same_kernels(crops: &[Crop<R, Single>]) {
+    let plain: Vec<_> = crops.iter().filter(|crop| crop.splat.shares().is_empty()).map(|crop| &crop.splat).collect();
+    let images: Vec<_> = plain.iter().map(|splat| (*splat, Grid::over(splat.size()[0], splat.size()[1], 8))).collect();
+    let options = Profile::Recommended.kernel();
+    poison();
+    let tables = Kernel::of_all(device(), &images, options).expect("kernels").tables().expect("tables");
+    for (table, image) in tables.iter().zip(&images) {
+        // From memory of its own.
+        let own = Splat::from_table(device(), &image.0.table().expect("a table")).expect("a splat");
+        let alone = Kernel::of_all(device(), &[(&own, image.1)], options).expect("a kernel");
+        assert_eq!(table, &alone.table().expect("a table"));
+    }
 }
 
 /// Boxes that a tiling of crops cuts into pieces add up to one target.
