@@ -6,7 +6,7 @@ mod origin;
 mod owners;
 mod recipe;
 mod stored;
-mod table;
+pub(crate) mod table;
 
 use splatport_kernels::{
     Buffer, Device, Precision, Single,

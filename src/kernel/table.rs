@@ -59,23 +59,30 @@ impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// The table of an image, without rows yet.
     fn empty_table(&self, annotations: usize, grid: Grid, dropped: Dropped) -> CsrTable {
         CsrTable {
-            rows: grid.len(),
-            cols: annotations + 1,
-            indptr: vec![0],
             tau: self.tau,
             worst_dropped: dropped.worst,
             bound: dropped.bound,
             storage: self.storage,
             profile: self.profile.name().to_owned(),
-            stride: grid.stride(),
-            left: f64::from(grid.corner()[0]),
-            top: f64::from(grid.corner()[1]),
-            grid_width: grid.columns(),
-            grid_height: grid.rows(),
-            size: grid.size(),
-            image: grid.image(),
-            ..CsrTable::default()
+            ..without_rows(annotations, grid)
         }
+    }
+}
+
+/// A table of a kernel of these columns and cells that has no rows yet.
+pub(crate) fn without_rows(annotations: usize, grid: Grid) -> CsrTable {
+    CsrTable {
+        rows: grid.len(),
+        cols: annotations + 1,
+        indptr: vec![0],
+        stride: grid.stride(),
+        left: f64::from(grid.corner()[0]),
+        top: f64::from(grid.corner()[1]),
+        grid_width: grid.columns(),
+        grid_height: grid.rows(),
+        size: grid.size(),
+        image: grid.image(),
+        ..CsrTable::default()
     }
 }
 
@@ -110,6 +117,6 @@ pub(super) fn in_table<W: Storage>(stored: &W) -> f64 {
 
 /// A value of a table whose kernel stores `W`: an `f32` unless `W` is wider, so that the table's file is not twice as
 /// long. That is exact for floats; fixed point comes back from it.
-fn rounded<W>(value: f64) -> f64 {
+pub(crate) fn rounded<W>(value: f64) -> f64 {
     if size_of::<W>() > size_of::<f32>() { value } else { f64::from(value as f32) }
 }

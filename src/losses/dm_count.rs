@@ -10,7 +10,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Annealing, Costs, Rounds, Solver, check_factor},
+    scenes::{Annealing, Costs, Rounds, Solver, check_factor, grids},
     transport::Ending,
 };
 use crate::{Grid, Result};
@@ -166,7 +166,7 @@ impl DmCount {
         };
         let dots = device.try_upload_f64("annotations of all cells", &dots)?;
         let ending = Ending::Shares { weights, dots: Some(dots), needs_mass: false };
-        TransportLoss::new(device, &places, rules, self.stop.of(solver)?, (ending, solver))
+        TransportLoss::new(device, (grids(scenes), &places), rules, self.stop.of(solver)?, (ending, solver))
     }
 }
 

@@ -9,7 +9,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Annealing, Costs, Rounds, Solver, check_factor, check_range},
+    scenes::{Annealing, Costs, Rounds, Solver, check_factor, check_range, grids},
     transport::Ending,
 };
 use crate::Result;
@@ -146,7 +146,7 @@ impl Generalized {
         let entropy = if published { 1.0 } else { share };
         let weights = GeneralizedWeights { rho: self.rho, tau: self.tau, share, entropy, alone };
         let ending = Ending::Generalized { weights, published };
-        TransportLoss::new(device, &places, rules, self.stop.of_solver()?, (ending, Solver::Sinkhorn))
+        TransportLoss::new(device, (grids(scenes), &places), rules, self.stop.of_solver()?, (ending, Solver::Sinkhorn))
     }
 
     /// An image whose epsilons start at the diameter of cells and points, taken twice, and are halved from there.

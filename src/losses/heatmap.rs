@@ -94,11 +94,12 @@ impl HeatmapTransport {
         poses: &[Pose<'_>],
     ) -> Result<TransportLoss<R, P>> {
         check_range("epsilon", self.epsilon)?;
-        let mut places = Vec::new();
+        let (mut grids, mut places) = (Vec::new(), Vec::new());
         for (grid, joints) in poses {
             grid.check_alone()?;
             for (index, joint) in joints.iter().enumerate() {
                 places.push(self.place(grid, index, *joint)?);
+                grids.push(*grid);
             }
         }
         let (exact, form) = (Marginal::Exact, Form::Joint(Measure::Product));
@@ -113,7 +114,7 @@ impl HeatmapTransport {
         let visible = places.iter().filter(|place| !place.points.is_empty()).count().max(1);
         let weights = Weights { transport: 1.0 / visible as f64, count: 0.0, variation: 0.0, pad: 0.0, valued: true };
         let ending = Ending::Maps { weights, single: self.demanders == Demanders::Joint };
-        TransportLoss::new(device, &places, rules, self.stop.of_solver()?, (ending, Solver::Sinkhorn))
+        TransportLoss::new(device, (grids, &places), rules, self.stop.of_solver()?, (ending, Solver::Sinkhorn))
     }
 
     /// One channel, in cells.

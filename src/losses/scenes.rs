@@ -13,6 +13,11 @@ use crate::{Annotations, Error, Grid, Result, error::is_real, splat::check_reach
 /// One image: the grid of its density, and its points.
 pub type Scene<'a> = (Grid, &'a Annotations);
 
+/// The grids of a batch.
+pub(super) fn grids(scenes: &[Scene<'_>]) -> Vec<Grid> {
+    scenes.iter().map(|(grid, _)| *grid).collect()
+}
+
 /// The cost of carrying a unit of mass from a cell's center to an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

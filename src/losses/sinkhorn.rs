@@ -10,7 +10,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, Ground, Scene, TransportLoss,
-    scenes::{Annealing, Costs, Rounds, Solver, check_range},
+    scenes::{Annealing, Costs, Rounds, Solver, check_range, grids},
     transport::Ending,
 };
 use crate::Result;
@@ -128,6 +128,6 @@ impl Sinkhorn {
         } else {
             Ending::Optimum
         };
-        TransportLoss::new(device, &places, rules, self.stop.of(solver)?, (ending, solver))
+        TransportLoss::new(device, (grids(scenes), &places), rules, self.stop.of(solver)?, (ending, solver))
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use splatport_kernels::{
-    Buffer, Cells, Device, Precision, Single, arithmetic,
+    Buffer, Cells, Device, HostReal, Precision, Single, arithmetic,
     cubecl::Runtime,
     sinkhorn::{CostGradient, Form, Outcome, PlanRows, Problem, Report, Solution},
 };
 
 use crate::{
-    Error, Result,
+    CsrTable, Error, Grid, Result,
     error::{check_array, check_length},
+    kernel::table::{rounded, without_rows},
 };
 
 /// The largest mass of a cell that the solvers accept.
@@ -42,6 +43,13 @@ pub(super) fn refused<R: Runtime, F: splatport_kernels::Real>(density: &Buffer<R
     })
 }
 
+fn check_tau(tau: f64) -> Result<()> {
+    match (0.0..1.0).contains(&tau) {
+        true => Ok(()),
+        false => Err(Error::Option { name: "tau", value: tau, why: "must be at least 0 and below 1" }),
+    }
+}
+
 /// The number of cells of every image.
 pub(super) fn lengths(images: &[(Cells, usize)]) -> impl ExactSizeIterator<Item = usize> {
     images.iter().map(|(cells, _)| cells.len())
@@ -66,6 +74,7 @@ pub struct Step<R: Runtime, P: Precision = Single> {
     pub(super) device: Device<R, P>,
     pub(super) problem: Arc<Problem<R, P>>,
     pub(super) due: Arc<[f64]>,
+    pub(super) grids: Arc<[Grid]>,
     pub(super) solution: Solution<R, P::Real>,
     pub(super) outcome: Outcome<R, P::Real>,
     pub(super) values: Buffer<R, P::Real>,
@@ -189,9 +198,66 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// # Errors
     /// [`Error::Option`] unless `tau` is in 0..1; [`Error::Device`], also when the plan does not fit on the device.
     pub fn plan(&self, tau: f64) -> Result<PlanRows<R, P::Real>> {
-        if !(0.0..1.0).contains(&tau) {
-            return Err(Error::Option { name: "tau", value: tau, why: "must be at least 0 and below 1" });
-        }
+        check_tau(tau)?;
         Ok(self.problem.plan(&self.device, &self.solution, tau)?)
+    }
+
+    /// The plan of every image as a transport kernel on the host: row `i` has what share of the cell's mass goes to
+    /// each annotation, `P_in / sum_m P_im`. A cell that gives nothing away, such as an empty one, belongs to the
+    /// background, the last column. `tau` is the largest L1 error of a row because of entries that are left out.
+    ///
+    /// A table can be [saved](CsrTable::save), asked for [owners](crate::kernel::Owners::of) and put on a device as a
+    /// [`Kernel`](crate::Kernel::from_table), which carries any density as this plan does.
+    ///
+    /// ```
+    /// use splatport::{Annotations, Grid, Kernel, Vulkan, kernel::Owners, losses::Sinkhorn};
+    ///
+    /// let device = Vulkan::best()?;
+    /// let points = Annotations::new(vec![[4.0, 4.0], [28.0, 4.0]])?;
+    /// let loss = Sinkhorn::default().on(&device, &[(Grid::over(32, 8, 8), &points)])?;
+    /// let tables = loss.evaluate(&device.filled(0.5f32, 4))?.plan_tables(1e-3)?;
+    /// assert_eq!(Owners::of(&tables[0])?.owner, [Some(0), Some(0), Some(1), Some(1)]);
+    ///
+    /// let kernel = Kernel::from_table(&device, &tables[0])?;
+    /// let carried = kernel.push_forward(&device.upload(&[2.0f32, 0.0, 0.0, 1.0]))?.read()?;
+    /// assert!((carried[0] - 2.0).abs() < 0.01 && (carried[1] - 1.0).abs() < 0.01);
+    /// # Ok::<(), splatport::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_tables(&self, tau: f64) -> Result<Vec<CsrTable>> {
+        check_tau(tau)?;
+        // Dropped mass counts twice: it is missing, and the rest is scaled up.
+        let rows = self.plan(tau / 2.0)?;
+        let (starts, columns) = rows.row_starts.read_with(&rows.columns)?;
+        let (masses, totals) = rows.masses.read_with(&rows.totals)?;
+        let wide = |values: Vec<P::Real>| values.into_iter().map(HostReal::cast_to_f64).collect::<Vec<_>>();
+        let (masses, totals) = (wide(masses), wide(totals));
+        let roundoff = <P::Real as num_traits::Float>::epsilon().cast_to_f64();
+        let mut row = 0;
+        let mut table_of = |(&grid, &(_, annotations)): (&Grid, &(Cells, usize))| {
+            // The sum of a row is off by a roundoff for every term.
+            let bound = tau / 2.0 + (annotations + 4) as f64 * roundoff;
+            let mut table = CsrTable { tau, bound, storage: roundoff, ..without_rows(annotations, grid) };
+            for _ in 0..grid.len() {
+                let entries = starts[row] as usize..starts[row + 1] as usize;
+                let kept: f64 = masses[entries.clone()].iter().sum();
+                for entry in entries.filter(|&entry| masses[entry] > 0.0) {
+                    table.indices.push(columns[entry]);
+                    table.data.push(rounded::<P::Real>(masses[entry] / kept));
+                }
+                if kept > 0.0 {
+                    table.worst_dropped = table.worst_dropped.max(1.0 - kept / totals[row]);
+                } else {
+                    table.indices.push(annotations as u32);
+                    table.data.push(1.0);
+                }
+                table.indptr.push(table.data.len() as u32);
+                row += 1;
+            }
+            table
+        };
+        Ok(self.grids.iter().zip(self.problem.images()).map(&mut table_of).collect())
     }
 }

@@ -16,7 +16,7 @@ use super::{
     step::{joined, lengths, refused, without_mass},
 };
 use crate::{
-    Error, Result,
+    Error, Grid, Result,
     error::{check_array, check_finite},
 };
 
@@ -29,6 +29,8 @@ pub struct TransportLoss<R: Runtime, P: Precision = Single> {
     pub(super) problem: Arc<Problem<R, P>>,
     /// The mass that every annotation should receive.
     due: Arc<[f64]>,
+    /// The cells of every image.
+    grids: Arc<[Grid]>,
     ending: Ending<R, P>,
     solver: Solver,
 }
@@ -49,7 +51,7 @@ pub(super) enum Ending<R: Runtime, P: Precision> {
 impl<R: Runtime, P: Precision> TransportLoss<R, P> {
     pub(super) fn new(
         device: &Device<R, P>,
-        places: &[Place],
+        (grids, places): (Vec<Grid>, &[Place]),
         rules: Rules,
         stop: Stop,
         (ending, solver): (Ending<R, P>, Solver),
@@ -59,7 +61,7 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
         }
         let problem = Arc::new(Problem::new(device, places, rules, stop)?);
         let due = places.iter().flat_map(|place| place.masses.iter().copied()).collect();
-        Ok(Self { device: device.clone(), problem, due, ending, solver })
+        Ok(Self { device: device.clone(), problem, due, grids: grids.into(), ending, solver })
     }
 
     /// Value, gradient and transported mass at `density`, `[cells of all images]`, mass per cell.
@@ -141,8 +143,8 @@ impl<R: Runtime, P: Precision> TransportLoss<R, P> {
             }
         };
         let gradient = if maps.is_some() { relu_backward(device, density, &gradient)? } else { gradient };
-        let (problem, due) = (problem.clone(), self.due.clone());
-        Ok(Step { device: device.clone(), problem, due, solution, outcome, values, gradient })
+        let (problem, due, grids) = (problem.clone(), self.due.clone(), self.grids.clone());
+        Ok(Step { device: device.clone(), problem, due, grids, solution, outcome, values, gradient })
     }
 
     /// Like [`evaluate`](Self::evaluate), with one density per image.

@@ -9,7 +9,7 @@ use splatport_kernels::{
 
 use super::{
     Coordinates, Epsilon, GridOffset, Ground, Scene, TransportLoss,
-    scenes::{Annealing, Costs, Rounds, Solver, check_range},
+    scenes::{Annealing, Costs, Rounds, Solver, check_range, grids},
     transport::Ending,
 };
 use crate::Result;
@@ -121,6 +121,12 @@ impl Unbalanced {
             .iter()
             .map(|scene| self.costs.place(scene, (GridOffset::Centre, Solver::Sinkhorn), 1.0))
             .collect::<Result<Vec<_>>>()?;
-        TransportLoss::new(device, &places, rules, self.stop.of_solver()?, (Ending::Optimum, Solver::Sinkhorn))
+        TransportLoss::new(
+            device,
+            (grids(scenes), &places),
+            rules,
+            self.stop.of_solver()?,
+            (Ending::Optimum, Solver::Sinkhorn),
+        )
     }
 }

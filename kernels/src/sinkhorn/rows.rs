@@ -26,6 +26,8 @@ pub struct PlanRows<R: Runtime, F: Real> {
     pub columns: Buffer<R, u32>,
     /// Mass of each entry.
     pub masses: Buffer<R, F>,
+    /// Mass of each row, entries that are left out included, `[cells]`.
+    pub totals: Buffer<R, F>,
 }
 
 /// Potentials as the plan is made of.
@@ -100,7 +102,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
         let most = self.images().iter().map(|(_, points)| *points).max().unwrap_or(0);
         device.check_rounds("points of an image, twice over", 2 * most as u32)?;
         let cells = self.mosaic.total(Count::Cells);
-        let (lengths, least) = (device.uninit(cells), device.uninit::<P::Real>(cells));
+        let (lengths, totals) = (device.uninit(cells), device.uninit::<P::Real>(cells));
         let round = || self.round(&solution.state, [self.stages; 2]);
         let (cubes, dim) = device.per_unit(cells);
         count_entries::launch::<P::Real, R>(
@@ -111,7 +113,7 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             round(),
             self.rows(solution),
             lengths.arg(),
-            least.arg(),
+            totals.arg(),
             real(tau),
             self.rules.ground,
         );
@@ -127,13 +129,20 @@ impl<R: Runtime, P: Precision> Problem<R, P> {
             round(),
             self.rows(solution),
             starts.starts.arg(),
-            least.arg(),
+            totals.arg(),
             columns.arg(),
             masses.arg(),
+            real(tau),
             self.rules.ground,
         );
-        Ok(PlanRows { row_starts: starts.starts, columns, masses })
+        Ok(PlanRows { row_starts: starts.starts, columns, masses, totals })
     }
+}
+
+/// The least mass of an entry of a row.
+#[cube]
+fn least_entry<F: Real>(total: F, tau: F, points: u32) -> F {
+    tau * total / F::cast_from(u32::max(points, 1u32))
 }
 
 #[cube(launch)]
@@ -142,7 +151,7 @@ fn count_entries<F: Real>(
     round: &Round<F>,
     rows: &Rows<F>,
     lengths: &mut Array<u32>,
-    least: &mut Array<F>,
+    totals: &mut Array<F>,
     tau: F,
     #[comptime] ground: Ground,
 ) {
@@ -156,7 +165,7 @@ fn count_entries<F: Real>(
             let (moved, _distance) = share_of_plan::<F>(&row, rows.points[n as usize], ground);
             total += moved;
         }
-        let cut = tau * total / F::cast_from(u32::max(end - first, 1u32));
+        let cut = least_entry::<F>(total, tau, end - first);
         let mut count = 0u32;
         for n in first..end {
             let (moved, _distance) = share_of_plan::<F>(&row, rows.points[n as usize], ground);
@@ -165,7 +174,7 @@ fn count_entries<F: Real>(
             }
         }
         lengths[i as usize] = count;
-        least[i as usize] = cut;
+        totals[i as usize] = total;
     }
 }
 
@@ -175,20 +184,21 @@ fn fill_entries<F: Real>(
     round: &Round<F>,
     rows: &Rows<F>,
     starts: &Array<u32>,
-    least: &Array<F>,
+    totals: &Array<F>,
     columns: &mut Array<u32>,
     masses: &mut Array<F>,
+    tau: F,
     #[comptime] ground: Ground,
 ) {
     let i = ABSOLUTE_POS as u32;
     if i < counts.total(Count::Cells) {
         let image = counts.holding(i, Count::Cells);
-        let first = counts.before(image, Count::Gaussians);
+        let (first, last) = (counts.before(image, Count::Gaussians), counts.before(image + 1u32, Count::Gaussians));
         let row = rows.row(counts, round, i);
-        let cut = least[i as usize];
+        let cut = least_entry::<F>(totals[i as usize], tau, last - first);
         let mut at = starts[i as usize];
         let end = starts[i as usize + 1];
-        for n in first..counts.before(image + 1u32, Count::Gaussians) {
+        for n in first..last {
             let (moved, _distance) = share_of_plan::<F>(&row, rows.points[n as usize], ground);
             if moved > F::new(0.0) && moved >= cut {
                 // The compiler may round a little differently here than in the count.

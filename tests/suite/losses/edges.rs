@@ -29,7 +29,7 @@ fn losses(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<Loss>)> {
 }
 
 /// Those that solve a transport problem.
-fn solved(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<TransportLoss<R>>)> {
+pub(super) fn solved(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Result<TransportLoss<R>>)> {
     let (on, all, epsilon) = (device(), bound(scenes), Epsilon::Absolute(epsilon));
     let dm = |profile| DmCount::new(profile).epsilon(epsilon).rounds(50).on(on, &all);
     let unbalanced = |form| Unbalanced::default().form(form).epsilon(epsilon).rounds(50).on(on, &all);

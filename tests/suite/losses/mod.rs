@@ -7,6 +7,7 @@ mod edges;
 mod generalized;
 mod heatmap;
 mod l2;
+mod plans;
 mod sinkhorn;
 mod unbalanced;
 mod warm;

@@ -10,7 +10,7 @@ mod extra;
 mod fit;
 mod initial;
 mod invalid;
-mod kernel;
+pub mod kernel;
 mod levels;
 mod loss;
 mod mixture;
