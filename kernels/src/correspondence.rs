@@ -8,6 +8,7 @@
 
 mod floor;
 mod merge;
+mod mirrored;
 mod nucleus;
 mod order;
 mod parts;
@@ -28,6 +29,7 @@ use crate::{
     scan,
 };
 
+pub(crate) use self::mirrored::Mirrored;
 use self::{
     floor::background_floor,
     round::rounded,

@@ -3,7 +3,8 @@
 //! With the derivatives `s_n` of the loss by the transported mass, and `g = K s` by the density `z`, the derivative by a logit
 //! of row `i` is `a_in = z_i K_in (s_n - g_i)`. A foreground logit is `-q/2 - ln|Sigma|/2 + ln P(G|y)`, the background's (paper,
 //! Eq. 11) that of the nearest Gaussian with the sign of `q` turned: everything is a sum of `a`, `a v` and `a v v'` over the
-//! cells, with the whitened displacement `v`. Where the background is hard its boundary has no derivative; where it is soft,
+//! cells, with the whitened displacement `v`. Where it is another function of `q` and `|Sigma|`, as the reciprocal one's, `a` is
+//! weighted by its slopes. Where the background is hard its boundary has no derivative; where it is soft,
 //! another Gaussian may become the nearest, and the derivative jumps there. The sums run over stored entries.
 
 mod derive;
@@ -12,7 +13,7 @@ mod sums;
 use cubecl::prelude::*;
 
 use crate::{
-    Error, Result,
+    Result,
     buffer::Buffer,
     correspondence::{Background, Correspondence},
     device::Device,
@@ -63,17 +64,13 @@ pub const BY: usize = 5;
 /// Derivatives of a loss by every Gaussian; `images` is what the frames were made of.
 ///
 /// # Errors
-/// [`Error::Length`] when arrays do not fit the kernel; [`Error::Unsupported`] for [`Background::Reciprocal`], whose logit is
-/// another function of the distance; [`Error::Device`].
+/// [`Error::Length`](crate::Error::Length) when arrays do not fit the kernel; [`Error::Device`](crate::Error::Device).
 pub fn gradient<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     origin: &Origin<'_, R, P>,
     images: &[Part<'_, R, P::Real>],
     slopes: &Slopes<'_, R, P::Real>,
 ) -> Result<PlanGradient<R, P::Real>> {
-    if origin.background == Background::Reciprocal {
-        return Err(Error::Unsupported { what: "derivatives of a reciprocal background" });
-    }
     slopes.density.expect("density", origin.kernel.cells())?;
     slopes.by_density.expect("derivatives by the density", origin.kernel.cells())?;
     slopes.by_mass.expect("derivatives by the mass", origin.kernel.columns_in_all())?;

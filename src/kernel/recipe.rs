@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use splatport_kernels::{
-    Device, Error as DeviceError, Mosaic, Precision, Storage,
+    Device, Mosaic, Precision, Storage,
     correspondence::{self, Room},
     cubecl::Runtime,
     gaussian,
@@ -146,9 +146,6 @@ pub(super) fn build<R: Runtime, P: Precision>(
         false => None,
     };
     let background = options.rule();
-    if mixture.is_some() && background == correspondence::Background::Reciprocal {
-        return Err(DeviceError::Unsupported { what: "mixtures with a reciprocal background" }.into());
-    }
     let annotations: Vec<usize> = splats.iter().map(|splat| splat.annotations()).collect();
     let counts = mixture.as_ref().map_or(&annotations[..], Mixture::counts);
     let made_of = |counts: &[usize]| -> Vec<Source<R, P::Real>> {

@@ -49,8 +49,7 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// # Errors
     /// As [`Loss::evaluate`]; [`Error::Missing`] for a kernel from a table, [with its splat](crate::Kernel::with_splat)
     /// or without, because a table does not say how its background was made; [`Error::Device`] with
-    /// [`Unsupported`](DeviceError::Unsupported) for a transport cost or a
-    /// [reciprocal background](crate::kernel::Background::Reciprocal).
+    /// [`Unsupported`](DeviceError::Unsupported) for a transport cost.
     pub fn evaluate_plan(&self, density: &Buffer<R, P::Real>) -> Result<PlanStep<R, P>> {
         let kernel = &self.kernel;
         let what = "a stored kernel's record of its options";

@@ -118,8 +118,18 @@ pub fn gradient<T: Scalar>(
             by_share[c] = by_share[c] + a[c];
             add(share.gaussian, point, a[c], -half, -half);
         }
-        if let (Some(nearest), Background::Odds { .. }) = (nearest, background) {
-            add(shares[nearest].gaussian, point, a[shares.len()], half, -half - b_per_log_det);
+        let Some(nearest) = nearest.map(|at| shares[at].gaussian) else { continue };
+        let behind = a[shares.len()];
+        match *background {
+            Background::Odds { .. } => add(nearest, point, behind, half, -half - b_per_log_det),
+            Background::Reciprocal { strength } => {
+                // Of -ln v - strength / (v (v q + 1e-5)), v = |S|^(1/2).
+                let (q, v) = (gaussians[nearest].mahalanobis_sq(point), (gaussians[nearest].log_det() * half).exp());
+                let d = v * q + real(1e-5);
+                let by_log_v = -T::one() + strength / (v * d) + strength * q / (d * d);
+                add(nearest, point, behind, strength / (d * d), half * by_log_v);
+            }
+            Background::None | Background::Hard { .. } => {}
         }
     }
     let of =
@@ -153,12 +163,13 @@ mod tests {
     type Rule = fn(&[Gaussian<f64>]) -> Background<f64>;
 
     /// Rules, and how their b depends on log|S|.
-    fn rules() -> [(Rule, f64); 4] {
+    fn rules() -> [(Rule, f64); 5] {
         [
             (|_| Background::None, 0.0),
             (|_| Background::Hard { cut_off: 3.0 }, 0.0),
             (|set| Background::exponent(2.0, set.len()), 0.0),
             (|set| Background::ref_ratio(1.0, 0.7, set), 0.5),
+            (|_| Background::Reciprocal { strength: 3.0 }, 0.0),
         ]
     }
 

@@ -41,7 +41,7 @@ fn write_crossings<F: Real>(frames: &Array<Quad<F>>, crossings: &mut Array<F>, #
         let mut crossing = frame.threshold / F::new(2.0);
         if comptime!(rule == Background::Reciprocal) {
             // Half of q where q / 2 = b / (v (v q + 1e-5)), with the small number left out, which makes it larger.
-            crossing = (frame.threshold / F::new(2.0)).sqrt() * frame.log_normaliser.exp();
+            crossing = (frame.threshold / F::new(2.0)).sqrt() * frame.inverse_area();
         }
         crossings[ABSOLUTE_POS] = crossing - frame.log_normaliser;
     }

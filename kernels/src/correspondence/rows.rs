@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::{Background, Tolerance, Transposed, nucleus::nucleus};
+use super::{Background, Mirrored, Tolerance, Transposed, nucleus::nucleus};
 use crate::{
     Result,
     bins::{Bins, TILE, UNASKED},
@@ -219,14 +219,24 @@ struct Peak<F: Real> {
     q: F,
     log_normaliser: F,
     threshold: F,
+    /// Of the reciprocal rule: `|Sigma|^(-1/2)`, without a share.
+    inverse_area: F,
 }
 
 #[cube]
-fn peak<F: Real>(frames: &Array<Quad<F>>, members: &Array<u32>, first: u32, end: u32, centre: Point<F>) -> Peak<F> {
+fn peak<F: Real>(
+    frames: &Array<Quad<F>>,
+    members: &Array<u32>,
+    first: u32,
+    end: u32,
+    centre: Point<F>,
+    #[comptime] rule: Background,
+) -> Peak<F> {
     let mut largest = F::min_value();
     let mut nearest_q = F::max_value();
     let mut log_normaliser = F::new(0.0);
     let mut threshold = F::new(0.0);
+    let mut inverse_area = F::new(1.0);
     for at in first..end {
         let frame = Frame::load(frames, members[at as usize]);
         let q = frame.mahalanobis_sq(centre);
@@ -235,9 +245,12 @@ fn peak<F: Real>(frames: &Array<Quad<F>>, members: &Array<u32>, first: u32, end:
             nearest_q = q;
             log_normaliser = frame.log_normaliser;
             threshold = frame.threshold;
+            if comptime!(rule == Background::Reciprocal) {
+                inverse_area = frame.inverse_area();
+            }
         }
     }
-    Peak::<F> { largest, q: nearest_q, log_normaliser, threshold }
+    Peak::<F> { largest, q: nearest_q, log_normaliser, threshold, inverse_area }
 }
 
 #[cube(launch)]
@@ -253,7 +266,7 @@ fn count_rows<F: Real, W: Storage>(
     if cell.inside {
         let (first, end) = (lists.starts[tile as usize], lists.starts[tile as usize + 1]);
         let centre = cell.centre;
-        let top = peak(frames, &lists.members, first, end, centre);
+        let top = peak(frames, &lists.members, first, end, centre, rule);
         let one = F::new(1.0);
         // Without a Gaussian in reach everything is background, whatever the rule.
         let mut outside = end == first;
@@ -268,9 +281,8 @@ fn count_rows<F: Real, W: Storage>(
         }
         if comptime!(rule == Background::Reciprocal) {
             if !outside {
-                let variance = (F::new(0.0) - top.log_normaliser).exp();
-                let distance = variance * top.q + F::new(1.0e-5);
-                logit = top.log_normaliser - top.threshold / (variance * distance);
+                let mirrored = Mirrored::<F>::of(top.q, top.threshold, top.inverse_area);
+                logit = top.inverse_area.ln() - mirrored.exponent;
             }
         }
         let largest = max(top.largest, logit);

@@ -94,6 +94,11 @@ impl<F: Real> Frame<F> {
         v.x * v.x + v.y * v.y
     }
 
+    /// `|Sigma|^(-1/2)`, whatever share the log normaliser counts.
+    pub fn inverse_area(&self) -> F {
+        self.w00 * self.w11
+    }
+
     /// Log density up to `ln 2 pi`.
     pub fn log_density(&self, point: Point<F>) -> F {
         self.log_normaliser - self.mahalanobis_sq(point) / F::new(2.0)

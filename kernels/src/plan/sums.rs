@@ -7,7 +7,7 @@ use crate::{
     Result,
     bins::{self, Rule, TILE},
     buffer::Buffer,
-    correspondence::Background,
+    correspondence::{Background, Mirrored},
     device::Device,
     gaussian::{Frame, Point},
     grid::{Count, Mosaic, Plots},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Quads of a slot or a component: the sum of `a`, of `a v` and the first of `a v v'`; the rest of `a v v'`, and the sum of the
-/// background's `a`, which has the opposite sign in the others.
+/// background's `a`, which has the opposite sign in the others; both weighted where the background is no odds.
 pub(super) const QUADS: u32 = 2;
 /// What errors call the sums of slots.
 const PARTIAL: &str = "derivatives by the plan";
@@ -56,7 +56,7 @@ pub(super) fn sums<R: Runtime, P: Precision>(
     }
     let sums = device.uninit(origin.mixture.len() * 4 * QUADS as usize);
     gather(device, &partial, slot_starts, &sums, false);
-    if origin.background == Background::Odds && !origin.mixture.is_empty() {
+    if origin.background.is_soft() && !origin.mixture.is_empty() {
         add_background(device, origin, slopes, &sums)?;
     }
     Ok(sums)
@@ -97,6 +97,7 @@ fn add_background<R: Runtime, P: Precision>(
             kernel.mosaic.arg(),
             partial.arg(),
             bins.pairs() as u32,
+            origin.background,
         );
     }
     gather(device, &partial, &bins.slot_starts, sums, true);
@@ -227,6 +228,7 @@ fn add_nearest<F: Real, W: Storage>(
     plots: &Plots<F>,
     partial: &mut Array<Quad<F>>,
     slots: u32,
+    #[comptime] rule: Background,
 ) {
     if (ABSOLUTE_POS as u32) < slots {
         let (tile, component) = (slot_tiles[ABSOLUTE_POS], slot_owners[ABSOLUTE_POS]);
@@ -234,18 +236,29 @@ fn add_nearest<F: Real, W: Storage>(
         let place = plots.place(tile);
         let column = plots.background(place.image);
         let mut sum = Moments::<F>::none();
+        let mut by_area = F::new(0.0);
         for y in place.row..u32::min(place.row + TILE, place.lattice.rows) {
             for x in place.column..u32::min(place.column + TILE, place.lattice.columns) {
                 let cell = (place.first_cell + y * place.lattice.columns + x) as usize;
                 if nearest[cell] == component {
                     let a = stand.by_logit(cell, column, weight_of::<F, W>(background[cell]));
-                    sum.add(frame.whiten(place.lattice.centre(x, y)), a);
+                    let v = frame.whiten(place.lattice.centre(x, y));
+                    if comptime!(rule == Background::Reciprocal) {
+                        let q = v.x * v.x + v.y * v.y;
+                        let mirrored = Mirrored::<F>::of(q, frame.threshold, frame.inverse_area());
+                        let by_q = mirrored.by_q(frame.threshold);
+                        sum.add(v, F::new(2.0) * by_q * a);
+                        by_area += a * (F::new(1.0) - mirrored.exponent - q * by_q);
+                    } else {
+                        sum.add(v, a);
+                        by_area += a;
+                    }
                 }
             }
         }
         let zero = F::new(0.0);
         partial[2 * ABSOLUTE_POS] = quad::<F>(zero, zero - sum.x, zero - sum.y, zero - sum.xx);
-        partial[2 * ABSOLUTE_POS + 1] = quad::<F>(zero - sum.xy, zero - sum.yy, sum.zeroth, zero);
+        partial[2 * ABSOLUTE_POS + 1] = quad::<F>(zero - sum.xy, zero - sum.yy, by_area, zero);
     }
 }
 
