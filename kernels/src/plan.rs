@@ -5,7 +5,8 @@
 //! Eq. 11) that of the nearest Gaussian with the sign of `q` turned: everything is a sum of `a`, `a v` and `a v v'` over the
 //! cells, with the whitened displacement `v`. Where it is another function of `q` and `|Sigma|`, as the reciprocal one's, `a` is
 //! weighted by its slopes. Where the background is hard its boundary has no derivative; where it is soft,
-//! another Gaussian may become the nearest, and the derivative jumps there. The sums run over stored entries.
+//! another Gaussian may become the nearest, and the derivative jumps there. A transport cost adds its price `lambda C_in` to `s_n`,
+//! and to the derivative by an annotation's place `-2 lambda sum_i z_i K_in (x_i - mean_n)`. The sums run over stored entries.
 
 mod derive;
 mod sums;
@@ -17,7 +18,7 @@ use crate::{
     buffer::Buffer,
     correspondence::{Background, Correspondence},
     device::Device,
-    gaussian::{Frames, Part},
+    gaussian::{FRAME, Frames, Part},
     mixture::Mixture,
     real::{Precision, Real},
 };
@@ -29,10 +30,12 @@ pub struct Slopes<'a, R: Runtime, F: Real> {
     pub density: &'a Buffer<R, F>,
     /// `s`: derivative by the transported mass, `[columns]`.
     pub by_mass: &'a Buffer<R, F>,
-    /// `scale K s`: derivative by the density, without a transport cost, `[cells]`.
+    /// `scale (K s + price c)`: derivative by the density, `[cells]`.
     pub by_density: &'a Buffer<R, F>,
     /// Factor of the loss.
     pub scale: f64,
+    /// Of a transport cost: its weight, and the frames whose means are the annotations' places.
+    pub cost: Option<(f64, &'a Frames<R, F>)>,
 }
 
 /// What a kernel was made of, as [`crate::gaussian::frames_of_batch`] and [`crate::correspondence::correspondence_of_batch`] had it.
@@ -74,6 +77,10 @@ pub fn gradient<R: Runtime, P: Precision>(
     slopes.density.expect("density", origin.kernel.cells())?;
     slopes.by_density.expect("derivatives by the density", origin.kernel.cells())?;
     slopes.by_mass.expect("derivatives by the mass", origin.kernel.columns_in_all())?;
+    if let Some((_, places)) = slopes.cost {
+        let expected = origin.kernel.columns_in_all() - origin.kernel.mosaic.images().len();
+        places.packed.expect("places of annotations", expected * FRAME)?;
+    }
     let sums = sums::sums(device, origin, slopes)?;
     let log_weights = device.uninit(origin.mixture.len());
     derive::by_log_weights(device, origin.mixture, &sums, &log_weights);
@@ -84,6 +91,12 @@ pub fn gradient<R: Runtime, P: Precision>(
     for part in images {
         derive::by_parameters(device, origin.mixture, part, &sums, (&parameters, first));
         first += part.gaussians.len();
+    }
+    if let Some((price, places)) = slopes.cost {
+        let moved = sums::displacements(device, origin.kernel, slopes.density, places)?;
+        let gaussians = images.iter().map(|part| part.gaussians.len());
+        let annotations = origin.kernel.mosaic.images().iter().map(|image| image.1);
+        derive::by_places(device, &moved, price * slopes.scale, annotations.zip(gaussians), &parameters);
     }
     Ok(PlanGradient { parameters, log_weights })
 }

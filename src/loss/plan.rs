@@ -2,7 +2,7 @@
 
 pub use splatport_kernels::plan::PlanGradient;
 use splatport_kernels::{
-    Buffer, Error as DeviceError, Precision, Single,
+    Buffer, Precision, Single,
     cubecl::Runtime,
     plan::{self, Slopes},
 };
@@ -27,8 +27,9 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     /// The derivative with respect to a logit is `a_in = z_i K_in (s_n - g_i)`, where `s` are the derivatives with
     /// respect to the transported mass and `g` those with respect to the density. A foreground logit is a Gaussian's
     /// log density plus the logarithm of its share; a soft background's is that of the nearest Gaussian, but with its
-    /// squared distance added (paper, Eqs. 7 to 11). A hard background's boundary has no derivative, nor has a scale
-    /// that was [clipped](crate::kernel::ScaleClip).
+    /// squared distance added (paper, Eqs. 7 to 11). A [transport cost](Loss::transport_cost) adds its price to `s`, and
+    /// its own derivative to the means. A hard background's boundary has no derivative, nor has a scale that was
+    /// [clipped](crate::kernel::ScaleClip).
     ///
     /// ```
     /// use splatport::{Annotations, Grid, Splat, Vulkan, kernel::Background};
@@ -48,22 +49,19 @@ impl<R: Runtime, P: Precision> Loss<R, P> {
     ///
     /// # Errors
     /// As [`Loss::evaluate`]; [`Error::Missing`] for a kernel from a table, [with its splat](crate::Kernel::with_splat)
-    /// or without, because a table does not say how its background was made; [`Error::Device`] with
-    /// [`Unsupported`](DeviceError::Unsupported) for a transport cost.
+    /// or without, because a table does not say how its background was made.
     pub fn evaluate_plan(&self, density: &Buffer<R, P::Real>) -> Result<PlanStep<R, P>> {
         let kernel = &self.kernel;
         let what = "a stored kernel's record of its options";
         let remedy = "build it from its splat, with `Splat::kernel`";
         let origin = kernel.origin.as_ref().ok_or(Error::Missing { what, remedy })?;
-        if self.terms.cost.is_some() {
-            return Err(DeviceError::Unsupported { what: "derivatives of a transport cost by the plan" }.into());
-        }
         let step = self.evaluate(density)?;
         let slopes = Slopes {
             density,
             by_mass: &step.evaluation.slope,
             by_density: &step.evaluation.gradient,
             scale: 1.0 / kernel.parts().len() as f64,
+            cost: self.terms.cost.as_ref().map(|(price, _)| *price).zip(kernel.frames.as_ref()),
         };
         let made_of = plan::Origin {
             kernel: &kernel.entries,

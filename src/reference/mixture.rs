@@ -16,7 +16,7 @@
 
 use super::gaussian::Gaussian;
 use super::kernel::{Background, behind, softmax};
-use super::{Scalar, real};
+use super::{Scalar, distance_sq, real};
 
 /// P(G|y) of one gaussian and one annotation (Eq. 7).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,21 +84,23 @@ pub struct Gradient<T> {
     pub log_weights: Vec<T>,
 }
 
-/// Derivatives of sum_in z_i K_in s_n, for fixed slopes s (one for each annotation, then the background's), with
-/// respect to the gaussians and the shares: the last step of the chain rule for every loss that has these slopes with
-/// respect to the transported mass.
+/// Derivatives of sum_in z_i K_in (s_n + `price` C_in), for fixed slopes s (one for each annotation, then the
+/// background's), with respect to the gaussians and the shares: the last step of the chain rule for every loss that has these slopes with
+/// respect to the transported mass and this price of a transport cost, C_in = |centre_i - mean_n|^2, 0 for the
+/// background (annotation n is bound to gaussian n).
 ///
-/// With a_in = z_i K_in (s_n - g_i), g_i = sum_n K_in s_n: the derivative with respect to a logit of [`row`] is a.
+/// With a_in = z_i K_in (s_n + `price` C_in - g_i), g_i = sum_n K_in (s_n + `price` C_in): the derivative with respect to a logit of [`row`] is a.
 /// `b_per_log_det` is the derivative of the background's b with respect to log|S|.
 pub fn gradient<T: Scalar>(
     (gaussians, shares): (&[Gaussian<T>], &[Share<T>]),
     (centres, density): (&[[T; 2]], &[T]),
     (background, b_per_log_det): (&Background<T>, T),
-    slopes: &[T],
+    (slopes, price): (&[T], T),
 ) -> Gradient<T> {
     let (half, two) = (real::<T>(0.5), real::<T>(2.0));
     let mut parameters = vec![[T::zero(); 5]; gaussians.len()];
     let mut by_share = vec![T::zero(); shares.len()];
+    let mut by_place = vec![[T::zero(); 2]; slopes.len() - 1];
     // `by_q` and `by_log_det` are derivatives of a logit by the gaussian's q and log|S|.
     let mut add = |n: usize, point: [T; 2], a: T, by_q: T, by_log_det: T| {
         let (by_mean, by_scales, by_rotation) = gaussians[n].mahalanobis_sq_gradient(point);
@@ -112,11 +114,19 @@ pub fn gradient<T: Scalar>(
     for (&point, &z) in centres.iter().zip(density) {
         let (row, nearest) = posterior(gaussians, shares, point, background);
         let columns = shares.iter().map(|share| share.annotation).chain([slopes.len() - 1]);
-        let g: T = row.iter().zip(columns.clone()).map(|(&k, n)| k * slopes[n]).sum();
-        let a: Vec<T> = row.iter().zip(columns).map(|(&k, n)| z * k * (slopes[n] - g)).collect();
+        let paid = |n: usize| match n + 1 == slopes.len() {
+            true => slopes[n],
+            false => slopes[n] + price * distance_sq(point, gaussians[n].mean),
+        };
+        let g: T = row.iter().zip(columns.clone()).map(|(&k, n)| k * paid(n)).sum();
+        let a: Vec<T> = row.iter().zip(columns).map(|(&k, n)| z * k * (paid(n) - g)).collect();
         for (c, share) in shares.iter().enumerate() {
             by_share[c] = by_share[c] + a[c];
             add(share.gaussian, point, a[c], -half, -half);
+            for k in 0..2 {
+                let own = &mut by_place[share.annotation][k];
+                *own = *own - two * price * z * row[c] * (point[k] - gaussians[share.annotation].mean[k]);
+            }
         }
         let Some(nearest) = nearest.map(|at| shares[at].gaussian) else { continue };
         let behind = a[shares.len()];
@@ -131,6 +141,9 @@ pub fn gradient<T: Scalar>(
             }
             Background::None | Background::Hard { .. } => {}
         }
+    }
+    for (own, place) in parameters.iter_mut().zip(by_place) {
+        (own[0], own[1]) = (own[0] + place[0], own[1] + place[1]);
     }
     let of =
         |n| shares.iter().zip(&by_share).filter(move |(share, _)| share.annotation == n).map(|(_, &a)| a).sum::<T>();
@@ -173,29 +186,33 @@ mod tests {
         ]
     }
 
-    fn loss(set: &[Gaussian<f64>], shares: &[Share<f64>], rule: Rule) -> f64 {
+    fn loss(set: &[Gaussian<f64>], shares: &[Share<f64>], rule: Rule, price: f64) -> f64 {
         let (_, centres, density) = example();
-        let rows = centres.iter().map(|&centre| row(set, shares, 2, centre, &rule(set)));
-        rows.zip(density).map(|(row, z)| z * row.iter().zip(SLOPES).map(|(k, s)| k * s).sum::<f64>()).sum()
+        let one = |(&centre, &z): (&[f64; 2], &f64)| {
+            let row = row(set, shares, 2, centre, &rule(set));
+            let costs = (0..2).map(|n| distance_sq(centre, set[n].mean)).chain([0.0]);
+            z * row.iter().zip(SLOPES).zip(costs).map(|((k, s), c)| k * (s + price * c)).sum::<f64>()
+        };
+        centres.iter().zip(&density).map(one).sum()
     }
 
     /// Central differences of a sum of 20 terms below 1 with a step of 1e-6: roundoff 1e-9, curvature far below.
     #[test]
     fn gradients_match_differences() {
         let (_, centres, density) = example();
-        for (rule, per_log_det) in rules() {
+        for ((rule, per_log_det), price) in rules().into_iter().zip([0.0, 0.05, 0.05, 0.05, 0.05]) {
             let (set, parts) = (trio(), shares(WEIGHTS));
-            let got = gradient((&set, &parts), (&centres, &density), (&rule(&set), per_log_det), &SLOPES);
+            let got = gradient((&set, &parts), (&centres, &density), (&rule(&set), per_log_det), (&SLOPES, price));
             for (m, by) in got.parameters.iter().enumerate() {
                 for (k, &by) in by.iter().enumerate() {
-                    close(by, difference(&set, m, k, |set| loss(set, &parts, rule)), 3e-8);
+                    close(by, difference(&set, m, k, |set| loss(set, &parts, rule, price)), 3e-8);
                 }
             }
             for (c, &by) in got.log_weights.iter().enumerate() {
                 let moved = |step: f64| {
                     let mut weights = WEIGHTS;
                     weights[c] *= step.exp();
-                    loss(&set, &shares(weights), rule)
+                    loss(&set, &shares(weights), rule, price)
                 };
                 close(by, (moved(STEP) - moved(-STEP)) / (2.0 * STEP), 3e-8);
             }

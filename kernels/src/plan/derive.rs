@@ -67,6 +67,53 @@ pub(super) fn by_log_weights<R: Runtime, P: Precision>(
     }
 }
 
+/// Adds what a transport cost has of its own: `-2 price` times the displacements, to the means of the Gaussians bound to
+/// annotations. `images` are annotations and Gaussians of every image.
+pub(super) fn by_places<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    displacements: &Buffer<R, P::Real>,
+    price: f64,
+    images: impl Iterator<Item = (usize, usize)>,
+    gradient: &Buffer<R, P::Real>,
+) {
+    let (mut annotation, mut gaussian) = (0, 0);
+    for (annotations, gaussians) in images {
+        if annotations > 0 {
+            let (count, dim) = device.per_unit(annotations);
+            add_places::launch::<P::Real, R>(
+                device.client(),
+                count,
+                dim,
+                displacements.arg(),
+                gradient.arg(),
+                real(-2.0 * price),
+                annotation as u32,
+                annotations as u32,
+                gaussian as u32,
+            );
+        }
+        (annotation, gaussian) = (annotation + annotations, gaussian + gaussians);
+    }
+}
+
+#[cube(launch)]
+fn add_places<F: Real>(
+    displacements: &Array<Quad<F>>,
+    gradient: &mut Array<F>,
+    factor: F,
+    annotation: u32,
+    annotations: u32,
+    gaussian: u32,
+) {
+    let n = ABSOLUTE_POS as u32;
+    if n < annotations {
+        let moved = displacements[(annotation + n) as usize];
+        let to = (gaussian + n) as usize * comptime!(BY);
+        gradient[to] += factor * moved[0];
+        gradient[to + 1] += factor * moved[1];
+    }
+}
+
 /// How scales were clipped, and how often `-ln|Sigma|/2` stands in the background's logit.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 struct Limits<F: Real> {

@@ -7,9 +7,9 @@ use crate::{
     Result,
     bins::{self, Rule, TILE},
     buffer::Buffer,
-    correspondence::{Background, Mirrored},
+    correspondence::{Background, Correspondence, Mirrored},
     device::Device,
-    gaussian::{Frame, Point},
+    gaussian::{Frame, Frames, Point},
     grid::{Count, Mosaic, Plots},
     moments::total_of_quads,
     nearest::nearest_of,
@@ -43,19 +43,17 @@ pub(super) fn sums<R: Runtime, P: Precision>(
             origin.frames.packed.arg(),
             slot_starts.arg(),
             origin.mixture.annotations.arg(),
-            EntriesLaunch::new(
-                kernel.transposed.entry_starts.arg(),
-                kernel.transposed.rows.arg(),
-                kernel.transposed.weights.arg(),
-            ),
+            slopes.cost.map_or(&origin.frames.packed, |(_, places)| &places.packed).arg(),
+            entries(kernel),
             stand(slopes),
             kernel.mosaic.arg(),
             partial.arg(),
             slots as u32,
+            slopes.cost.is_some(),
         );
     }
     let sums = device.uninit(origin.mixture.len() * 4 * QUADS as usize);
-    gather(device, &partial, slot_starts, &sums, false);
+    gather(device, &partial, (slot_starts, QUADS), &sums, false);
     if origin.background.is_soft() && !origin.mixture.is_empty() {
         add_background(device, origin, slopes, &sums)?;
     }
@@ -100,19 +98,55 @@ fn add_background<R: Runtime, P: Precision>(
             origin.background,
         );
     }
-    gather(device, &partial, &bins.slot_starts, sums, true);
+    gather(device, &partial, (&bins.slot_starts, QUADS), sums, true);
     Ok(())
 }
 
-fn stand<R: Runtime, F: Real>(slopes: &Slopes<'_, R, F>) -> StandLaunch<F, R> {
-    StandLaunch::new(slopes.density.arg(), slopes.by_mass.arg(), slopes.by_density.arg(), real(slopes.scale))
+/// `sum_i z_i K_in (x_i - mean_n)` of every annotation, `[annotations, 4]`, in the first two.
+pub(super) fn displacements<R: Runtime, P: Precision>(
+    device: &Device<R, P>,
+    kernel: &Correspondence<R, P>,
+    density: &Buffer<R, P::Real>,
+    places: &Frames<R, P::Real>,
+) -> Result<Buffer<R, P::Real>> {
+    let slots = kernel.transposed.entry_starts.len() - 1;
+    let partial = device.room(PARTIAL, slots * 4)?;
+    if slots > 0 {
+        let (count, dim) = device.per_unit(slots);
+        add_displacements::launch::<P::Real, P::Weight, R>(
+            device.client(),
+            count,
+            dim,
+            places.packed.arg(),
+            kernel.transposed.slot_starts.arg(),
+            entries(kernel),
+            density.arg(),
+            kernel.mosaic.arg(),
+            partial.arg(),
+            slots as u32,
+        );
+    }
+    let sums = device.uninit(places.len() * 4);
+    gather(device, &partial, (&kernel.transposed.slot_starts, 1), &sums, false);
+    Ok(sums)
 }
 
-/// Adds the slots of every component, to what is there or not.
+fn stand<R: Runtime, F: Real>(slopes: &Slopes<'_, R, F>) -> StandLaunch<F, R> {
+    let price = slopes.cost.map_or(0.0, |(price, _)| price);
+    let factors = [slopes.scale, slopes.scale * price].map(real);
+    StandLaunch::new(slopes.density.arg(), slopes.by_mass.arg(), slopes.by_density.arg(), factors[0], factors[1])
+}
+
+fn entries<R: Runtime, P: Precision>(kernel: &Correspondence<R, P>) -> EntriesLaunch<P::Weight, R> {
+    let by_annotation = &kernel.transposed;
+    EntriesLaunch::new(by_annotation.entry_starts.arg(), by_annotation.rows.arg(), by_annotation.weights.arg())
+}
+
+/// Adds the slots of every component, of so many quads, to what is there or not.
 fn gather<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     partial: &Buffer<R, P::Real>,
-    slot_starts: &Buffer<R, u32>,
+    (slot_starts, quads): (&Buffer<R, u32>, u32),
     sums: &Buffer<R, P::Real>,
     more: bool,
 ) {
@@ -128,6 +162,7 @@ fn gather<R: Runtime, P: Precision>(
             starts,
             sums.arg(),
             components as u32,
+            quads,
             more,
         );
     }
@@ -140,13 +175,16 @@ struct Stand<F: Real> {
     by_mass: Array<F>,
     by_density: Array<F>,
     scale: F,
+    /// Of the transport cost, times the scale.
+    price: F,
 }
 
 #[cube]
 impl<F: Real> Stand<F> {
-    /// Derivative by the logit of an entry of row `cell`: `z K (s - g)`.
-    fn by_logit(&self, cell: usize, column: u32, weight: F) -> F {
-        self.density[cell] * weight * (self.scale * self.by_mass[column as usize] - self.by_density[cell])
+    /// Derivative by the logit of an entry of row `cell`: `z K (s + lambda C - g)`.
+    fn by_logit(&self, cell: usize, column: u32, weight: F, cost: F) -> F {
+        let slope = self.scale * self.by_mass[column as usize] + self.price * cost;
+        self.density[cell] * weight * (slope - self.by_density[cell])
     }
 }
 
@@ -192,11 +230,13 @@ fn add_entries<F: Real, W: Storage>(
     frames: &Array<Quad<F>>,
     slot_starts: &Array<u32>,
     annotations: &Array<u32>,
+    places: &Array<Quad<F>>,
     entries: &Entries<W>,
     stand: &Stand<F>,
     plots: &Plots<F>,
     partial: &mut Array<Quad<F>>,
     slots: u32,
+    #[comptime] costs: bool,
 ) {
     let slot = ABSOLUTE_POS as u32;
     if slot < slots {
@@ -205,14 +245,52 @@ fn add_entries<F: Real, W: Storage>(
         let image = plots.holding(annotation, Count::Gaussians);
         let column = plots.column(annotation, image);
         let frame = Frame::load(frames, component);
+        let (mut x, mut y) = (F::new(0.0), F::new(0.0));
+        if comptime!(costs) {
+            let place = Frame::load(places, annotation).mean;
+            x = place.x;
+            y = place.y;
+        }
         let mut sum = Moments::<F>::none();
         for entry in entries.starts[ABSOLUTE_POS]..entries.starts[ABSOLUTE_POS + 1] {
             let cell = entries.rows[entry as usize];
             let weight = weight_of::<F, W>(entries.weights[entry as usize]);
-            sum.add(frame.whiten(plots.centre(cell)), stand.by_logit(cell as usize, column, weight));
+            let centre = plots.centre(cell);
+            let mut cost = F::new(0.0);
+            if comptime!(costs) {
+                let (dx, dy) = (centre.x - x, centre.y - y);
+                cost = dx * dx + dy * dy;
+            }
+            sum.add(frame.whiten(centre), stand.by_logit(cell as usize, column, weight, cost));
         }
         partial[2 * ABSOLUTE_POS] = quad::<F>(sum.zeroth, sum.x, sum.y, sum.xx);
         partial[2 * ABSOLUTE_POS + 1] = quad::<F>(sum.xy, sum.yy, F::new(0.0), F::new(0.0));
+    }
+}
+
+/// One unit per slot: how far its mass is from the annotation's place.
+#[cube(launch)]
+fn add_displacements<F: Real, W: Storage>(
+    places: &Array<Quad<F>>,
+    slot_starts: &Array<u32>,
+    entries: &Entries<W>,
+    density: &Array<F>,
+    plots: &Plots<F>,
+    partial: &mut Array<Quad<F>>,
+    slots: u32,
+) {
+    let slot = ABSOLUTE_POS as u32;
+    if slot < slots {
+        let place = Frame::load(places, owner(slot_starts, slot)).mean;
+        let (mut x, mut y, zero) = (F::new(0.0), F::new(0.0), F::new(0.0));
+        for entry in entries.starts[ABSOLUTE_POS]..entries.starts[ABSOLUTE_POS + 1] {
+            let cell = entries.rows[entry as usize];
+            let moved = density[cell as usize] * weight_of::<F, W>(entries.weights[entry as usize]);
+            let centre = plots.centre(cell);
+            x += moved * (centre.x - place.x);
+            y += moved * (centre.y - place.y);
+        }
+        partial[ABSOLUTE_POS] = quad::<F>(x, y, zero, zero);
     }
 }
 
@@ -241,7 +319,7 @@ fn add_nearest<F: Real, W: Storage>(
             for x in place.column..u32::min(place.column + TILE, place.lattice.columns) {
                 let cell = (place.first_cell + y * place.lattice.columns + x) as usize;
                 if nearest[cell] == component {
-                    let a = stand.by_logit(cell, column, weight_of::<F, W>(background[cell]));
+                    let a = stand.by_logit(cell, column, weight_of::<F, W>(background[cell]), F::new(0.0));
                     let v = frame.whiten(place.lattice.centre(x, y));
                     if comptime!(rule == Background::Reciprocal) {
                         let q = v.x * v.x + v.y * v.y;
@@ -268,14 +346,15 @@ fn add_slots<F: Real>(
     slot_starts: &Array<u32>,
     sums: &mut Array<Quad<F>>,
     components: u32,
+    #[comptime] quads: u32,
     #[comptime] more: bool,
 ) {
     let n = ABSOLUTE_POS as u32;
     if n < components {
-        let total = total_of_quads(partial, slot_starts, n, QUADS);
+        let total = total_of_quads(partial, slot_starts, n, quads);
         #[unroll]
-        for k in 0..comptime!(QUADS as usize) {
-            let at = ABSOLUTE_POS * comptime!(QUADS as usize) + k;
+        for k in 0..comptime!(quads as usize) {
+            let at = ABSOLUTE_POS * comptime!(quads as usize) + k;
             if comptime!(more) {
                 sums[at] += total[k];
             } else {
