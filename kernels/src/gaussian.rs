@@ -190,16 +190,11 @@ pub fn frames_of_batch<R: Runtime, P: Precision>(
     let mut at = 0;
     let alike = images.chunk_by(|a, b| a.framing == b.framing && a.gaussians.channels == b.gaussians.channels);
     for group in alike.flat_map(|alike| alike.chunks(AT_ONCE)) {
-        let joint = mixture.is_none() && group.len() > 1;
-        if joint {
-            write_many(device, group, &frames, at);
+        match group {
+            [part] => write_frames(device, part, mixture, &frames, at),
+            group => write_many(device, group, mixture, &frames, at),
         }
-        for part in group {
-            if !joint {
-                write_frames(device, part, mixture, &frames, at);
-            }
-            at += part.first;
-        }
+        at += group.iter().map(|part| part.first).sum::<usize>();
     }
     Ok(frames)
 }
@@ -248,11 +243,12 @@ fn write_whole<R: Runtime, P: Precision>(
 /// Images whose Gaussians one launch packs.
 const AT_ONCE: usize = 8;
 
-/// Writes the first Gaussians of some images of one framing from place `at` on: one launch, because launches are what
-/// crops cost.
+/// Writes the first Gaussians, or the components, of some images of one framing from place `at` on: one launch, because
+/// launches are what crops cost.
 fn write_many<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     group: &[Part<'_, R, P::Real>],
+    mixture: Option<&Mixture<R, P::Real>>,
     frames: &Frames<R, P::Real>,
     at: usize,
 ) {
@@ -267,19 +263,29 @@ fn write_many<R: Runtime, P: Precision>(
         parameters.push(part.gaussians.parameters.arg());
     }
     let (count, dim) = device.per_unit(total);
-    let (ends, packed) = (device.upload(&ends), frames.packed.arg());
-    let (shaping, channels) = (last.framing.arg(), last.gaussians.channels);
-    pack_many::launch::<P::Real, R>(
-        device.client(),
-        count,
-        dim,
-        parameters,
-        ends.arg(),
-        packed,
-        shaping,
-        at as u32,
-        channels,
-    );
+    let (client, ends, packed) = (device.client(), device.upload(&ends), frames.packed.arg());
+    let (ends, shaping, at, channels) = (ends.arg(), last.framing.arg(), at as u32, last.gaussians.channels);
+    match mixture {
+        None => {
+            pack_many::launch::<P::Real, R>(client, count, dim, parameters, ends, packed, shaping, at, channels);
+        }
+        Some(mixture) => {
+            let (picked, log_weights) = (mixture.gaussians.arg(), mixture.log_weights.arg());
+            pack_many_components::launch::<P::Real, R>(
+                client,
+                count,
+                dim,
+                parameters,
+                ends,
+                picked,
+                log_weights,
+                packed,
+                shaping,
+                at,
+                channels,
+            );
+        }
+    }
 }
 
 /// Writes the first Gaussians, or the image's components, from place `at` on.
@@ -360,6 +366,32 @@ fn pack_many<F: Real>(
             let own = parameters.index(source);
             let row = (n - first) as usize * stride_of(channels);
             shape::<F>(packed, at + n, own, row, F::new(0.0), shaping, channels);
+        }
+        first = end;
+    }
+}
+
+/// `ends` says where the components of every image end.
+#[cube(launch)]
+fn pack_many_components<F: Real>(
+    parameters: &Sequence<Array<F>>,
+    ends: &Array<u32>,
+    gaussians: &Array<u32>,
+    log_weights: &Array<F>,
+    packed: &mut Array<Quad<F>>,
+    shaping: &Shaping<F>,
+    at: u32,
+    #[comptime] channels: u32,
+) {
+    let n = ABSOLUTE_POS as u32;
+    let mut first = 0u32;
+    #[unroll]
+    for source in 0..AT_ONCE {
+        let end = ends[source];
+        if n >= first && n < end {
+            let to = (at + n) as usize;
+            let row = gaussians[to] as usize * stride_of(channels);
+            shape::<F>(packed, at + n, parameters.index(source), row, log_weights[to], shaping, channels);
         }
         first = end;
     }

@@ -70,7 +70,8 @@ pub struct Kernel<R: Runtime, P: Precision = Single> {
 
 impl<R: Runtime, P: Precision> Kernel<R, P> {
     /// Builds the kernels of many images together. Launches are shared, except one for every eight images, which packs
-    /// their Gaussians (one for all that [`Splat::through_all`] made together), and those of mixtures, one an image. Each kernel is bit-identical to the kernel of its image alone.
+    /// their Gaussians (or all that [`Splat::through_all`] made together, without shares). Each kernel is bit-identical to
+    /// the kernel of its image alone.
     ///
     /// # Errors
     /// [`Error::Empty`] for no image, [`Error::OtherDevice`] for a splat on another device; otherwise as
