@@ -260,3 +260,19 @@ fn scan_alone(
         totals[place as usize] = sum;
     }
 }
+
+/// Who has number `index`: the last of `count` that does not start after it.
+#[cube]
+pub(crate) fn owner(starts: &Array<u32>, count: u32, index: u32) -> u32 {
+    let mut low = 0u32;
+    let mut high = count;
+    while low + 1u32 < high {
+        let middle = (low + high) / 2u32;
+        if starts[middle as usize] <= index {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}

@@ -11,6 +11,7 @@ use crate::{
     device::Device,
     mixture::Mixture,
     real::{Precision, Quad, Real, real},
+    scan::owner,
 };
 
 /// What has no room where there are too many Gaussians.
@@ -32,7 +33,7 @@ pub fn frames<R: Runtime, P: Precision>(
         return Err(crate::Error::Length { what: "gaussians", expected: first, got: gaussians.len() });
     }
     let frames = Frames { packed: device.room(PACKED, first * FRAME)?, channels: gaussians.channels };
-    write_frames(device, &Part { gaussians, first, framing }, None, &frames, 0);
+    write_frames(device, &Part { gaussians, first, framing }, &frames, 0);
     Ok(frames)
 }
 
@@ -77,7 +78,7 @@ pub fn frames_of_batch<R: Runtime, P: Precision>(
     let alike = images.chunk_by(|a, b| a.framing == b.framing && a.gaussians.channels == b.gaussians.channels);
     for group in alike.flat_map(|alike| alike.chunks(AT_ONCE)) {
         match group {
-            [part] => write_frames(device, part, mixture, &frames, at),
+            [part] if mixture.is_none() => write_frames(device, part, &frames, at),
             group => write_many(device, group, mixture, &frames, at),
         }
         at += group.iter().map(|part| part.first).sum::<usize>();
@@ -174,39 +175,18 @@ fn write_many<R: Runtime, P: Precision>(
     }
 }
 
-/// Writes the first Gaussians, or the image's components, from place `at` on.
+/// Writes the first Gaussians of an image from place `at` on.
 fn write_frames<R: Runtime, P: Precision>(
     device: &Device<R, P>,
     &Part { gaussians, first, framing }: &Part<'_, R, P::Real>,
-    mixture: Option<&Mixture<R, P::Real>>,
     frames: &Frames<R, P::Real>,
     at: usize,
 ) {
-    if first == 0 {
-        return;
-    }
-    let (count, dim) = device.per_unit(first);
-    let (parameters, packed) = (gaussians.parameters.arg(), frames.packed.arg());
-    let shaping = framing.arg();
-    let (client, first, at, channels) = (device.client(), first as u32, at as u32, gaussians.channels);
-    match mixture {
-        None => pack::launch::<P::Real, R>(client, count, dim, parameters, packed, shaping, first, at, channels),
-        Some(mixture) => {
-            let (picked, log_weights) = (mixture.gaussians.arg(), mixture.log_weights.arg());
-            pack_components::launch::<P::Real, R>(
-                client,
-                count,
-                dim,
-                parameters,
-                picked,
-                log_weights,
-                packed,
-                shaping,
-                first,
-                at,
-                channels,
-            );
-        }
+    if first > 0 {
+        let (count, dim) = device.per_unit(first);
+        let (parameters, packed) = (gaussians.parameters.arg(), frames.packed.arg());
+        let (client, first, at, channels) = (device.client(), first as u32, at as u32, gaussians.channels);
+        pack::launch::<P::Real, R>(client, count, dim, parameters, packed, framing.arg(), first, at, channels);
     }
 }
 
@@ -296,15 +276,7 @@ fn pack_whole<F: Real>(
 ) {
     let n = ABSOLUTE_POS as u32;
     if n < total {
-        let (mut image, mut end) = (0u32, images);
-        while image + 1u32 < end {
-            let middle = (image + end) / 2u32;
-            if table[middle as usize] <= n {
-                image = middle;
-            } else {
-                end = middle;
-            }
-        }
+        let image = owner(table, images, n);
         let own = (n - table[image as usize]) as usize * stride_of(channels);
         let row = table[(images + image) as usize] as usize + own;
         shape::<F>(packed, n, parameters, row, F::new(0.0), shaping, channels);
@@ -323,25 +295,6 @@ fn pack<F: Real>(
     let n = ABSOLUTE_POS as u32;
     if n < first {
         shape::<F>(packed, at + n, parameters, n as usize * stride_of(channels), F::new(0.0), shaping, channels);
-    }
-}
-
-#[cube(launch)]
-fn pack_components<F: Real>(
-    parameters: &Array<F>,
-    gaussians: &Array<u32>,
-    log_weights: &Array<F>,
-    packed: &mut Array<Quad<F>>,
-    shaping: &Shaping<F>,
-    first: u32,
-    at: u32,
-    #[comptime] channels: u32,
-) {
-    let n = ABSOLUTE_POS as u32;
-    if n < first {
-        let to = (at + n) as usize;
-        let row = gaussians[to] as usize * stride_of(channels);
-        shape::<F>(packed, at + n, parameters, row, log_weights[to], shaping, channels);
     }
 }
 

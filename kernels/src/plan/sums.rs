@@ -14,6 +14,7 @@ use crate::{
     moments::total_of_quads,
     nearest::nearest_of,
     real::{Precision, Quad, Real, Storage, quad, real, weight_of},
+    scan::owner,
 };
 
 /// Quads of a slot or a component: the sum of `a`, of `a v` and the first of `a v v'`; the rest of `a v v'`, and the sum of the
@@ -240,7 +241,7 @@ fn add_entries<F: Real, W: Storage>(
 ) {
     let slot = ABSOLUTE_POS as u32;
     if slot < slots {
-        let component = owner(slot_starts, slot);
+        let component = owner(slot_starts, slot_starts.len() as u32 - 1u32, slot);
         let annotation = annotations[component as usize];
         let image = plots.holding(annotation, Count::Gaussians);
         let column = plots.column(annotation, image);
@@ -281,7 +282,7 @@ fn add_displacements<F: Real, W: Storage>(
 ) {
     let slot = ABSOLUTE_POS as u32;
     if slot < slots {
-        let place = Frame::load(places, owner(slot_starts, slot)).mean;
+        let place = Frame::load(places, owner(slot_starts, slot_starts.len() as u32 - 1u32, slot)).mean;
         let (mut x, mut y, zero) = (F::new(0.0), F::new(0.0), F::new(0.0));
         for entry in entries.starts[ABSOLUTE_POS]..entries.starts[ABSOLUTE_POS + 1] {
             let cell = entries.rows[entry as usize];
@@ -362,20 +363,4 @@ fn add_slots<F: Real>(
             }
         }
     }
-}
-
-/// Whose slot it is: the last that does not start after it.
-#[cube]
-fn owner(starts: &Array<u32>, slot: u32) -> u32 {
-    let mut low = 0u32;
-    let mut high = starts.len() as u32 - 1u32;
-    while low + 1u32 < high {
-        let middle = (low + high) / 2u32;
-        if starts[middle as usize] <= slot {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
 }
