@@ -104,7 +104,7 @@ fn gradients_of_costs_are_numbers() {
         let mut spotted = scene(0.25, &[[9.0, 9.0], [30.0, 20.0]]);
         spotted.density.iter_mut().step_by(2).for_each(|z| *z = 0.0);
         let scenes = [spotted, scene(0.25, &[]), scene(0.0, &[]), scene(1e6, &[[9.0, 9.0]; 3])];
-        for epsilon in [1e-9, 0.01, 10.0, 1e9] {
+        for epsilon in [1e-9, 0.01, 1e9] {
             for (name, loss) in solved(&scenes, epsilon) {
                 let step = loss.expect("a loss").evaluate(&densities(&scenes)).expect("a step");
                 match step.cost_gradient() {
