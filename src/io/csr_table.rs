@@ -10,9 +10,9 @@ use crate::error::{Error, Result, check_finite, check_length};
 /// Row `r` has the values `data[indptr[r]..indptr[r + 1]]`; their columns are at the same positions of `indices`. The
 /// arrays of the file have the names of the fields; besides, there are `shape` (`[rows, cols]`), `format` (`csr`) and
 /// `version` ([`VERSION`](super::VERSION)), so that `scipy.sparse.load_npz` reads the matrix and `numpy.load` the rest,
-/// without pickles. `data` is `f32` where that keeps every bit, otherwise `f64`. A safetensors file has the same arrays, with texts as UTF-8 bytes of type `u8`; its metadata entry
-/// `crc32` is the CRC-32 of the bytes of all arrays in the order of their names. The matrix may have no columns and no
-/// entries.
+/// without pickles. `data` is `f32` where that keeps every bit, otherwise `f64`. A safetensors file has the same arrays,
+/// with texts as UTF-8 bytes of type `u8`; its metadata entry `crc32` is the CRC-32 of the bytes of all arrays in the
+/// order of their names. The matrix may have no columns and no entries.
 ///
 /// [`Kernel::table`](crate::Kernel::table) makes one, [`Kernel::from_table`](crate::Kernel::from_table) puts it back on
 /// a device.

@@ -81,8 +81,9 @@ impl GaussianTable {
     /// are not stored, and numbers become the nearest `f32`, the type of theirs.
     ///
     /// # Errors
-    /// As [`save`](Self::save); [`Error::NotFinite`] for a number beyond the range of `f32`; [`Error::OutOfRange`] or [`Error::Length`] for what the array cannot express: an
-    /// opacity other than 1, Gaussians that belong to no annotation, shares of a mixture.
+    /// As [`save`](Self::save); [`Error::NotFinite`] for a number beyond the range of `f32`; [`Error::OutOfRange`] or
+    /// [`Error::Length`] for what the array cannot express: an opacity other than 1, Gaussians that belong to no
+    /// annotation, shares of a mixture.
     pub fn save_params(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.check()?;

@@ -13,8 +13,8 @@
 //! Each loss is a plain value that can be stored and needs neither a device nor an image. `on` binds it to the grids
 //! and annotations of a batch of images, which may differ in size; `evaluate` takes the densities of the whole batch.
 //! Losses that solve a transport problem return a [`Step`]: value, gradient, transported mass, a report on each solver
-//! and, on demand, potentials, cost and the plan, as sparse rows or as tables of kernels. [`DensityLoss`] is the interface of all of them and of
-//! the method's own loss.
+//! and, on demand, potentials, cost and the plan, as sparse rows or as tables of kernels. [`DensityLoss`] is the
+//! interface of all of them and of the method's own loss.
 //!
 //! ```
 //! use splatport::{Annotations, Grid, Vulkan, losses::{DmCount, DmProfile}};

@@ -159,8 +159,8 @@ impl<R: Runtime, P: Precision> Step<R, P> {
     /// The derivative of every image's [`costs`](Self::costs) with respect to its density, `[cells of all images]`:
     /// that of the plan's cost without its entropy, not of the loss; the plan's own change counts, with exact marginals
     /// and with relaxed ones. It takes up to 500 conjugate-gradient iterations, each with two passes over the plan, and
-    /// reports the remaining residual. For
-    /// [`HeatmapTransport`](super::HeatmapTransport) the derivative is with respect to the positive part of the maps.
+    /// reports the remaining residual. For [`HeatmapTransport`](super::HeatmapTransport) the derivative is with respect
+    /// to the positive part of the maps.
     ///
     /// ```
     /// use splatport::{Annotations, Grid, Vulkan, losses::{Epsilon, Sinkhorn}};

@@ -85,12 +85,12 @@ pub struct Gradient<T> {
 }
 
 /// Derivatives of sum_in z_i K_in (s_n + `price` C_in), for fixed slopes s (one for each annotation, then the
-/// background's), with respect to the gaussians and the shares: the last step of the chain rule for every loss that has these slopes with
-/// respect to the transported mass and this price of a transport cost, C_in = |centre_i - mean_n|^2, 0 for the
-/// background (annotation n is bound to gaussian n).
+/// background's), with respect to the gaussians and the shares: the last step of the chain rule for every loss that has
+/// these slopes with respect to the transported mass and this price of a transport cost, C_in = |centre_i - mean_n|^2,
+/// 0 for the background (annotation n is bound to gaussian n).
 ///
-/// With a_in = z_i K_in (s_n + `price` C_in - g_i), g_i = sum_n K_in (s_n + `price` C_in): the derivative with respect to a logit of [`row`] is a.
-/// `b_per_log_det` is the derivative of the background's b with respect to log|S|.
+/// With a_in = z_i K_in (s_n + `price` C_in - g_i), g_i = sum_n K_in (s_n + `price` C_in): the derivative with respect
+/// to a logit of [`row`] is a. `b_per_log_det` is the derivative of the background's b with respect to log|S|.
 pub fn gradient<T: Scalar>(
     (gaussians, shares): (&[Gaussian<T>], &[Share<T>]),
     (centres, density): (&[[T; 2]], &[T]),

@@ -114,8 +114,9 @@ impl<R: Runtime, P: Precision> Splat<R, P> {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::NotFinite`] or [`Error::OutOfRange`] naming the row: coordinates may be up to 2^24
-    /// px, scales at least 2^-20 px, opacities from 0 to 1. [`Error::Unknown`] for an unknown profile; a table that
-    /// names none gets the recommended one. [`Error::Device`] when the device has no room for so many.
+    /// px, scales at least 2^-20 px, opacities from 0 to 1, rotations and colors within the range of `f32`.
+    /// [`Error::Unknown`] for an unknown profile; a table that names none gets the recommended one. [`Error::Device`]
+    /// when the device has no room for so many.
     pub fn from_table(device: &Device<R, P>, table: &GaussianTable) -> Result<Self> {
         let profile = table.profile_of_splat()?;
         let channels = usize::from(table.channels);

@@ -150,29 +150,20 @@ fn write_many<R: Runtime, P: Precision>(
         parameters.push(part.gaussians.parameters.arg());
     }
     let (count, dim) = device.per_unit(total);
-    let (client, ends, packed) = (device.client(), device.upload(&ends), frames.packed.arg());
-    let (ends, shaping, at, channels) = (ends.arg(), last.framing.arg(), at as u32, last.gaussians.channels);
-    match mixture {
-        None => {
-            pack_many::launch::<P::Real, R>(client, count, dim, parameters, ends, packed, shaping, at, channels);
-        }
-        Some(mixture) => {
-            let (picked, log_weights) = (mixture.gaussians.arg(), mixture.log_weights.arg());
-            pack_many_components::launch::<P::Real, R>(
-                client,
-                count,
-                dim,
-                parameters,
-                ends,
-                picked,
-                log_weights,
-                packed,
-                shaping,
-                at,
-                channels,
-            );
-        }
-    }
+    let components = mixture.map(|mixture| ComponentsLaunch::new(mixture.gaussians.arg(), mixture.log_weights.arg()));
+    let (ends, packed) = (device.upload(&ends), frames.packed.arg());
+    pack_many::launch::<P::Real, R>(
+        device.client(),
+        count,
+        dim,
+        parameters,
+        ends.arg(),
+        components.into(),
+        packed,
+        last.framing.arg(),
+        at as u32,
+        last.gaussians.channels,
+    );
 }
 
 /// Writes the first Gaussians of an image from place `at` on.
@@ -213,11 +204,19 @@ impl Framing {
     }
 }
 
-/// `ends` says where the Gaussians of every image end.
+/// The Gaussian of every component, numbered within its image, and the logarithm of its share.
+#[derive(CubeType, CubeLaunch)]
+struct Components<F: Real> {
+    gaussians: Array<u32>,
+    log_weights: Array<F>,
+}
+
+/// `ends` says where the Gaussians or the components of every image end.
 #[cube(launch)]
 fn pack_many<F: Real>(
     parameters: &Sequence<Array<F>>,
     ends: &Array<u32>,
+    components: &ComptimeOption<Components<F>>,
     packed: &mut Array<Quad<F>>,
     shaping: &Shaping<F>,
     at: u32,
@@ -230,34 +229,18 @@ fn pack_many<F: Real>(
         let end = ends[source];
         if n >= first && n < end {
             let own = parameters.index(source);
-            let row = (n - first) as usize * stride_of(channels);
-            shape::<F>(packed, at + n, own, row, F::new(0.0), shaping, channels);
-        }
-        first = end;
-    }
-}
-
-/// `ends` says where the components of every image end.
-#[cube(launch)]
-fn pack_many_components<F: Real>(
-    parameters: &Sequence<Array<F>>,
-    ends: &Array<u32>,
-    gaussians: &Array<u32>,
-    log_weights: &Array<F>,
-    packed: &mut Array<Quad<F>>,
-    shaping: &Shaping<F>,
-    at: u32,
-    #[comptime] channels: u32,
-) {
-    let n = ABSOLUTE_POS as u32;
-    let mut first = 0u32;
-    #[unroll]
-    for source in 0..AT_ONCE {
-        let end = ends[source];
-        if n >= first && n < end {
-            let to = (at + n) as usize;
-            let row = gaussians[to] as usize * stride_of(channels);
-            shape::<F>(packed, at + n, parameters.index(source), row, log_weights[to], shaping, channels);
+            #[comptime]
+            match components {
+                ComptimeOption::Some(components) => {
+                    let to = (at + n) as usize;
+                    let row = components.gaussians[to] as usize * stride_of(channels);
+                    shape::<F>(packed, at + n, own, row, components.log_weights[to], shaping, channels);
+                }
+                ComptimeOption::None => {
+                    let row = (n - first) as usize * stride_of(channels);
+                    shape::<F>(packed, at + n, own, row, F::new(0.0), shaping, channels);
+                }
+            }
         }
         first = end;
     }

@@ -44,13 +44,12 @@ pub(super) fn sums<R: Runtime, P: Precision>(
             origin.frames.packed.arg(),
             slot_starts.arg(),
             origin.mixture.annotations.arg(),
-            slopes.cost.map_or(&origin.frames.packed, |(_, places)| &places.packed).arg(),
+            slopes.cost.map(|(_, places)| places.packed.arg()).into(),
             entries(kernel),
             stand(slopes),
             kernel.mosaic.arg(),
             partial.arg(),
             slots as u32,
-            slopes.cost.is_some(),
         );
     }
     let sums = device.uninit(origin.mixture.len() * 4 * QUADS as usize);
@@ -231,13 +230,12 @@ fn add_entries<F: Real, W: Storage>(
     frames: &Array<Quad<F>>,
     slot_starts: &Array<u32>,
     annotations: &Array<u32>,
-    places: &Array<Quad<F>>,
+    places: &ComptimeOption<Array<Quad<F>>>,
     entries: &Entries<W>,
     stand: &Stand<F>,
     plots: &Plots<F>,
     partial: &mut Array<Quad<F>>,
     slots: u32,
-    #[comptime] costs: bool,
 ) {
     let slot = ABSOLUTE_POS as u32;
     if slot < slots {
@@ -246,20 +244,16 @@ fn add_entries<F: Real, W: Storage>(
         let image = plots.holding(annotation, Count::Gaussians);
         let column = plots.column(annotation, image);
         let frame = Frame::load(frames, component);
-        let (mut x, mut y) = (F::new(0.0), F::new(0.0));
-        if comptime!(costs) {
-            let place = Frame::load(places, annotation).mean;
-            x = place.x;
-            y = place.y;
-        }
         let mut sum = Moments::<F>::none();
         for entry in entries.starts[ABSOLUTE_POS]..entries.starts[ABSOLUTE_POS + 1] {
             let cell = entries.rows[entry as usize];
             let weight = weight_of::<F, W>(entries.weights[entry as usize]);
             let centre = plots.centre(cell);
             let mut cost = F::new(0.0);
-            if comptime!(costs) {
-                let (dx, dy) = (centre.x - x, centre.y - y);
+            #[comptime]
+            if let ComptimeOption::Some(places) = places {
+                let place = Frame::load(places, annotation).mean;
+                let (dx, dy) = (centre.x - place.x, centre.y - place.y);
                 cost = dx * dx + dy * dy;
             }
             sum.add(frame.whiten(centre), stand.by_logit(cell as usize, column, weight, cost));

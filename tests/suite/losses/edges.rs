@@ -54,6 +54,13 @@ pub(super) fn solved(scenes: &[Scene], epsilon: f64) -> Vec<(&'static str, Resul
     ]
 }
 
+/// Half of the cells empty, no point, nothing, and much mass for one place.
+pub(super) fn extremes() -> [Scene; 4] {
+    let mut spotted = scene(0.25, &[[9.0, 9.0], [30.0, 20.0]]);
+    spotted.density.iter_mut().step_by(2).for_each(|z| *z = 0.0);
+    [spotted, scene(0.25, &[]), scene(0.0, &[]), scene(1e6, &[[9.0, 9.0]; 3])]
+}
+
 /// An error that says what is wrong, or numbers; never a NaN.
 #[test]
 fn edges_give_errors_or_numbers() {
@@ -101,9 +108,7 @@ fn edges_give_errors_or_numbers() {
 #[test]
 fn gradients_of_costs_are_numbers() {
     once("edges of costs", |tally| {
-        let mut spotted = scene(0.25, &[[9.0, 9.0], [30.0, 20.0]]);
-        spotted.density.iter_mut().step_by(2).for_each(|z| *z = 0.0);
-        let scenes = [spotted, scene(0.25, &[]), scene(0.0, &[]), scene(1e6, &[[9.0, 9.0]; 3])];
+        let scenes = extremes();
         for epsilon in [1e-9, 0.01, 1e9] {
             for (name, loss) in solved(&scenes, epsilon) {
                 let step = loss.expect("a loss").evaluate(&densities(&scenes)).expect("a step");

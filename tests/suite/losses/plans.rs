@@ -51,9 +51,7 @@ fn rows_are_the_shares_of_the_plan() {
 #[test]
 fn every_plan_is_a_kernel() {
     once("every plan", |tally| {
-        let mut spotted = scene(0.25, &[[9.0, 9.0], [30.0, 20.0]]);
-        spotted.density.iter_mut().step_by(2).for_each(|z| *z = 0.0);
-        let scenes = [spotted, scene(0.25, &[]), scene(0.0, &[]), scene(1e6, &[[9.0, 9.0]; 3])];
+        let scenes = edges::extremes();
         for epsilon in [1e-9, 0.01, 1e9] {
             for (name, loss) in edges::solved(&scenes, epsilon) {
                 let step = loss.expect("a loss").evaluate(&densities(&scenes)).expect("a step");

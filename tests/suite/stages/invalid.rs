@@ -304,6 +304,11 @@ fn tables() {
     let error = from(GaussianTable { profile: "papre".into(), ..table() }).expect_err("a profile");
     assert!(matches!(error, Error::Unknown { what: "profile", .. }) && error.to_string().contains("papre"), "{error}");
     same(from(GaussianTable { means: vec![[f64::NAN, 0.0]], ..table() }), "means[0] is NaN, not a finite number");
+    // Finite, but not as `f32`.
+    let error = from(GaussianTable { rotations: vec![-1e39], ..table() }).expect_err("a rotation");
+    assert!(matches!(error, Error::OutOfRange { what: "rotations", index: 0, value: -1e39, .. }), "{error}");
+    let error = from(GaussianTable { colors: vec![0.5, 0.5, 1e39], ..table() }).expect_err("a color");
+    assert!(matches!(error, Error::OutOfRange { what: "colors", index: 0, value: 1e39, .. }), "{error}");
     for scale in [0.0, -2.0, 1e-45, f64::MAX] {
         let error = from(GaussianTable { scales: vec![[1.0, scale]], ..table() }).expect_err("a scale");
         let right = matches!(error, Error::OutOfRange { what: "scales", index: 0, value, .. } if value == scale);

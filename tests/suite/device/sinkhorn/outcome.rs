@@ -59,7 +59,7 @@ fn outcomes_follow_from_potentials() {
 }
 
 /// The gradient of the cost given the device's potentials: what is left of its system, and the rounding of its plan, go through the
-/// inverse of its matrix. Measured: 0.002 of the tolerance; 0.49 without a solution's own share of relaxed cells.
+/// inverse of its matrix. Measured: 0.002 of the tolerance.
 #[test]
 fn gradients_of_the_cost_are_the_oracles() {
     property("cost gradient", 24, (vec(images(1, 9), 1..4), any_rules()), |(images, rules), tally| {
